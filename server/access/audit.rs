@@ -3,13 +3,15 @@
 //! Fields: `principal`, `credential` (its public id), `peer`, `method`, `account`, `reason`, `session`. A line never
 //! contains a token, a resume token or a header value.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
+use super::PrincipalName;
 use super::authenticated::Authenticated;
+use super::snapshot::Access;
 use crate::clock::{Clock, Moment};
 
 /// Refused authentications of one peer that are logged in each period; the others are counted.
@@ -31,6 +33,26 @@ pub struct AuditLog {
 struct Refusals {
     since: Moment,
     count: u64,
+}
+
+/// Principals that one line names.
+const NAMES_MAX: usize = 100;
+
+/// A session that ends, for its audit line.
+#[derive(Clone, Copy)]
+pub struct AuditedSession<'s> {
+    /// Principal; empty for anonymous callers.
+    pub principal: &'s str,
+    /// Kind and public id of the credential.
+    pub credential: &'s str,
+    /// Peer address.
+    pub peer: &'s str,
+    /// Account.
+    pub account: &'s str,
+    /// Id of the session.
+    pub session: &'s str,
+    /// Events delivered.
+    pub events: u64,
 }
 
 /// A call, for its audit line.
@@ -118,6 +140,39 @@ impl AuditLog {
         let (principal, credential, peer) = (call.principal(), call.credential(), call.peer());
         let filter = format!("{filter:016x}");
         tracing::info!(target: "audit", principal, credential, peer, account, session, filter, "session opened");
+    }
+
+    /// Logs the end of a session. The reason is that of its status, or empty if the client left.
+    pub fn log_session_end(&self, session: &AuditedSession<'_>, reason: &str) {
+        let AuditedSession { principal, credential, peer, account, session, events } = *session;
+        let reason = if reason.is_empty() { "CLIENT_LEFT" } else { reason };
+        tracing::info!(target: "audit", principal, credential, peer, account, session, events, reason, "session closed");
+    }
+
+    /// Logs a call of AdminService, whatever its outcome.
+    pub fn log_admin_call(&self, call: AuditedCall<'_>, outcome: &str, reason: &str) {
+        let (principal, credential, peer, method) = (call.principal(), call.credential(), call.peer(), call.method);
+        tracing::info!(target: "audit", principal, credential, peer, method, outcome, reason, "admin call");
+    }
+
+    /// Logs the principals that a new snapshot adds and removes.
+    pub(super) fn log_snapshot(&self, earlier: &Access, next: &Access) {
+        let names = |access: &Access| access.principals().cloned().collect::<BTreeSet<_>>();
+        let (earlier, next) = (names(earlier), names(next));
+        let listed = |names: &BTreeSet<PrincipalName>, others: &BTreeSet<PrincipalName>| {
+            let mut names: Vec<&str> = names.difference(others).take(NAMES_MAX + 1).map(AsRef::as_ref).collect();
+            if names.len() > NAMES_MAX {
+                names[NAMES_MAX] = "...";
+            }
+            names.join(" ")
+        };
+        let (added, removed) = (listed(&next, &earlier), listed(&earlier, &next));
+        tracing::info!(target: "audit", added, removed, principals = next.len(), "access snapshot replaced");
+    }
+
+    /// Logs a reload: the keys that changed, never their values.
+    pub fn log_reload(&self, changed: &str, restart_required: &str) {
+        tracing::info!(target: "audit", changed, restart_required, "configuration reloaded");
     }
 
     /// Logs a call that changed something.

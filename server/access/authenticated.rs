@@ -1,10 +1,11 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::Credential;
 use super::limits::LimitReached;
 use super::right::Grant;
-use super::snapshot::Access;
+use super::snapshot::{Access, Principal};
 use super::usage::{ConnectionId, ConnectionPermit, SessionPermit, Usage};
 use crate::model::AccountName;
 
@@ -42,6 +43,21 @@ impl Authenticated {
     pub fn open_session(&self, retry_after: Duration) -> Result<SessionPermit, LimitReached> {
         let limits = self.access.limits(&self.credential);
         self.usage.open_session(&limits, self.access.limits_mode(), retry_after)
+    }
+
+    /// Returns the principal; `None` if the credential is not accepted any more.
+    pub fn principal(&self) -> Option<Cow<'_, Principal>> {
+        self.access.principal(&self.credential)
+    }
+
+    /// True if the caller has every right, because no credential can be offered.
+    pub fn is_unrestricted(&self) -> bool {
+        self.principal().is_some_and(|principal| principal.is_unrestricted())
+    }
+
+    /// Returns the principal of the configuration with this name.
+    pub fn named_principal(&self, name: &str) -> Option<&Principal> {
+        self.access.named_principal(name)
     }
 
     /// Returns what the caller may do on an account.

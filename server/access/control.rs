@@ -14,6 +14,7 @@ use super::config::LimitsMode;
 use super::credential::{AuthError, Credential, bearer};
 use super::jwt::KeyRequest;
 use super::limits::{LimitMetrics, LimitReached, Limits};
+use super::refusals::Refusals;
 use super::right::{Right, TagRight};
 use super::snapshot::Access;
 use super::token_use::TokenUse;
@@ -28,11 +29,14 @@ pub struct AccessControl {
     audit: AuditLog,
     usage: UsageTable,
     token_use: TokenUse,
+    refusals: Refusals,
     /// Key sets of JWT issuers are due.
     keys_requested: Notify,
     clock: Clock,
 }
 
+/// Maximum consumers that are refused at a time, unless set otherwise.
+const REFUSALS_MAX: usize = 1_000;
 /// Maximum wait of a call for the keys of its issuer.
 const KEY_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,7 @@ impl AccessControl {
             audit: AuditLog::new(clock.clone()),
             usage: UsageTable::new(clock.clone(), metrics),
             token_use: TokenUse::default(),
+            refusals: Refusals::new(REFUSALS_MAX, clock.clone()),
             keys_requested: Notify::new(),
             clock,
         }
@@ -66,6 +71,17 @@ impl AccessControl {
     /// Returns when tokens were last used.
     pub(super) fn token_use(&self) -> &TokenUse {
         &self.token_use
+    }
+
+    /// Bounds the consumers that are refused at a time.
+    #[must_use]
+    pub fn with_refusals_max(self, max: usize) -> Self {
+        Self { refusals: Refusals::new(max, self.clock.clone()), ..self }
+    }
+
+    /// Returns the consumers that an operator keeps out.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Returns the log of decisions.
@@ -87,6 +103,7 @@ impl AccessControl {
         }
         self.usage.retain(|name| access.principals().any(|own| own == name));
         self.token_use.retain(&access);
+        self.audit.log_snapshot(&earlier, &access);
         self.current.store(Arc::new(access));
         self.version.send_modify(|version| *version += 1);
         self.keys_requested.notify_one();

@@ -48,6 +48,16 @@ impl Limits {
         recovery_jobs: Some(0),
     };
 
+    /// Returns each limit with its name in the configuration.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let limits = [
+            ("sessions", self.sessions.map(u64::from)),
+            ("calls_per_second", self.calls_per_second.map(u64::from)),
+            ("bytes_per_second", self.bytes_per_second),
+        ];
+        limits.into_iter().filter_map(|(name, max)| Some((name, max?)))
+    }
+
     /// Returns the larger of each limit.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

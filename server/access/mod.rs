@@ -29,6 +29,7 @@ mod credential;
 pub mod jwt;
 mod limits;
 pub mod metrics;
+mod refusals;
 mod revocation;
 mod right;
 mod snapshot;
@@ -39,7 +40,7 @@ mod usage;
 use std::fmt;
 use std::sync::Arc;
 
-pub use audit::{AuditLog, AuditedCall};
+pub use audit::{AuditLog, AuditedCall, AuditedSession};
 pub use authenticated::Authenticated;
 pub use certificate::{CertificateNames, CertificateSerial};
 pub use config::{
@@ -49,6 +50,7 @@ pub use config::{
 pub use control::{AccessControl, AccessEnd, AccessWatch, CredentialWatch};
 pub use credential::{AuthError, Credential, CredentialKind};
 pub use limits::{LimitKind, LimitMetrics, LimitReached, Limits};
+pub use refusals::{RefusalLimitReached, Refusals};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
 pub use snapshot::{Access, AccessConfig, OpenAccess, Principal};
 pub use token::{NewToken, TOKENS_MAX};

@@ -166,6 +166,16 @@ impl TagRight {
         Self { allow: without_covered(parts.collect()).into(), deny: self.deny.clone(), untagged: false }
     }
 
+    /// Returns the patterns of allowed and of denied tags.
+    pub fn patterns(&self) -> (&[TagPattern], &[TagPattern]) {
+        (&self.allow, &self.deny)
+    }
+
+    /// True if posts without tags are visible.
+    pub fn allows_untagged(&self) -> bool {
+        self.untagged
+    }
+
     /// Returns a fingerprint that is equal for equal rights.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Sha256::new();

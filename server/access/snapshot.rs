@@ -84,6 +84,7 @@ pub struct Principal {
 
 #[derive(Debug, PartialEq)]
 struct Role {
+    name: String,
     accounts: Vec<TagPattern>,
     rights: RightSet,
     allow: Vec<TagPattern>,
@@ -274,6 +275,11 @@ impl Access {
         self.tokens.iter().map(|(id, entry)| (id, entry.not_after))
     }
 
+    /// Returns the principal of the configuration with this name.
+    pub fn named_principal(&self, name: &str) -> Option<&Principal> {
+        self.principals.get(name)
+    }
+
     /// Returns the names of the principals, in order.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalName> {
         self.principals.keys()
@@ -289,6 +295,16 @@ impl Principal {
     fn with_roles(roles: &BTreeMap<String, Arc<Role>>, names: &[String]) -> Self {
         let roles = names.iter().filter_map(|name| roles.get(name).cloned()).collect();
         Self { roles, is_unrestricted: false, narrowed_to: None }
+    }
+
+    /// True if it has every right, without a role.
+    pub fn is_unrestricted(&self) -> bool {
+        self.is_unrestricted
+    }
+
+    /// Returns the names of its roles.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(|role| role.name.as_str())
     }
 
     /// Returns its limits: the largest of its roles.
@@ -329,13 +345,15 @@ impl Role {
         };
         let rights = config.rights.iter().copied().collect();
         let limits = config.limits.into();
-        Self { accounts: patterns(&config.accounts), rights, allow, deny, untagged, limits }
+        let (name, accounts) = (config.name.clone(), patterns(&config.accounts));
+        Self { name, accounts, rights, allow, deny, untagged, limits }
     }
 
     fn read_everything() -> Self {
         let everything = vec![TagPattern::Prefix("".into())];
         let rights = [Right::Read].into_iter().collect();
         Self {
+            name: "grpc.allow_unauthenticated".into(),
             accounts: everything.clone(),
             rights,
             allow: everything,

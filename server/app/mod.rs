@@ -12,6 +12,8 @@
 //! - The failure of an essential task stops the process and is reported as the reason.
 
 mod account;
+mod admin;
+mod effective_config;
 mod maintenance;
 mod opening;
 mod reload;
@@ -27,19 +29,22 @@ use std::sync::Arc;
 use anyhow::Context;
 use rand::RngExt;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 
 use self::account::AccountTasks;
+use self::admin::{AdminRpc, ProcessOperator};
+use self::effective_config::EffectiveConfig;
+use self::reload::ReloadRequests;
 pub use self::reload::{ConfigSource, LIVE_KEYS};
 use self::tls::TlsListeners;
 use crate::access::jwt::KeyRefresher;
 use crate::access::{Access, AccessControl, LimitMetrics};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{ConfigOrigins, Settings};
 use crate::gateway::Gateway;
 use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
+use crate::telemetry::LogFilterOverride;
 use crate::telemetry::metrics::{ComputedGauge, Registry};
 use crate::xapi;
 use crate::{grpc, http};
@@ -51,6 +56,8 @@ pub struct StartOptions {
     pub strict: bool,
     /// Reads the configuration again, and its file, if it has one. `None`: only files that the settings name are.
     pub source: Option<(ConfigSource, Option<PathBuf>)>,
+    /// Layers that the values of the settings come from, if they are known.
+    pub origins: Option<ConfigOrigins>,
 }
 
 /// A running gateway.
@@ -59,7 +66,8 @@ pub struct App {
     clock: Clock,
     gateway: Arc<Gateway>,
     access: Arc<AccessControl>,
-    reload: Arc<Notify>,
+    reload: Arc<ReloadRequests>,
+    effective: Arc<EffectiveConfig>,
     metrics: Registry,
     tasks: TaskGroup,
     /// Upstream connections.
@@ -89,7 +97,7 @@ impl App {
 
     /// As [`App::start`], with options.
     pub async fn start_with(settings: Settings, options: StartOptions) -> anyhow::Result<Self> {
-        let StartOptions { strict, source } = options;
+        let StartOptions { strict, source, origins } = options;
         let access = load_access(&settings)?;
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
@@ -117,17 +125,22 @@ impl App {
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
-        let access = Arc::new(AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register)));
+        let access = Arc::new(
+            AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register))
+                .with_refusals_max(settings.admin.refusals_max),
+        );
         metrics.process(|part| crate::access::metrics::register(&access, part));
         let draining = draining_gauge(&gateway);
         metrics.process(|part| {
             part.register("draining", "Whether the gateway refuses new sessions (1) or not (0)", draining)
         });
         let reloads = (reload::ReloadMetrics::register(&metrics), keyring, tls.all().cloned().collect());
-        let reloader =
-            reload::Reloader::new(source, &settings, access.clone(), gateway.clone(), reloads, clock.clone());
+        let effective = Arc::new(EffectiveConfig::new((settings.clone(), origins)));
+        let (shown, own) = (effective.clone(), access.clone());
+        let reloader = reload::Reloader::new(source, &settings, own, gateway.clone(), reloads, shown, clock.clone());
         let app = Self {
-            reload: reloader.requested(),
+            reload: reloader.requests(),
+            effective,
             access,
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
@@ -168,17 +181,34 @@ impl App {
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
         let (config, access) = (self.settings.grpc.clone(), self.access.clone());
-        let transport = (self.tls.grpc.clone(), grpc::Metrics::register(&self.metrics));
+        let calls = grpc::Metrics::register(&self.metrics);
+        let transport = (self.tls.grpc.clone(), calls.clone());
         let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, transport, self.clock.clone());
         server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
-        let site =
-            http::AdminState { probe: Arc::new(GatewayReadiness(self.gateway.clone())), metrics: self.metrics.clone() };
+        let site = http::AdminState {
+            probe: Arc::new(GatewayReadiness(self.gateway.clone())),
+            metrics: self.metrics.clone(),
+            rpc: Some(self.admin_rpc(calls)),
+        };
         let runtime =
             http::Runtime { tasks: self.tasks.clone(), clock: self.clock.clone(), tls: self.tls.admin.clone() };
         let admin = http::serve(admin_listener, self.settings.admin.clone(), site, runtime, self.stages.faces.clone());
         self.tasks.spawn("admin port", ExitPolicy::StopProcess, admin);
         self.tls.spawn_looks(self.settings.reload.interval, &self.tasks);
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
+    }
+
+    fn admin_rpc(&self, calls: grpc::Metrics) -> Arc<AdminRpc> {
+        let log_filter = Arc::new(LogFilterOverride::new(&self.settings.telemetry.log_filter, self.clock.clone()));
+        let (filter, shutdown) = (log_filter.clone(), self.stages.faces.clone());
+        self.tasks.spawn("log filter", ExitPolicy::StopProcess, async move {
+            shutdown.run_until_cancelled(filter.run()).await;
+        });
+        let (config, reloads, shutdown) = (self.effective.clone(), self.reload.clone(), self.tasks.shutdown().clone());
+        let operator = Arc::new(ProcessOperator { config, reloads, log_filter, shutdown });
+        let (address, shared) = (self.admin_address.ip(), (self.gateway.clone(), self.access.clone(), calls));
+        let runtime = (self.clock.clone(), self.tasks.clone());
+        Arc::new(AdminRpc(grpc::AdminServer::new(&self.settings.grpc, address, shared, operator, runtime)))
     }
 
     /// Returns the address of the gRPC server.
@@ -193,7 +223,7 @@ impl App {
 
     /// Reloads the configuration. The outcome is logged and counted.
     pub fn reload(&self) {
-        self.reload.notify_one();
+        self.reload.request();
     }
 
     /// Returns the accounts.
@@ -232,6 +262,6 @@ struct GatewayReadiness(Arc<Gateway>);
 
 impl http::ReadinessProbe for GatewayReadiness {
     fn readiness(&self) -> Result<(), Vec<String>> {
-        if self.0.is_ready() { Ok(()) } else { Err(vec!["the gateway is starting or stopping".into()]) }
+        self.0.unready_reason().map_or(Ok(()), |reason| Err(vec![reason.into()]))
     }
 }

@@ -7,26 +7,29 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::RngExt;
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
+use super::effective_config::EffectiveConfig;
 use crate::access::{Access, AccessControl};
 use crate::clock::Clock;
-use crate::config::{ConfigErrors, Settings};
+use crate::config::{ConfigErrors, LoadedConfig, Settings};
 use crate::gateway::Gateway;
+use crate::grpc::ReloadReport;
 use crate::hub::token::{KeyError, Keyring};
 use crate::state_file;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::Registry;
-use crate::tls::TlsListener;
+use crate::tls::{LookOutcome, TlsListener};
 
 /// Reads all layers of the configuration again.
-pub type ConfigSource = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
+pub type ConfigSource = Arc<dyn Fn() -> Result<LoadedConfig, ConfigErrors> + Send + Sync>;
 
 /// Metrics of reloads.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +86,31 @@ pub(super) struct Reloader {
     clock: Clock,
     /// Their files are compared by tasks of their own too.
     tls: Vec<Arc<TlsListener>>,
-    requested: Arc<Notify>,
+    requests: Arc<ReloadRequests>,
+    effective: Arc<EffectiveConfig>,
+}
+
+/// Requests of reloads.
+#[derive(Default)]
+pub(super) struct ReloadRequests {
+    requested: Notify,
+    /// Receivers of the report of the next reload.
+    waiting: Mutex<Vec<oneshot::Sender<ReloadReport>>>,
+}
+
+impl ReloadRequests {
+    /// Requests a reload.
+    pub(super) fn request(&self) {
+        self.requested.notify_one();
+    }
+
+    /// Requests a reload. The receiver gets the report of a reload that begins after this call.
+    pub(super) fn request_report(&self) -> oneshot::Receiver<ReloadReport> {
+        let (report, receiver) = oneshot::channel();
+        self.waiting.lock().push(report);
+        self.request();
+        receiver
+    }
 }
 
 impl Reloader {
@@ -93,17 +120,19 @@ impl Reloader {
         access: Arc<AccessControl>,
         gateway: Arc<Gateway>,
         (metrics, keyring, tls): (ReloadMetrics, Arc<Keyring>, Vec<Arc<TlsListener>>),
+        effective: Arc<EffectiveConfig>,
         clock: Clock,
     ) -> Self {
         let (source, file) = source.map_or((None, None), |(source, file)| (Some(source), file));
         metrics.last_success.set(clock.system_now().0.div_euclid(1_000));
         let started = settings.clone();
-        Self { source, file, started, access, gateway, keyring, metrics, clock, tls, requested: Arc::default() }
+        let requests = Arc::default();
+        Self { source, file, started, access, gateway, keyring, metrics, clock, tls, requests, effective }
     }
 
-    /// Returns a handle that requests a reload.
-    pub(super) fn requested(&self) -> Arc<Notify> {
-        self.requested.clone()
+    /// Returns a handle that requests reloads.
+    pub(super) fn requests(&self) -> Arc<ReloadRequests> {
+        self.requests.clone()
     }
 
     /// Reloads on request and when a file has changed.
@@ -115,7 +144,7 @@ impl Reloader {
         loop {
             // Files change in the time of the host, whatever the rate of the clock.
             let interval = current.reload.interval.mul_f64(own.clock.rate().max(1.0));
-            let wait = own.clock.timeout(interval, own.requested.notified());
+            let wait = own.clock.timeout(interval, own.requests.requested.notified());
             let Some(waited) = shutdown.run_until_cancelled(wait).await else { return };
             let found = own.fingerprint(&current).await;
             let is_unsure = waited.is_err() && known.is_none();
@@ -129,42 +158,45 @@ impl Reloader {
                 continue;
             }
             let (reloader, before) = (own.clone(), current.clone());
+            let waiting = std::mem::take(&mut *own.requests.waiting.lock());
             let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&before)).await;
-            if let Ok(Some(settings)) = reloaded {
+            let (settings, report) = reloaded.unwrap_or_else(|_| (None, failure(vec!["the reload panicked".into()])));
+            if let Some(settings) = settings {
                 // The new settings may name other files, whose contents are not in the fingerprint.
                 known = known.filter(|_| own.files(&settings) == own.files(&current));
                 current = settings;
             }
+            // A receiver that is gone has given up.
+            waiting.into_iter().for_each(|waiting| drop(waiting.send(report.clone())));
         }
     }
 
     /// Returns true if the files contain what is in force.
     fn is_in_force(&self, current: &Settings) -> bool {
-        let settings = self.source.as_ref().map_or_else(|| Ok(current.clone()), |source| source());
+        let settings =
+            self.source.as_ref().map_or_else(|| Ok(current.clone()), |source| source().map(|loaded| loaded.settings));
         settings.is_ok_and(|settings| {
             settings == *current && Access::load(&settings.access()).is_ok_and(|access| self.access.is_in_force(access))
         })
     }
 
-    /// Reads everything, and puts it into force if it has no fault. Returns the settings in force then.
-    fn reload(&self, current: &Settings) -> Option<Settings> {
-        let settings = match self.source.as_ref().map_or_else(|| Ok(current.clone()), |source| source()) {
-            Ok(settings) => settings,
-            Err(faults) => return self.refuse(&faults.to_string()),
+    /// Reads everything, and puts it into force if it has no fault. Returns the settings in force then, and the report.
+    fn reload(&self, current: &Settings) -> (Option<Settings>, ReloadReport) {
+        let (settings, origins) = match self.source.as_ref().map(|source| source()) {
+            None => (current.clone(), None),
+            Some(Ok(loaded)) => (loaded.settings, Some(loaded.origins)),
+            Some(Err(faults)) => return self.refuse(faults.all().iter().map(ToString::to_string).collect()),
         };
         let access = match Access::load(&settings.access()) {
             Ok(access) => access,
-            Err(faults) => {
-                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-                return self.refuse(&faults.join("; "));
-            }
+            Err(faults) => return self.refuse(faults.iter().map(ToString::to_string).collect()),
         };
         let keyring = match keyring(&settings.token_key_files, &self.started.data_dir) {
             Ok(keyring) => keyring,
-            Err(error) => return self.refuse(&format!("{:#}", anyhow::Error::from(error))),
+            Err(error) => return self.refuse(vec![format!("{:#}", anyhow::Error::from(error))]),
         };
-        self.tls.iter().for_each(|listener| drop(listener.look()));
         self.keyring.replace(&keyring);
+        let faults = self.look_at_certificates();
         let (changed, restart) = changed_keys(current, &settings, &self.started);
         if self.access.replace(access) {
             self.gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all());
@@ -172,14 +204,24 @@ impl Reloader {
         self.metrics.count("ok");
         self.metrics.last_success.set(self.clock.system_now().0.div_euclid(1_000));
         self.metrics.restart_required.set(i64::from(!restart.is_empty()));
-        tracing::info!(changed = changed.join(" "), restart_required = restart.join(" "), "configuration reloaded");
-        Some(settings)
+        self.effective.set((settings.clone(), origins));
+        self.access.audit().log_reload(&changed.join(" "), &restart.join(" "));
+        (Some(settings), ReloadReport { is_applied: true, changed, restart_required: restart, faults })
     }
 
-    fn refuse(&self, faults: &str) -> Option<Settings> {
+    /// Reloads the certificates of the ports. Returns the faults of those that cannot be used: the last good ones stay.
+    fn look_at_certificates(&self) -> Vec<String> {
+        let failed = self.tls.iter().filter_map(|listener| match listener.look() {
+            LookOutcome::Failed(errors) => Some(errors),
+            LookOutcome::Unchanged | LookOutcome::Reloaded => None,
+        });
+        failed.flat_map(|errors| errors.0).map(|error| error.to_string()).collect()
+    }
+
+    fn refuse(&self, faults: Vec<String>) -> (Option<Settings>, ReloadReport) {
         self.metrics.count("failed");
-        tracing::error!(faults, "failed to reload configuration, last good one stays in force");
-        None
+        tracing::error!(faults = faults.join("; "), "failed to reload configuration, last good one stays in force");
+        (None, failure(faults))
     }
 
     /// Returns all files that decide about the configuration.
@@ -222,11 +264,19 @@ pub(super) fn keyring(files: &[PathBuf], data_dir: &Path) -> Result<Keyring, Key
 /// and take effect only after a restart.
 fn changed_keys(current: &Settings, next: &Settings, started: &Settings) -> (Vec<String>, Vec<String>) {
     let changed = difference(current, next);
-    let is_live = |path: &String| {
-        LIVE_KEYS.iter().any(|key| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-    };
     let restart = difference(started, next).into_iter().filter(|path| !is_live(path)).collect();
     (changed, restart)
+}
+
+/// True if a change of this value takes effect without a restart.
+pub(super) fn is_live(path: &str) -> bool {
+    let is_below =
+        |key: &&str| path.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    LIVE_KEYS.iter().any(|key| is_below(&key))
+}
+
+fn failure(faults: Vec<String>) -> ReloadReport {
+    ReloadReport { faults, ..ReloadReport::default() }
 }
 
 fn difference(one: &Settings, other: &Settings) -> Vec<String> {

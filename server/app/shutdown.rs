@@ -23,7 +23,7 @@ impl App {
         let began = self.clock.moment();
         let left = |share: f64| began.plus(deadline.mul_f64(share)).since(self.clock.moment());
         tracing::info!(?deadline, "stopping");
-        self.gateway.set_ready(false);
+        self.gateway.begin_stop();
         self.tasks.shutdown().cancel();
 
         self.stages.upstream.cancel();
@@ -52,7 +52,9 @@ impl App {
     async fn end_sessions(&self, until: Moment) {
         let left = until.since(self.clock.moment());
         for account in self.gateway.accounts() {
-            account.hub.registry().start_drain(DrainNotice { deadline: account.hub.clock().now().plus(left) });
+            let clock = account.hub.clock();
+            let notice = DrainNotice::shutdown(clock.moment(), clock.now().plus(left));
+            account.hub.registry().start_drain(notice);
         }
         let open = || self.gateway.accounts().iter().map(|account| account.hub.registry().len()).sum::<usize>();
         while open() > 0 && self.clock.moment() < until {

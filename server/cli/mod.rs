@@ -10,6 +10,8 @@
 //! Invariants: stdout contains only data, for pipes; a closed stdout ends a command without error; no command panics on its
 //! input.
 
+mod admin;
+mod connection;
 mod credential;
 mod demo;
 mod exit;
@@ -49,6 +51,8 @@ enum Command {
     Tail(Box<tail::Args>),
     /// Verify once that a gateway is ready and serves a subscription.
     Probe(Box<probe::Args>),
+    /// Operate a running gateway: accounts, sessions, drain, log filter, configuration.
+    Admin(admin::Args),
     /// Inspect resume tokens.
     Token(token::Args),
     /// Create credentials of clients.
@@ -75,6 +79,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Tail(args) => tail::run(*args),
         Command::Probe(args) => probe::run(&args),
+        Command::Admin(args) => admin::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Credential(args) => credential::run(&args),
         Command::Check(args) => serve::check(&args),

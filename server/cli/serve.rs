@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::terminal::{print, print_status};
 use crate::access::{Access, OpenAccess};
 use crate::app::{App, ConfigSource, LIVE_KEYS, StartOptions};
-use crate::config::{self, Account, Settings};
+use crate::config::{self, Account, LoadedConfig, Settings};
 use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
 use crate::journal::{self, Backend, SystemDisk};
@@ -63,8 +63,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl ConfigArgs {
     /// Returns the settings; or prints the errors and returns an exit code.
-    fn load(&self) -> Result<Settings, Exit> {
-        config::load(self.config.as_deref(), &self.overrides, config::environment()).map_err(|faults| {
+    fn load(&self) -> Result<LoadedConfig, Exit> {
+        config::load_layers(self.config.as_deref(), &self.overrides, config::environment()).map_err(|faults| {
             print_status(format_args!("{faults}"));
             Exit::Usage
         })
@@ -75,7 +75,7 @@ impl ConfigArgs {
         let (file, overrides) = (self.config.clone(), self.overrides.clone());
         let read = {
             let file = file.clone();
-            move || config::load(file.as_deref(), &overrides, config::environment())
+            move || config::load_layers(file.as_deref(), &overrides, config::environment())
         };
         (Arc::new(read), file)
     }
@@ -96,7 +96,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let settings = match args.source.load() {
-        Ok(settings) => settings,
+        Ok(loaded) => loaded.settings,
         Err(exit) => return Ok(exit),
     };
     print(&settings.render());
@@ -216,8 +216,9 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
         // First, so that a signal is handled at any point of the start.
         let signals = Signals::listen_as_server().context("cannot listen to signals")?;
         match args.source.load() {
-            Ok(settings) => {
-                let options = StartOptions { strict: args.strict, source: Some(args.source.again()) };
+            Ok(LoadedConfig { settings, origins }) => {
+                let source = Some(args.source.again());
+                let options = StartOptions { strict: args.strict, source, origins: Some(origins) };
                 run(settings, options, signals).await
             }
             Err(exit) => Ok(exit),

@@ -104,12 +104,22 @@ fn certificates(settings: &Settings, found: &mut Validator) {
 fn anonymous(settings: &Settings, found: &mut Validator) {
     let names = &settings.auth.anonymous.roles;
     role_names(settings, names, "auth.anonymous.roles", found);
+    let rights = |name: &str| {
+        let named = settings.roles.iter().filter(|role| role.name == name);
+        named.flat_map(|role| role.rights.clone()).collect::<Vec<Right>>()
+    };
     if is_loopback(settings.grpc.address.ip()) {
+        for (n, name) in names.iter().enumerate() {
+            let may_admin = rights(name).contains(&Right::Admin);
+            let text = "this role has the right `admin`, and any client that reaches admin.address would have it: use a \
+                        loopback address there, or give the right to principals with credentials";
+            let is_local = is_loopback(settings.admin.address.ip());
+            found.check(is_local || !may_admin, format!("auth.anonymous.roles[{n}]"), text);
+        }
         return;
     }
     for (n, name) in names.iter().enumerate() {
-        let rights = settings.roles.iter().filter(|role| role.name == *name).flat_map(|role| &role.rights);
-        let is_harmless = rights.into_iter().all(|right| [Right::Read, Right::Status].contains(right));
+        let is_harmless = rights(name).iter().all(|right| [Right::Read, Right::Status].contains(right));
         let text = "this role has more rights than `read` and `status`, and any client that reaches grpc.address would \
                     have them: give such rights to principals with credentials";
         found.check(is_harmless, format!("auth.anonymous.roles[{n}]"), text);

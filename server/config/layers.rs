@@ -5,6 +5,7 @@ use std::path::Path;
 use config::{File, FileFormat, Source, ValueKind};
 use serde_json::{Map, Value};
 
+use super::effective::ConfigOrigins;
 use super::error::{self, ConfigError, ConfigErrors};
 use super::{expansion, json_schema, schema};
 
@@ -21,6 +22,8 @@ pub(super) struct MergedConfig {
     pub(super) tree: Value,
     /// Values that do not come from the file.
     pub(super) origins: Vec<Override>,
+    /// Where the values come from.
+    pub(super) layers: ConfigOrigins,
     pub(super) faults: Vec<ConfigError>,
 }
 
@@ -30,6 +33,8 @@ pub(super) struct Override {
     pub(super) path: String,
     /// Layer, and name of the value in it.
     pub(super) name: String,
+    /// The environment variable; `None`: the command line.
+    pub(super) variable: Option<String>,
     text: String,
     may_be_list: bool,
 }
@@ -59,25 +64,28 @@ pub(super) fn read(
     origins.extend(overrides.iter().map(|(path, text)| Override {
         path: path.clone(),
         name: "the command line".to_owned(),
+        variable: None,
         text: text.clone(),
         may_be_list: true,
     }));
+    let layers = ConfigOrigins::new(&tree, &origins);
     let mut faults = Vec::new();
     for setting in &origins {
         if let Err(text) = put(schema, &mut tree, setting) {
             faults.push(ConfigError::new(error::shown_path(&setting.path), text));
         }
     }
-    Ok(MergedConfig { tree, origins, faults })
+    Ok(MergedConfig { tree, origins, layers, faults })
 }
 
 fn variable((name, text): (String, String)) -> Option<Override> {
     let path = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase().replace("__", ".");
+    let variable = Some(name.clone());
     let name = match error::shown_path(&path) == path {
         true => format!("the environment variable {name}"),
         false => format!("an environment variable {ENVIRONMENT_PREFIX}…"),
     };
-    Some(Override { path, name, text, may_be_list: false })
+    Some(Override { path, name, variable, text, may_be_list: false })
 }
 
 fn put(schema: &Value, tree: &mut Value, setting: &Override) -> Result<(), String> {

@@ -23,6 +23,7 @@
 
 mod access;
 mod account;
+mod effective;
 mod error;
 mod expansion;
 mod json_schema;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
 pub use account::{Account, Datacenter};
+pub use effective::{ConfigOrigins, ValueOrigin};
 pub use error::{ConfigError, ConfigErrors};
 pub use layers::{ENVIRONMENT_PREFIX, environment};
 #[cfg(test)]
@@ -97,6 +99,24 @@ pub fn load(
     overrides: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Settings, ConfigErrors> {
+    load_layers(path, overrides, environment).map(|loaded| loaded.settings)
+}
+
+/// Settings, and the layers that their values come from.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// The settings.
+    pub settings: Settings,
+    /// The layer of each value.
+    pub origins: ConfigOrigins,
+}
+
+/// As [`load`], with the layer of each value.
+pub fn load_layers(
+    path: Option<&Path>,
+    overrides: &[(String, String)],
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<LoadedConfig, ConfigErrors> {
     let schema = schema();
     let mut merged = layers::read(&schema, path, overrides, environment)?;
     merged.faults.extend(schema::faults(&schema, &merged.tree));
@@ -115,7 +135,7 @@ pub fn load(
             merged.origins.iter().find(|origin| fault.touches(&origin.path)).map(|origin| origin.name.clone());
     }
     ConfigErrors::none_or(merged.faults)?;
-    Ok(settings)
+    Ok(LoadedConfig { settings, origins: merged.layers })
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use self::availability::Availability;
 use crate::hub::session::TimedPosition;
 use crate::hub::status::upstream_status::UpstreamState;
 use crate::hub::{Hub, TagInfo};
@@ -24,8 +25,10 @@ use crate::ingest::dedup;
 use crate::ingest::recovery::{GapList, RecoveryJobs};
 use crate::model::{AccountName, Epoch, PostId, UnixMillis};
 
+mod availability;
 mod coverage;
 
+pub use availability::{DrainId, Stopping};
 pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX};
 
 /// Accounts and readiness of the gateway.
@@ -33,6 +36,7 @@ pub struct Gateway {
     accounts: RwLock<BTreeMap<AccountName, AccountStatus>>,
     /// Account of requests that name none.
     default_account: Option<AccountName>,
+    availability: Mutex<Availability>,
     ready: watch::Sender<bool>,
     /// Number of opened accounts.
     opened: watch::Sender<usize>,
@@ -111,6 +115,7 @@ impl Gateway {
         Self {
             accounts: RwLock::default(),
             default_account: None,
+            availability: Mutex::default(),
             ready: watch::channel(false).0,
             opened: watch::channel(0).0,
         }
@@ -124,8 +129,10 @@ impl Gateway {
 
     /// Adds an open account.
     pub fn add(&self, account: Account) {
+        let hub = account.hub.clone();
         self.accounts.write().insert(account.hub.account().clone(), AccountStatus::Open(account));
         self.opened.send_modify(|opened| *opened += 1);
+        self.drain_opened(&hub);
     }
 
     /// Adds an account that cannot be opened at present.
@@ -188,21 +195,6 @@ impl Gateway {
     /// Subscribes to the number of opened accounts.
     pub fn openings(&self) -> watch::Receiver<usize> {
         self.opened.subscribe()
-    }
-
-    /// Sets readiness.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.send_replace(ready);
-    }
-
-    /// Returns true if requests can be served.
-    pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
-    }
-
-    /// Subscribes to readiness.
-    pub fn readiness_changes(&self) -> watch::Receiver<bool> {
-        self.ready.subscribe()
     }
 }
 

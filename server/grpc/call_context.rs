@@ -8,7 +8,7 @@ use http::HeaderMap;
 use tonic::Status;
 
 use super::config::Reflection;
-use super::methods::{self, MethodRight};
+use super::methods::{self, GrpcPort, MethodRight};
 use super::status;
 use crate::access::{
     AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, ConnectionId,
@@ -27,17 +27,21 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// Authenticates a call. Returns the status of its refusal: the method does not exist, or the credential is missing
+    /// Authenticates a call on a port; `allows_open` is false if callers with every right for want of credentials are refused
+    /// there. Returns the status of its refusal: the method does not exist, or the credential is missing
     /// or not valid.
     pub async fn authenticate(
         access: &AccessControl,
-        (path, reflection): (&str, Reflection),
+        (port, reflection, allows_open): (GrpcPort, Reflection, bool),
+        path: &str,
         headers: &HeaderMap,
         certificate: Option<&CertificateNames>,
     ) -> Result<Self, Status> {
-        let right =
-            methods::required(path, reflection).ok_or_else(|| status::unimplemented("there is no such method"))?;
+        let right = methods::required(port, path, reflection);
+        let right = right.ok_or_else(|| status::unimplemented("there is no such method"))?;
         match access.authenticate_call(headers, certificate).await {
+            // Callers without a credential have every right because only this host reaches the gRPC port, not this port.
+            Ok(caller) if !allows_open && caller.is_unrestricted() => Err(status::unauthenticated(AuthError::Missing)),
             Ok(caller) => {
                 // Probes are not limited.
                 if right != MethodRight::Open {
@@ -125,6 +129,32 @@ impl CallContext {
         let account = gateway.account(name.as_str());
         let account = account.map_err(|none| status::no_account(asked, none, &self.readable(gateway)))?;
         Ok((account, grant))
+    }
+
+    /// Checks the right of a method that is not about one account of the request.
+    pub fn check(&self, gateway: &Gateway) -> Result<(), Status> {
+        let names = gateway.names();
+        let has = |right| move |name: &AccountName| self.grant(name).allows(right);
+        match self.right {
+            MethodRight::Process(right) if !names.iter().all(has(right)) => {
+                Err(status::right_missing_everywhere(right))
+            }
+            MethodRight::Each(right) | MethodRight::Account(right) if !names.iter().any(has(right)) => {
+                Err(status::right_missing_anywhere(right))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the caller has this right on every account.
+    pub fn check_everywhere(&self, gateway: &Gateway, right: Right) -> Result<(), Status> {
+        let has_all = gateway.names().iter().all(|name| self.grant(name).allows(right));
+        if has_all { Ok(()) } else { Err(status::right_missing_everywhere(right)) }
+    }
+
+    /// Returns the authenticated caller. Every method of AdminService has one.
+    pub fn caller(&self) -> Result<&Authenticated, Status> {
+        self.caller.as_ref().ok_or_else(|| status::unauthenticated(AuthError::Missing))
     }
 
     /// Returns the key of the caller's budgets: the principal, or the peer of an anonymous call.

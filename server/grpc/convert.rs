@@ -261,7 +261,8 @@ fn outcome(outcome: StartOutcome) -> proto::StartOutcome {
     }
 }
 
-fn upstream_state(state: UpstreamState) -> proto::UpstreamState {
+/// Converts an upstream state.
+pub fn upstream_state(state: UpstreamState) -> proto::UpstreamState {
     match state {
         UpstreamState::Connecting => proto::UpstreamState::Connecting,
         UpstreamState::Connected => proto::UpstreamState::Connected,
@@ -283,7 +284,8 @@ fn notice_kind(kind: UpstreamNoticeKind) -> proto::StreamNoticeKind {
 fn drain_reason(ending: EndReason) -> proto::DrainReason {
     match ending {
         EndReason::Rotated => proto::DrainReason::SessionRotated,
-        EndReason::Shutdown => proto::DrainReason::Shutdown,
+        EndReason::Shutdown | EndReason::Drained => proto::DrainReason::Shutdown,
+        EndReason::Terminated => proto::DrainReason::Terminated,
         EndReason::CredentialsExpired => proto::DrainReason::CredentialsExpire,
         // These sessions end with a status only, without a Draining frame.
         EndReason::Deadline

@@ -16,9 +16,20 @@ pub enum MethodRight {
     Each(Right),
     /// This right on the account of the request.
     Account(Right),
+    /// This right on every account of the gateway: the method is about the process.
+    Process(Right),
 }
 
-use MethodRight::{Account, Caller, Each, Open};
+/// A port that serves gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcPort {
+    /// The gRPC port.
+    Clients,
+    /// The admin port.
+    Admin,
+}
+
+use MethodRight::{Account, Caller, Each, Open, Process};
 
 /// Every method of the gRPC port.
 const METHODS: &[(&str, MethodRight)] = &[
@@ -38,15 +49,39 @@ const METHODS: &[(&str, MethodRight)] = &[
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", MethodRight::Reflection),
 ];
 
-/// Returns what a caller needs for the method of this path; `None` if no such method is known, or it is not served.
-pub fn required(path: &str, reflection: Reflection) -> Option<MethodRight> {
-    let (_, right) = METHODS.iter().find(|(own, _)| *own == path)?;
+/// Every method of the admin port.
+const ADMIN_METHODS: &[(&str, MethodRight)] = &[
+    ("/powerstream.gateway.v1.AdminService/ListAccounts", Each(Right::Status)),
+    ("/powerstream.gateway.v1.AdminService/ListSessions", Each(Right::Status)),
+    ("/powerstream.gateway.v1.AdminService/TerminateSession", Account(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/Drain", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/Undrain", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/SetLogFilter", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/GetConfig", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/Reload", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/WhoAmI", Caller),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", MethodRight::Reflection),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", MethodRight::Reflection),
+];
+
+/// Returns what a caller needs for the method of this path; `None` if the port serves no such method.
+pub fn required(port: GrpcPort, path: &str, reflection: Reflection) -> Option<MethodRight> {
+    let methods = match port {
+        GrpcPort::Clients => METHODS,
+        GrpcPort::Admin => ADMIN_METHODS,
+    };
+    let (_, right) = methods.iter().find(|(own, _)| *own == path)?;
     match (*right, reflection) {
         (MethodRight::Reflection, Reflection::Off) => None,
         (MethodRight::Reflection, Reflection::Authenticated) => Some(Caller),
         (MethodRight::Reflection, Reflection::Open) => Some(Open),
         (right, _) => Some(right),
     }
+}
+
+/// Returns what a caller needs for the method of this path on any port; `None` if no such method is known.
+pub fn of_any_port(path: &str) -> Option<MethodRight> {
+    METHODS.iter().chain(ADMIN_METHODS).find(|(own, _)| *own == path).map(|(_, right)| *right)
 }
 
 /// Returns the names of all methods: service and method.
@@ -88,11 +123,17 @@ mod tests {
                 }
             }
         }
-        assert_eq!(described.len(), METHODS.len(), "{described:?}");
         for path in &described {
-            assert!(required(path, Reflection::Open).is_some(), "{path} has no row");
+            let rows =
+                [GrpcPort::Clients, GrpcPort::Admin].map(|port| required(port, path, Reflection::Open).is_some());
+            let expected = match () {
+                () if path.contains("AdminService") => [false, true],
+                () if path.contains("reflection") => [true, true],
+                () => [true, false],
+            };
+            assert_eq!(rows, expected, "{path}");
         }
-        for (path, _) in METHODS {
+        for (path, _) in METHODS.iter().chain(ADMIN_METHODS) {
             assert!(described.iter().any(|own| own == path), "{path} does not exist");
         }
     }
@@ -103,8 +144,10 @@ mod tests {
         for (setting, expected) in
             [(Reflection::Open, Some(Open)), (Reflection::Authenticated, Some(Caller)), (Reflection::Off, None)]
         {
-            assert_eq!(required(path, setting), expected);
-            assert_eq!(required("/grpc.health.v1.Health/Check", setting), Some(Open));
+            for port in [GrpcPort::Clients, GrpcPort::Admin] {
+                assert_eq!(required(port, path, setting), expected);
+            }
+            assert_eq!(required(GrpcPort::Clients, "/grpc.health.v1.Health/Check", setting), Some(Open));
         }
     }
 }

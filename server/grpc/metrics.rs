@@ -6,7 +6,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tonic::Code;
 
-use super::config::Reflection;
 use super::methods::{self, MethodRight};
 use crate::access::{CredentialKind, Right};
 use crate::telemetry::metrics::Registry;
@@ -181,7 +180,7 @@ impl Metrics {
 
     /// Counts a call of the method with this path that the caller's rights do not allow.
     pub fn count_denied(&self, path: &str) {
-        let right = match methods::required(path, Reflection::Open) {
+        let right = match methods::of_any_port(path) {
             Some(MethodRight::Account(right) | MethodRight::Each(right)) => right.name(),
             _ => Right::Read.name(),
         };

@@ -12,6 +12,7 @@
 //!   `tests/it/hostile`).
 //! - A client's behavior on one stream ends no other stream: streams are slowed, refused or reset, the connection stays open.
 
+mod admin;
 mod blocking;
 mod call_context;
 mod config;
@@ -23,8 +24,10 @@ mod methods;
 mod metrics;
 mod paging;
 mod recovery_service;
+mod reflection;
 mod server;
 mod service_names;
+mod session_audit;
 mod status;
 mod stream_service;
 mod subscribe_options;
@@ -32,6 +35,9 @@ mod transport;
 #[cfg(test)]
 mod wire_tests;
 
+pub use admin::{
+    AdminCaller, AdminServer, ConfigEntry, ConfigOrigin, LogFilterError, LogFilterState, Operator, ReloadReport,
+};
 pub use config::{Compression, Config, Reflection};
 pub use metrics::Metrics;
 pub use server::GrpcServer;

@@ -8,6 +8,7 @@ use tonic_health::pb::health_server::HealthServer;
 use super::blocking::Blocking;
 use super::health::HealthService;
 use super::recovery_service::RecoveryApi;
+use super::reflection::{reflection_v1, reflection_v1alpha};
 use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, STREAM_SERVICE};
 use super::stream_service::StreamApi;
 use super::transport::connection::ConnectionServer;
@@ -15,7 +16,6 @@ use super::{Config, Metrics};
 use crate::access::AccessControl;
 use crate::clock::Clock;
 use crate::gateway::Gateway;
-use crate::proto;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
@@ -64,31 +64,11 @@ impl GrpcServer {
         let routes = Routes::new(streams)
             .add_service(recoveries)
             .add_service(health)
-            .add_service(reflection_v1())
-            .add_service(reflection_v1alpha())
+            .add_service(reflection_v1(&[STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE]))
+            .add_service(reflection_v1alpha(&[STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE]))
             .prepare();
         let connections = ConnectionServer::new(config, routes, (access, tls, metrics), clock, tasks.group());
         let serve = connections.serve(listener, shutdown);
         tasks.spawn("gRPC server", ExitPolicy::StopProcess, serve);
     }
-}
-
-fn descriptors() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(STREAM_SERVICE)
-        .with_service_name(RECOVERY_SERVICE)
-        .with_service_name(HEALTH_SERVICE)
-}
-
-fn reflection_v1()
--> tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection> {
-    descriptors().build_v1().expect("the descriptors are our own")
-}
-
-fn reflection_v1alpha()
--> tonic_reflection::server::v1alpha::ServerReflectionServer<impl tonic_reflection::server::v1alpha::ServerReflection> {
-    descriptors().build_v1alpha().expect("the descriptors are our own")
 }

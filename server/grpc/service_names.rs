@@ -14,4 +14,6 @@ pub(super) const STREAM_SERVICE: &str = "powerstream.gateway.v1.StreamService";
 
 pub(super) const RECOVERY_SERVICE: &str = "powerstream.gateway.v1.RecoveryService";
 
+pub(super) const ADMIN_SERVICE: &str = "powerstream.gateway.v1.AdminService";
+
 pub(super) const HEALTH_SERVICE: &str = "grpc.health.v1.Health";

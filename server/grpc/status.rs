@@ -14,12 +14,17 @@ use crate::hub::start::{StartError, StartOutcome};
 use crate::model::{AccountName, PostId};
 
 mod access;
+mod admin;
 mod builder;
 mod recovery;
 mod start;
 
 use access::{NAMES_MAX, access_denied};
 pub use access::{access_ended, filter_refused, foreign_token, limit_reached, right_missing, unauthenticated};
+pub use admin::{
+    account_unlisted, argument_invalid, principal_unknown, refusal_limit, right_missing_anywhere,
+    right_missing_everywhere, session_refused, session_unknown,
+};
 use builder::StatusBuilder;
 pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
@@ -117,6 +122,11 @@ pub fn ended(end: SessionEnd) -> Status {
             StatusBuilder::new(Code::Unavailable, "DRAINING", "gateway shuts down; reconnect and resume")
                 .retry_after(after)
         }
+        EndReason::Drained => {
+            StatusBuilder::new(Code::Unavailable, "DRAINING", "gateway is drained; reconnect and resume")
+                .retry_after(after)
+        }
+        EndReason::Terminated => admin::terminated(end.reason.as_deref()).retry_after(after),
         EndReason::Rotated => StatusBuilder::new(
             Code::Unavailable,
             "SESSION_ROTATED",
@@ -215,7 +225,9 @@ pub fn response_limit() -> Status {
 
 /// Returns the status for a session during shutdown.
 pub fn draining(after: Duration) -> Status {
-    StatusBuilder::new(Code::Unavailable, "DRAINING", "gateway shuts down; reconnect").retry_after(after).status()
+    StatusBuilder::new(Code::Unavailable, "DRAINING", "gateway drains or shuts down; reconnect")
+        .retry_after(after)
+        .status()
 }
 
 /// Returns the status for a post that is not in the log.
@@ -231,7 +243,7 @@ pub fn not_ready(message: &str, after: Duration) -> Status {
     StatusBuilder::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
 }
 
-/// Returns the status for a call that exceeds `grpc.unary_timeout`.
+/// Returns the status for a call that exceeds its time.
 pub fn too_slow(limit: Duration) -> Status {
     let limit = humantime::format_duration(limit);
     not_ready(&format!("no response within {limit} (grpc.unary_timeout); retry later"), RETRY_AFTER_SLOW)
@@ -266,6 +278,8 @@ mod tests {
     fn session_ends_carry_code_and_last_token() {
         for (ending, code, reason) in [
             (EndReason::Shutdown, Code::Unavailable, "DRAINING"),
+            (EndReason::Drained, Code::Unavailable, "DRAINING"),
+            (EndReason::Terminated, Code::Unavailable, "SESSION_TERMINATED"),
             (EndReason::Rotated, Code::Unavailable, "SESSION_ROTATED"),
             (EndReason::Deadline, Code::DeadlineExceeded, "STREAM_DEADLINE"),
             (EndReason::TooSlow, Code::ResourceExhausted, "CONSUMER_TOO_SLOW"),
@@ -277,7 +291,9 @@ mod tests {
             (EndReason::AccessRevoked, Code::PermissionDenied, "ACCESS_REVOKED"),
             (EndReason::RightsChanged, Code::Unavailable, "RIGHTS_CHANGED"),
         ] {
-            let end = SessionEnd { ending, token: "abc".into(), reconnect_after: Duration::from_secs(1) };
+            let given = Some("why".into());
+            let end =
+                SessionEnd { ending, token: "abc".into(), reconnect_after: Duration::from_secs(1), reason: given };
             let status = ended(end);
             check(&status, code, reason);
             assert_eq!(status.metadata().get(TOKEN_TRAILER).expect("a trailer"), "abc");

@@ -15,13 +15,15 @@ use super::encode::batch;
 use super::encode::compress::MessageEncoding;
 use super::encode::message::EncodedMessage;
 use super::paging::PageRequest;
+use super::session_audit::SessionAudit;
 use super::subscribe_options::{SubscribeOptions, filter, parse_subscribe};
 use super::transport::body::SessionBody;
+use super::transport::response_budget::Exchange;
 use super::{Compression, convert, status};
-use crate::access::{AccessControl, Grant, Right};
+use crate::access::{AccessControl, Credential, Grant, Right};
 use crate::backoff::client_retry_delay;
 use crate::gateway::{Account, FindError, Gateway};
-use crate::hub::filter::Filter;
+use crate::hub::filter::{Filter, FilterSummary};
 use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning, WarningCode};
 use crate::hub::start::{self, ResolvedStart, StartError};
 use crate::hub::status::upstream_status::UpstreamState;
@@ -59,13 +61,36 @@ impl StreamApi {
         Self { gateway, access, compression, blocking }
     }
 
-    fn register_session(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(SessionGuard, String), Status> {
+    fn register_session(
+        &self,
+        hub: &Hub,
+        consumer: &str,
+        peer: String,
+        (filter, credential): (FilterSummary, &Credential),
+    ) -> Result<(SessionGuard, String), Status> {
         let id = format!("{:016x}", rand::rng().random::<u64>());
-        let info = SessionInfo { id: id.clone(), consumer: consumer.to_owned(), peer, since: hub.clock().now() };
+        let (principal, expires) = (credential.principal.clone(), credential.not_after);
+        if let Some(remaining) = self.access.refusals().remaining(hub.account(), &principal, consumer) {
+            return Err(status::session_refused(remaining));
+        }
+        let info = SessionInfo {
+            id: id.clone(),
+            consumer: consumer.to_owned(),
+            peer,
+            since: hub.clock().now(),
+            principal,
+            credential: credential.to_string(),
+            expires,
+            filter,
+        };
         if hub.registry().closing().borrow().is_some() {
             return Err(status::draining(client_retry_delay()));
         }
-        let guard = hub.registry().register(info).map_err(|full| status::session_limit(&full, client_retry_delay()))?;
+        let registered = hub.registry().register(info, hub.clock().moment());
+        let guard = registered.map_err(|full| status::session_limit(&full, client_retry_delay()))?;
+        if let Some(exchange) = Exchange::current().map(|own| Arc::downgrade(&own)) {
+            guard.entry().on_abort(move || exchange.upgrade().iter().for_each(|own| own.abort()));
+        }
         Ok((guard, id))
     }
 }
@@ -88,7 +113,9 @@ impl StreamService for StreamApi {
         let mut ask = parse_subscribe(request.get_ref(), headers)?;
         let access = context.open_session(&self.access, hub.account(), grant.tags, client_retry_delay())?;
         let sent_bytes = hub.metrics().sent_bytes(access.label());
-        let (guard, session_id) = self.register_session(&hub, &ask.consumer, peer.clone())?;
+        let credential = &context.caller()?.credential;
+        let (guard, session_id) =
+            self.register_session(&hub, &ask.consumer, peer.clone(), (filter.summary(), credential))?;
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, principal = context.principal(),
             consumer = ask.consumer, peer,
@@ -102,6 +129,7 @@ impl StreamService for StreamApi {
         });
         let call = context.audited(request.remote_addr().map(|peer| peer.ip()), SUBSCRIBE);
         self.access.audit().log_session_start(call, hub.account().as_str(), &session_id, member.filter().fingerprint());
+        let audit = SessionAudit::new(&self.access, hub.account(), &guard);
         let mut warnings = std::mem::take(&mut ask.warnings);
         warnings.extend(narrowed.iter().take(TAG_WARNINGS_MAX).map(|term| narrowed_warning(term)));
         warnings.extend(advice);
@@ -117,7 +145,7 @@ impl StreamService for StreamApi {
             member,
             pace,
             resolved,
-            session_id: session_id.clone(),
+            session_id,
             consumer: ask.consumer,
             warnings,
             access: Some(access),
@@ -128,7 +156,7 @@ impl StreamService for StreamApi {
         if let Some(encoding) = encoding {
             response.metadata_mut().insert("grpc-encoding", AsciiMetadataValue::from_static(encoding.name()));
         }
-        let messages = messages(Box::new(subscription), (encoding, sent_bytes), session_id, span);
+        let messages = messages(Box::new(subscription), (encoding, sent_bytes), audit, span);
         response.extensions_mut().insert(SessionBody::new(Box::pin(messages)));
         Ok(response)
     }
@@ -305,11 +333,11 @@ fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec
 fn messages(
     subscription: Box<Session>,
     sending: (Option<MessageEncoding>, Counter),
-    session_id: String,
+    audit: SessionAudit,
     span: tracing::Span,
 ) -> impl Stream<Item = Result<EncodedMessage, Status>> + Send {
-    futures::stream::unfold(Some((subscription, sending, session_id, span)), async |session| {
-        let (mut subscription, sending, session_id, span) = session?;
+    futures::stream::unfold(Some((subscription, sending, audit, span)), async |session| {
+        let (mut subscription, sending, mut audit, span) = session?;
         let encoding = sending.0;
         let next = async {
             match subscription.next().await {
@@ -322,15 +350,19 @@ fn messages(
         match next {
             Ok(Ok(message)) => {
                 sending.1.inc_by(message.remaining() as u64);
-                Some((Ok(message), Some((subscription, sending, session_id, span))))
+                Some((Ok(message), Some((subscription, sending, audit, span))))
             }
             Ok(Err(end)) => {
                 span.in_scope(|| tracing::info!(ending = ?end.ending, "session ended"));
-                Some((Err(status::ended(end)), None))
+                let ended = status::ended(end);
+                audit.reason = status::reason(ended.metadata().as_ref()).to_owned();
+                Some((Err(ended), None))
             }
             Err(_) => {
                 span.in_scope(|| tracing::error!("session panicked"));
-                Some((Err(status::internal(&session_id)), None))
+                let ended = status::internal(audit.session());
+                audit.reason = status::reason(ended.metadata().as_ref()).to_owned();
+                Some((Err(ended), None))
             }
         }
     })

@@ -30,6 +30,19 @@ pub struct Config {
     /// Maximum concurrent requests of `/metrics`, counted separately. A further request replaces the oldest.
     #[schemars(range(min = 1, max = 1_000))]
     pub scrapes_max: usize,
+    /// Maximum connections that call AdminService, counted separately. A further connection replaces the oldest.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub rpc_connections_max: usize,
+    /// Maximum concurrent calls of such a connection.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub rpc_streams_max: u32,
+    /// Age at which such a connection is closed in order.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub rpc_connection_age_max: Duration,
+    /// Maximum consumers whose sessions are refused at a time (`refuse_for` of TerminateSession). 0: none can be.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub refusals_max: usize,
     /// Maximum bytes of a request header, including the request line.
     #[schemars(range(min = 8_192, max = 1_048_576))]
     pub header_bytes_max: usize,
@@ -50,6 +63,11 @@ impl Default for Config {
             connections_max: 64,
             // Two Prometheus servers and some manual requests.
             scrapes_max: 8,
+            // Some operators and scripts at a time; each list page has at most 250 kB.
+            rpc_connections_max: 16,
+            rpc_streams_max: 8,
+            rpc_connection_age_max: Duration::from_secs(600),
+            refusals_max: 1_000,
             header_bytes_max: 16 << 10,
             drain_timeout: Duration::from_secs(1),
         }

@@ -1,19 +1,24 @@
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::server::conn::http1;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, Version, header};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::config::Config;
+use crate::access::CertificateNames;
 use crate::clock::Clock;
-use crate::task::{ExitPolicy, Shutdown, SlotGuard, Slots, TaskGroup};
+use crate::task::{self, ExitPolicy, Shutdown, SlotGuard, Slots, TaskGroup};
 use crate::tls::{ClientStream, PeerLog, Port, TlsListener};
 
 /// How long accepting pauses after the system refused it, for want of files as a rule: axum's and hyper's own figure.
@@ -22,22 +27,43 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Minimum time that a connection keeps its slot: enough for a probe, which sends its request at once.
 const SLOT_AGE_MIN: Duration = Duration::from_millis(100);
 
-/// The port for TLS: HTTP/1.1 only.
-pub const TLS_PORT: Port = Port { section: "admin", path: "admin.tls", protocols: &[b"http/1.1"] };
+/// The port for TLS: HTTP/2 for AdminService, and HTTP/1.1.
+pub const TLS_PORT: Port = Port { section: "admin", path: "admin.tls", protocols: &[b"h2", b"http/1.1"] };
 
 /// hyper panics on less.
 const HEADER_BYTES_LEAST: usize = 8_192;
+
+/// Content type of gRPC calls, with or without a suffix or parameters.
+const GRPC: &[u8] = b"application/grpc";
+
+/// Answers gRPC calls of the admin port.
+pub trait RpcHandler: Send + Sync {
+    /// Answers a call of this client.
+    fn call(&self, request: Request<Incoming>, client: RpcClient) -> BoxFuture<'static, Response<Body>>;
+}
+
+/// The client of a connection.
+#[derive(Clone, Debug)]
+pub struct RpcClient {
+    /// Address of the port.
+    pub local: SocketAddr,
+    /// Address of the client.
+    pub peer: SocketAddr,
+    /// Names in its verified certificate.
+    pub identity: Option<Arc<CertificateNames>>,
+}
 
 /// Accepts connections until `shutdown`, then waits for open ones.
 pub(super) async fn accept(
     listener: TcpListener,
     config: Config,
-    router: Router,
+    handlers: Handlers,
     runtime: Runtime,
     shutdown: Shutdown,
 ) {
     let places = Arc::new(Slots::new(config.connections_max, SLOT_AGE_MIN, runtime.clock.clone()));
     let scrapes = Arc::new(Slots::new(config.scrapes_max, SLOT_AGE_MIN, runtime.clock.clone()));
+    let calls = Arc::new(Slots::new(config.rpc_connections_max, SLOT_AGE_MIN, runtime.clock.clone()));
     let peers = Arc::new(PeerLog::new(runtime.clock.clone()));
     loop {
         let accepted = tokio::select! {
@@ -49,12 +75,19 @@ pub(super) async fn accept(
                 let evicted = Shutdown::new();
                 let entered = shutdown.run_until_cancelled(places.enter(evicted.clone())).await;
                 let Some(seat) = entered else { break };
-                let own = ConnectionState { seat: Mutex::new(Some(seat)), scrapes: scrapes.clone(), evicted };
-                let exchange = serve_request(
-                    AcceptedConnection { stream, peer: peer.ip().to_canonical(), peers: peers.clone() },
+                let own = ConnectionState {
+                    seat: Mutex::new(Some(seat)),
+                    scrapes: scrapes.clone(),
+                    calls: calls.clone(),
+                    is_calling: AtomicBool::new(false),
+                    is_complete: Shutdown::new(),
+                    evicted,
+                };
+                let exchange = serve_connection(
+                    AcceptedConnection { stream, peer, peers: peers.clone() },
                     Arc::new(own),
                     config.clone(),
-                    router.clone(),
+                    handlers.clone(),
                     runtime.clone(),
                     shutdown.clone(),
                 );
@@ -73,6 +106,7 @@ pub(super) async fn accept(
     let left = async {
         places.left().await;
         scrapes.left().await;
+        calls.left().await;
     };
     if runtime.clock.timeout(config.drain_timeout, left).await.is_err() {
         tracing::debug!("admin drain timed out, closing connections");
@@ -82,26 +116,34 @@ pub(super) async fn accept(
 /// An accepted connection, before its first byte.
 struct AcceptedConnection {
     stream: TcpStream,
-    peer: IpAddr,
+    peer: SocketAddr,
     /// Which TLS clients of a port without TLS are logged.
     peers: Arc<PeerLog>,
 }
 
 impl AcceptedConnection {
     /// Begins with TLS if the port has it. `None` if the handshake failed, which is logged.
-    async fn begin(self, tls: Option<&TlsListener>) -> Option<ClientStream<TcpStream>> {
-        match tls {
-            None => Some(ClientStream::plain(self.stream, TLS_PORT.section, self.peer, self.peers)),
-            Some(tls) => tls.accept(self.stream, self.peer).await.ok().map(|(stream, _)| stream),
-        }
+    async fn begin(self, tls: Option<&TlsListener>) -> Option<(ClientStream<TcpStream>, RpcClient)> {
+        let (peer, local) = (self.peer.ip().to_canonical(), self.stream.local_addr().ok()?);
+        let client = RpcClient { local, peer: self.peer, identity: None };
+        let Some(tls) = tls else {
+            return Some((ClientStream::plain(self.stream, TLS_PORT.section, peer, self.peers), client));
+        };
+        let (stream, identity) = tls.accept(self.stream, peer).await.ok()?;
+        let identity = identity.and_then(|own| own.certificates.first().map(|der| CertificateNames::parse(der)));
+        Some((stream, RpcClient { identity: identity.map(Arc::new), ..client }))
     }
 }
 
 /// State of a connection.
 struct ConnectionState {
-    /// Slot among connections whose request is unknown, or among scrapes.
+    /// Slot among connections whose request is unknown, among scrapes, or among connections with gRPC calls.
     seat: Mutex<Option<SlotGuard>>,
     scrapes: Arc<Slots>,
+    calls: Arc<Slots>,
+    is_calling: AtomicBool,
+    /// Cancelled by the one request that is not a gRPC call: no further one is accepted.
+    is_complete: Shutdown,
     evicted: Shutdown,
 }
 
@@ -113,49 +155,119 @@ impl ConnectionState {
             let seat = self.scrapes.enter(self.evicted.clone()).await;
             *self.seat.lock() = Some(seat);
         }
+        self.is_complete.cancel();
+    }
+
+    /// Its request is a gRPC call. Such connections last, and have other places too.
+    async fn calls(&self) {
+        if !self.is_calling.swap(true, Ordering::AcqRel) {
+            let seat = self.calls.enter(self.evicted.clone()).await;
+            *self.seat.lock() = Some(seat);
+        }
+    }
+
+    /// Waits until the connection has lasted too long.
+    async fn expired(&self, config: &Config, clock: &Clock) {
+        clock.sleep(config.request_timeout).await;
+        if self.is_calling.load(Ordering::Acquire) {
+            clock.sleep(config.rpc_connection_age_max).await;
+        }
+    }
+
+    /// Waits until the connection accepts no further request.
+    async fn completed(&self, config: &Config, clock: &Clock) {
+        tokio::select! {
+            () = self.is_complete.cancelled() => {}
+            () = clock.sleep(config.rpc_connection_age_max) => {}
+        }
     }
 }
 
-/// Serves one request.
-async fn serve_request(
+/// True for a gRPC call.
+fn is_call<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes);
+    let is_grpc = content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(GRPC));
+    request.version() == Version::HTTP_2 && request.method() == Method::POST && is_grpc
+}
+
+/// Serves one request, or gRPC calls.
+async fn serve_connection(
     accepted: AcceptedConnection,
     own: Arc<ConnectionState>,
     config: Config,
-    router: Router,
+    handlers: Handlers,
     runtime: Runtime,
     shutdown: Shutdown,
 ) {
     let asking = own.clone();
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let (asking, router) = (asking.clone(), router.clone());
-        async move {
-            asking.asks_for(request.uri().path()).await;
-            router.oneshot(request.map(Body::new)).await
-        }
-    });
     let connection = async {
-        let Some(stream) = accepted.begin(runtime.tls.as_deref()).await else { return Ok(()) };
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(runtime.clock.real(config.header_timeout))
-            .max_buf_size(config.header_bytes_max.max(HEADER_BYTES_LEAST))
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), service)
-            .await
+        let Some((stream, client)) = accepted.begin(runtime.tls.as_deref()).await else { return Ok(()) };
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (asking, handlers, client) = (asking.clone(), handlers.clone(), client.clone());
+            async move {
+                if let Some(rpc) = handlers.rpc.filter(|_| is_call(&request)) {
+                    asking.calls().await;
+                    return Ok(rpc.call(request, client).await);
+                }
+                asking.asks_for(request.uri().path()).await;
+                handlers.router.oneshot(request.map(Body::new)).await
+            }
+        });
+        let http = http_builder(&config, &runtime.clock);
+        let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            ended = serving.as_mut() => return ended,
+            () = own.completed(&config, &runtime.clock) => serving.as_mut().graceful_shutdown(),
+        }
+        serving.await
     };
     let stopped = async {
         shutdown.cancelled().await;
         runtime.clock.sleep(config.drain_timeout).await;
     };
     tokio::select! {
-        ended = runtime.clock.timeout(config.request_timeout, connection) => match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
-            Err(_) => tracing::debug!("admin connection timed out"),
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(%error, "admin connection failed");
         },
+        () = own.expired(&config, &runtime.clock) => tracing::debug!("admin connection timed out"),
         () = own.evicted.cancelled() => tracing::debug!("admin connection replaced by new one"),
         () = stopped => {}
     }
+}
+
+fn http_builder(config: &Config, clock: &Clock) -> auto::Builder<StreamExecutor> {
+    let mut http = auto::Builder::new(StreamExecutor);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(clock.real(config.header_timeout))
+        .max_buf_size(config.header_bytes_max.max(HEADER_BYTES_LEAST))
+        .keep_alive(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(config.rpc_streams_max);
+    http
+}
+
+/// Runs the streams of HTTP/2 connections.
+#[derive(Clone)]
+struct StreamExecutor;
+
+impl<F> hyper::rt::Executor<F> for StreamExecutor
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        task::detached(async move { drop(stream.await) });
+    }
+}
+
+/// What answers the requests of a connection.
+#[derive(Clone)]
+pub(super) struct Handlers {
+    pub(super) router: Router,
+    /// `None`: no gRPC call is served.
+    pub(super) rpc: Option<Arc<dyn RpcHandler>>,
 }
 
 /// Where metrics are.

@@ -1,13 +1,14 @@
-//! The admin port: liveness, readiness, metrics.
+//! The admin port: liveness, readiness, metrics, and the connections of AdminService.
 //!
 //! Owns: `/livez`, `/readyz`, `/metrics`, and the limits of their connections. Does not own: the meaning of ready
-//! ([`ReadinessProbe`]), the metrics (`telemetry::metrics`), binding the socket (`app`), or access to the port (the network:
+//! ([`ReadinessProbe`]), AdminService ([`RpcHandler`]), the metrics (`telemetry::metrics`), binding the socket (`app`), or access to the port (the network:
 //! it shows names of accounts and consumers, no posts and no secrets).
 //!
 //! Invariants:
 //! - Liveness does not depend on upstream, disks or subscribers: it responds as long as the process runs (I15).
 //! - One request per connection, and a connection lasts at most `request_timeout`. If `connections_max` are open, a further
-//!   one replaces the oldest; scrapes are counted separately. So a probe is answered at once, however many connections stay
+//!   one replaces the oldest; scrapes are counted separately, and so are HTTP/2 connections with gRPC calls, which last up to
+//!   `rpc_connection_age_max`. So a probe is answered at once, however many connections stay
 //!   open (`probe_is_answered_while_places_are_held`).
 //! - Malformed input is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
 //! - It stops within `drain_timeout` of the shutdown signal (`it_stops_in_time_with_silent_clients`).
@@ -26,7 +27,7 @@ use tokio::net::TcpListener;
 
 pub use self::config::Config;
 use self::connection::SCRAPE_PATH;
-pub use self::connection::{Runtime, TLS_PORT};
+pub use self::connection::{RpcClient, RpcHandler, Runtime, TLS_PORT};
 use crate::task::Shutdown;
 use crate::telemetry::metrics::{Format, Registry};
 
@@ -43,11 +44,14 @@ pub struct AdminState {
     pub probe: Arc<dyn ReadinessProbe>,
     /// Source of `/metrics`.
     pub metrics: Registry,
+    /// Answers gRPC calls; `None`: none is served.
+    pub rpc: Option<Arc<dyn RpcHandler>>,
 }
 
 /// Serves until `shutdown`, then waits at most `drain_timeout` for responses in progress.
 pub async fn serve(listener: TcpListener, config: Config, site: AdminState, runtime: Runtime, shutdown: Shutdown) {
-    connection::accept(listener, config, router(site), runtime, shutdown).await;
+    let handlers = connection::Handlers { rpc: site.rpc.clone(), router: router(site) };
+    connection::accept(listener, config, handlers, runtime, shutdown).await;
 }
 
 fn router(site: AdminState) -> Router {
@@ -81,7 +85,7 @@ async fn metrics(State(site): State<AdminState>, headers: HeaderMap) -> Response
 
 async fn not_found() -> (StatusCode, &'static str) {
     let paths = "nothing here; there are\n/livez    whether the process runs\n/readyz   whether it can do its work\n\
-                 /metrics  what it counts, as OpenMetrics or Prometheus text\n";
+                 /metrics  what it counts, as OpenMetrics or Prometheus text\npowerstream.gateway.v1.AdminService, with gRPC over HTTP/2\n";
     (StatusCode::NOT_FOUND, paths)
 }
 

@@ -31,7 +31,7 @@ impl Port {
         let address = listener.local_addr().expect("an address");
         let runtime = Runtime { tasks: TaskGroup::new(), clock: Clock::system(), tls: None };
         let shutdown = runtime.tasks.shutdown().child_token();
-        let site = AdminState { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)) };
+        let site = AdminState { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)), rpc: None };
         let serving = serve(listener, config, site, runtime.clone(), shutdown.clone());
         runtime.tasks.spawn("admin port", ExitPolicy::StopProcess, serving);
         Self { address, runtime, shutdown }
@@ -97,7 +97,6 @@ async fn rubbish_hurts_nobody() {
     let random: Vec<u8> = (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for rubbish in [
         b"\r\n\r\n\r\n".as_slice(),
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\nabc",
         b"GET /livez HTTP/1.1\r\ncontent-length: -1\r\n\r\n",

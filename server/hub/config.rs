@@ -32,6 +32,10 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub session_age_max: Duration,
+    /// Maximum time until a session that an operator ends has received its end. After it, the stream is reset.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub termination_timeout: Duration,
     /// Allowed lateness of upstream delivery (L in the contract): watermarks stay this far behind.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -63,6 +67,7 @@ impl Default for Config {
             replay_read_bytes_max: 128 << 10,
             replay_cache_bytes_max: 32 << 20,
             session_age_max: Duration::ZERO,
+            termination_timeout: Duration::from_secs(5),
             allowed_lateness: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),
             closed_gaps_max: 10_000,

@@ -99,7 +99,7 @@ impl Hub {
                 parts.config.recovery_window,
             ),
             times: ClockCorrections::new(extent.next),
-            upstream: UpstreamMonitor::default(),
+            upstream: UpstreamMonitor::new(parts.clock.clone()),
             registry: Arc::new(SessionRegistry::new(parts.config.sessions_max)),
             account: parts.account,
             config: parts.config,

@@ -39,6 +39,21 @@ pub struct FilterSpec {
     pub rule_ids: Vec<u64>,
 }
 
+/// Number of terms of a filter: what operators see of it, because the terms are tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterSummary {
+    /// Terms of `any_of`.
+    pub any_of: usize,
+    /// Terms of `all_of`.
+    pub all_of: usize,
+    /// Terms of `none_of`.
+    pub none_of: usize,
+    /// Rule ids.
+    pub rule_ids: usize,
+    /// Fingerprint of the filter, with the right of its caller.
+    pub fingerprint: u64,
+}
+
 /// An invalid field of a filter.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{field}: {description}")]
@@ -187,6 +202,17 @@ impl Filter {
     /// Returns a fingerprint that is equal for filters that differ in order only.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// Returns the number of its terms.
+    pub fn summary(&self) -> FilterSummary {
+        FilterSummary {
+            any_of: self.any_of.texts().count(),
+            all_of: self.all_of.len(),
+            none_of: self.none_of.texts().count(),
+            rule_ids: self.rule_ids.len(),
+            fingerprint: self.fingerprint,
+        }
     }
 
     /// Returns true if the caller may see this tag.

@@ -72,7 +72,7 @@ impl fmt::Debug for LagCollector {
 impl Collector for LagCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let Some(hub) = self.0.upgrade() else { return Ok(()) };
-        let tip = (hub.next(), hub.tip_received().map(|time| time.0));
+        let tip = (hub.next(), hub.tip_received());
         let lag = hub.metrics().sessions.lag(tip);
         if lag.is_empty() {
             return Ok(());

@@ -21,6 +21,7 @@
 //! - No wake-up is lost: a session parks, checks the log once more, and only then waits; a publisher appends, and only
 //!   then notifies. `tests/wakeup-model` checks this under loom and shuttle, on the source of [`wakeup`] itself.
 
+mod activity;
 mod cold;
 mod config;
 mod core;
@@ -44,6 +45,7 @@ mod times;
 pub mod token;
 mod wakeup;
 
+pub use activity::{ActivitySnapshot, SessionActivity};
 pub use config::Config;
 pub use core::{Hub, HubParts};
 pub use fanout::{FilterLimitReached, GroupMember};
@@ -51,7 +53,9 @@ pub use lateness::Lateness;
 pub use metrics::{Metrics, SessionCounters};
 pub use read::{Read, ReadError};
 pub use ring::ReadLimits;
-pub use session::registry::{DrainNotice, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry};
+pub use session::registry::{
+    DrainCause, DrainNotice, SessionEntry, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry, Termination,
+};
 pub use side_log::SideLog;
 pub use status::gap_index::GapIndex;
 pub use status::tag_stats::TagInfo;

@@ -32,6 +32,21 @@ impl TagPattern {
         if backslashes % 2 == 0 { Self::Prefix(kept.into()) } else { Self::Exact(format!("{kept}*").into()) }
     }
 
+    /// Returns the pattern as it is written: what [`TagPattern::parse`] parses as this pattern.
+    pub fn written(&self) -> String {
+        let doubled = |text: &str| {
+            let backslashes = text.len() - text.trim_end_matches('\\').len();
+            format!("{text}{}", "\\".repeat(backslashes))
+        };
+        match self {
+            Self::Prefix(prefix) => format!("{}*", doubled(prefix)),
+            Self::Exact(tag) => match tag.strip_suffix('*') {
+                Some(before) => format!("{}\\*", doubled(before)),
+                None => tag.to_string(),
+            },
+        }
+    }
+
     /// Returns the tag or the prefix.
     pub fn text(&self) -> &str {
         match self {
@@ -106,5 +121,20 @@ impl From<Vec<TagPattern>> for TagPatterns {
             }
         }
         sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_pattern_is_parsed_as_itself() {
+        for text in ["", "a", "a*", "*", "a\\", "a\\\\", "a*b", "\\", "a\\*", "a\\\\*"] {
+            for pattern in [TagPattern::Exact(text.into()), TagPattern::Prefix(text.into())] {
+                assert_eq!(TagPattern::parse(&pattern.written()), pattern, "{}", pattern.written());
+            }
+            assert_eq!(TagPattern::parse(text).written(), text);
+        }
     }
 }

@@ -73,6 +73,9 @@ pub enum TelemetryError {
         "invalid log_filter ({0}); expected a level with exceptions by module, as in info,powerstream_gateway=debug"
     )]
     Filter(String),
+    /// The process has no log of its own.
+    #[error("the log of this process is not set up by the gateway")]
+    NoLog,
     /// The exporter cannot be created.
     #[error("invalid otlp_endpoint ({0}); expected the OTLP/gRPC address of a collector, as in http://127.0.0.1:4317")]
     Endpoint(String),

@@ -1,6 +1,6 @@
 //! Telemetry of the process: log lines, spans, metrics.
 //!
-//! Owns: format and filter of the log, export of spans to an OpenTelemetry collector (`otlp`), the registry of metrics
+//! Owns: format and filter of the log, and its replacement for a limited time (`log_filter`), export of spans to an OpenTelemetry collector (`otlp`), the registry of metrics
 //! and its text form ([`metrics`]), metrics of the process such as memory and open files ([`process`]). Does not own:
 //! other metrics (each module registers its own), the port that serves them (`http`), or the choice of log lines (the
 //! code that handles the event).
@@ -16,6 +16,7 @@
 mod config;
 mod exposition;
 mod instruments;
+mod log_filter;
 pub mod metrics;
 mod otlp;
 pub mod process;
@@ -29,6 +30,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 pub use self::config::{Config, LogFormat, SERVICE_NAME, TelemetryError};
+pub use self::log_filter::LogFilterOverride;
+use self::log_filter::SwappableFilter;
 use crate::escape;
 
 /// Keeps the export of spans running until [`Guard::shutdown`].
@@ -52,9 +55,13 @@ impl Guard {
 ///
 /// Only the first call in a process has an effect; later ones return an empty guard.
 pub fn init(config: &Config) -> Result<Guard, TelemetryError> {
-    let (subscriber, export) = subscriber(config, std::io::stderr, std::io::stderr().is_terminal())?;
+    let in_use = SwappableFilter::new(filter(&config.log_filter)?);
+    let (subscriber, export) = subscriber(config, in_use.clone(), std::io::stderr, std::io::stderr().is_terminal())?;
     match tracing::subscriber::set_global_default(subscriber) {
-        Ok(()) => Ok(Guard { export }),
+        Ok(()) => {
+            log_filter::install(in_use);
+            Ok(Guard { export })
+        }
         Err(_) => Ok(Guard::default()),
     }
 }
@@ -66,13 +73,14 @@ pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
 
 fn subscriber<W>(
     config: &Config,
+    in_use: SwappableFilter,
     writer: W,
     colours: bool,
 ) -> Result<(impl Subscriber + Send + Sync + use<W>, Option<otlp::OtlpExport>), TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let log = log_layer(config.log_format, writer, colours).with_filter(filter(&config.log_filter)?);
+    let log = log_layer(config.log_format, writer, colours).with_filter(in_use);
     let export = config.otlp_endpoint.as_ref().map(|endpoint| otlp::OtlpExport::new(endpoint, config)).transpose()?;
     let spans = export.as_ref().map(otlp::OtlpExport::layer);
     Ok((tracing_subscriber::registry().with(spans).with(log), export))

@@ -52,7 +52,8 @@ impl TraceService for Collector {
 fn logged_with(config: &Config, work: impl FnOnce()) -> (String, Option<otlp::OtlpExport>) {
     let lines = Lines::default();
     let writer = lines.clone();
-    let (subscriber, export) = subscriber(config, move || writer.clone(), false).expect("a subscriber");
+    let in_use = SwappableFilter::new(filter(&config.log_filter).expect("a valid filter"));
+    let (subscriber, export) = subscriber(config, in_use, move || writer.clone(), false).expect("a subscriber");
     with_default(subscriber, work);
     (lines.text(), export)
 }

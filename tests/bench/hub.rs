@@ -103,6 +103,7 @@ impl World {
             consumer: "bench".into(),
             peer: String::new(),
             since: UnixMillis::default(),
+            ..SessionInfo::default()
         };
         let pace = DeliveryOptions {
             batch_events_max: 1_000,
@@ -112,7 +113,7 @@ impl World {
             deadline: None,
         };
         let opening = SessionParams {
-            guard: hub.registry().register(info).expect("there is room"),
+            guard: hub.registry().register(info, hub.clock().moment()).expect("there is room"),
             member: hub.enter(filter).expect("there is room"),
             pace,
             resolved: start::resolve(&hub, &Start::Latest, StartPolicy::Fail, false).expect("the tip is there"),

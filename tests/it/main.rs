@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod access;
+mod admin;
 mod architecture;
 mod backfill;
 mod canaries;

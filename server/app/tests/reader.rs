@@ -125,8 +125,13 @@ impl Reader {
         };
         let epoch = hub.reader().epoch().0;
         self.seen.lock().sessions.push(session(outcome(resolved.outcome), log_name(epoch)));
-        let info =
-            SessionInfo { id: String::new(), consumer: String::new(), peer: String::new(), since: UnixMillis(0) };
+        let info = SessionInfo {
+            id: String::new(),
+            consumer: String::new(),
+            peer: String::new(),
+            since: UnixMillis(0),
+            ..SessionInfo::default()
+        };
         let pace = DeliveryOptions {
             batch_events_max: self.events_max,
             batch_bytes_max: 64 << 10,
@@ -135,7 +140,7 @@ impl Reader {
             deadline: None,
         };
         let opening = SessionParams {
-            guard: hub.registry().register(info).expect("there is room"),
+            guard: hub.registry().register(info, hub.clock().moment()).expect("there is room"),
             member: hub.enter(filter).expect("there is room"),
             pace,
             resolved,

@@ -20,7 +20,7 @@ pub struct CredentialFiles {
 
 impl CredentialFiles {
     /// Returns the current value of the `authorization` header.
-    pub(super) fn authorization(&self) -> Result<Option<AsciiMetadataValue>, String> {
+    pub(in crate::cli) fn authorization(&self) -> Result<Option<AsciiMetadataValue>, String> {
         let Some(path) = &self.bearer else { return Ok(None) };
         let text = read(path)?;
         let token = String::from_utf8_lossy(&text);
@@ -31,7 +31,7 @@ impl CredentialFiles {
     }
 
     /// Adds TLS to an endpoint, if its address has the scheme https.
-    fn secure(&self, endpoint: &Endpoint) -> Result<Endpoint, String> {
+    pub(in crate::cli) fn secure(&self, endpoint: &Endpoint) -> Result<Endpoint, String> {
         if endpoint.uri().scheme_str() != Some("https") {
             return Ok(endpoint.clone());
         }

@@ -47,6 +47,7 @@ pub use validator::ContractViolation;
 
 use self::output::{Output, WriteResult};
 use self::token_file::TokenFile;
+use super::connection::CredentialArgs;
 use super::exit::Exit;
 use super::terminal::print_status;
 use crate::clock::Clock;
@@ -66,18 +67,8 @@ pub struct Args {
     /// Address of the gateway; with https:// it is reached over TLS.
     #[arg(long, default_value = "http://127.0.0.1:50051")]
     addr: String,
-    /// File with the bearer token, read again before each connect.
-    #[arg(long, value_name = "PATH")]
-    bearer_file: Option<PathBuf>,
-    /// Certificate authorities of the gateway in PEM; without it, those of the system.
-    #[arg(long, value_name = "PATH")]
-    ca_file: Option<PathBuf>,
-    /// Client certificate in PEM.
-    #[arg(long, value_name = "PATH", requires = "key_file")]
-    cert_file: Option<PathBuf>,
-    /// Key of the client certificate in PEM.
-    #[arg(long, value_name = "PATH", requires = "cert_file")]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: CredentialArgs,
     /// Account to read. Optional if the gateway has one account, or a default account.
     #[arg(long, default_value = "")]
     account: String,
@@ -174,11 +165,7 @@ async fn tail(args: Args) -> anyhow::Result<Exit> {
 
 fn consumer_options(args: &Args) -> ConsumerOptions {
     ConsumerOptions {
-        credentials: CredentialFiles {
-            bearer: args.bearer_file.clone(),
-            ca: args.ca_file.clone(),
-            certificate: args.cert_file.clone().zip(args.key_file.clone()),
-        },
+        credentials: args.credentials.files(),
         account: args.account.clone(),
         consumer: args.consumer.clone(),
         filter: TagFilter {

@@ -59,8 +59,8 @@ pub(super) fn classify(status: &Status) -> RetryDecision {
 /// Returns the exit of a command for this reason; `None` if a retry may succeed.
 fn exit(reason: &str, code: Code) -> Option<Exit> {
     match reason {
-        "DRAINING" | "SESSION_ROTATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "REPLAY_LIMIT"
-        | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
+        "DRAINING" | "SESSION_ROTATED" | "SESSION_TERMINATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT"
+        | "REPLAY_LIMIT" | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
         "ACCOUNT_REQUIRED" | "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
         "TOKEN_INVALID"
         | "TOKEN_ACCOUNT_MISMATCH"

@@ -4,7 +4,6 @@
 //! the slices of a message, and what waits for a socket has a bound.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,20 +15,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::{Connected, TcpConnectInfo};
-use tonic::{Code, Status};
-use tower::Service;
+use tonic::transport::server::Connected;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connection_slots::{ConnectionInfo, ConnectionSlots};
 use super::listener::{self, flushed};
+use super::request_handler::{Peer, RequestHandler};
 use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
 use super::socket::TURN_BYTES;
-use crate::access::{AccessControl, AuditedCall, CertificateNames};
+use crate::access::AccessControl;
 use crate::clock::Clock;
-use crate::grpc::call_context::CallContext;
-use crate::grpc::config::Reflection;
-use crate::grpc::{Config, Metrics, explain, status};
+use crate::grpc::methods::GrpcPort;
+use crate::grpc::{Config, Metrics, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
 
@@ -56,17 +53,6 @@ pub struct ConnectionServer {
     tasks: TaskGroup,
 }
 
-/// What every connection answers with.
-struct RequestHandler {
-    routes: Routes,
-    access: Arc<AccessControl>,
-    metrics: Metrics,
-    clock: Clock,
-    timeout: Duration,
-    request_bytes_max: usize,
-    reflection: Reflection,
-}
-
 /// Runs the streams of a connection.
 #[derive(Clone)]
 struct StreamExecutor {
@@ -83,11 +69,8 @@ impl ConnectionServer {
         clock: Clock,
         tasks: TaskGroup,
     ) -> Self {
-        let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let (reflection, own, at) = (config.reflection, metrics.clone(), clock.clone());
-        let answering =
-            RequestHandler { routes, access, metrics: own, clock: at, timeout, request_bytes_max, reflection };
-        let answering = Arc::new(answering);
+        let shared = (routes, access, metrics.clone());
+        let answering = Arc::new(RequestHandler::new(&config, GrpcPort::Clients, true, shared, clock.clone()));
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
         Self { config, answering, exchanges, places, tls, metrics, clock, tasks }
@@ -164,11 +147,11 @@ impl ConnectionServer {
         connection: listener::ClientConnection,
         shutdown: Shutdown,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (answering, peer, pusher) = (self.answering.clone(), connection.connect_info(), connection.pusher());
-        let identity = connection.identity().cloned();
+        let (answering, pusher) = (self.answering.clone(), connection.pusher());
+        let peer = Peer { info: connection.connect_info(), identity: connection.identity().cloned() };
         let service = service_fn(move |request| {
-            let (answering, peer, identity) = (answering.clone(), peer.clone(), identity.clone());
-            async move { Ok::<_, Infallible>(answering.answer(request, peer, identity).await) }
+            let (answering, peer) = (answering.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(answer(&answering, request, peer).await) }
         });
         let place = connection.place().clone();
         let http = self.http(place.clone());
@@ -217,84 +200,22 @@ where
     }
 }
 
-impl RequestHandler {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: TcpConnectInfo,
-        identity: Option<Arc<CertificateNames>>,
-    ) -> Response<ResponseBody> {
-        let call = self.metrics.begin_call(request.uri().path());
-        let exchange = match kept_bytes(request.uri().path()) {
-            None => None,
-            Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
-                Ok(exchange) => exchange,
-                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None, call),
-            },
-        };
-        if let Some(refused) = explain::refuse(&request) {
-            return ResponseBody::install(refused, exchange, call);
-        }
-        let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
-        let context = match self.accept(&request, &path, address, identity.as_deref()).await {
-            Ok(context) => context,
-            Err(refused) => return ResponseBody::install(refused.into_http(), exchange, call),
-        };
-        let mut request = request.map(|body| match &exchange {
-            Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
-            None => Body::new(body),
-        });
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(context.clone());
-        let mut routes = self.routes.clone();
-        // Of a stream, until it begins.
-        let answer = match self.clock.timeout(self.timeout, routes.call(request)).await {
-            Ok(Ok(answer)) => explain::explain(answer, self.request_bytes_max),
-            Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
-        };
-        if Status::from_header_map(answer.headers()).is_some_and(|ended| ended.code() == Code::PermissionDenied) {
-            self.metrics.count_denied(&path);
-            self.access.audit().log_denied_call(context.audited(address, &path), status::reason(answer.headers()));
-        }
-        ResponseBody::install(answer, exchange, call)
-    }
-
-    /// Authenticates a call, and counts it on its connection. A peer whose credentials are refused too often is answered
-    /// late.
-    async fn accept(
-        &self,
-        request: &Request<Incoming>,
-        path: &str,
-        peer: Option<IpAddr>,
-        identity: Option<&CertificateNames>,
-    ) -> Result<CallContext, Status> {
-        let method = (path, self.reflection);
-        match CallContext::authenticate(&self.access, method, request.headers(), identity).await {
-            Ok(context) => {
-                if let Some(kind) = context.credential_kind() {
-                    self.metrics.count_authenticated(kind);
-                }
-                if let Some(exchange) = Exchange::current()
-                    && let Some(permit) = context.open_call(exchange.connection())?
-                {
-                    exchange.keep(permit);
-                }
-                Ok(context)
-            }
-            Err(refused) => {
-                let reason = status::reason(refused.metadata().as_ref());
-                if refused.code() == Code::Unauthenticated || reason == "AUTH_UNAVAILABLE" {
-                    self.metrics.count_refused(request.headers(), identity.is_some(), reason);
-                }
-                if refused.code() == Code::Unauthenticated {
-                    let call = AuditedCall { caller: None, peer, method: path };
-                    let refusals = self.access.audit().log_refused_authentication(call, reason);
-                    self.clock.sleep(self.access.refusal_delay(refusals)).await;
-                }
-                Err(refused)
-            }
-        }
-    }
+/// Answers a request within the budget of responses.
+async fn answer(handler: &RequestHandler, request: Request<Incoming>, caller: Peer) -> Response<ResponseBody> {
+    let call = handler.metrics().begin_call(request.uri().path());
+    let exchange = match kept_bytes(request.uri().path()) {
+        None => None,
+        Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
+            Ok(exchange) => exchange,
+            Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None, call),
+        },
+    };
+    let body = exchange.clone();
+    let request = request.map(|incoming| match body {
+        Some(exchange) => Body::new(RequestBody::new(incoming, exchange)),
+        None => Body::new(incoming),
+    });
+    ResponseBody::install(handler.answer(request, caller).await, exchange, call)
 }
 
 /// What a call of this method keeps for as long as it lasts, beside its response; a session's has bounds of its own.

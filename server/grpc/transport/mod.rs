@@ -8,6 +8,7 @@ pub(super) mod body;
 pub(super) mod connection;
 pub(super) mod connection_slots;
 pub(super) mod listener;
+pub(super) mod request_handler;
 pub(super) mod response_budget;
 pub(super) mod socket;
 pub(super) mod stream_rate;

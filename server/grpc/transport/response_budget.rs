@@ -235,6 +235,13 @@ impl Exchange {
         let _ = self.connection.set(permit);
     }
 
+    /// Ends it from outside: its stream is reset.
+    pub fn abort(&self) {
+        self.progress.ended.store(true, Ordering::Release);
+        self.progress.waker.wake();
+        self.progress.request_waker.wake();
+    }
+
     /// Charges it for what it keeps as long as it lasts.
     pub fn admit(&self, bytes: usize) -> Result<(), BudgetExceeded> {
         self.all.charge(self.id, &self.place, &self.progress, bytes)

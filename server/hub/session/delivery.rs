@@ -104,6 +104,7 @@ impl Session {
     /// Returns the frame of a batch.
     pub(super) fn deliver(&mut self, chunk: Arc<EncodedBatch>) -> FrameContent {
         self.delivered += chunk.entries.len() as u64;
+        self.guard.entry().activity.count(self.polled_at, chunk.entries.len() as u64, chunk.bytes() as u64);
         if let Some(access) = &self.access {
             access.charge_bytes(chunk.bytes());
         }

@@ -163,6 +163,10 @@ pub struct Lag {
 pub enum EndReason {
     /// The gateway shuts down.
     Shutdown,
+    /// An operator drains the gateway.
+    Drained,
+    /// An operator ends the session.
+    Terminated,
     /// The session reached its maximum age.
     Rotated,
     /// The client's deadline.
@@ -187,8 +191,10 @@ pub enum EndReason {
 
 impl EndReason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Shutdown,
+        Self::Drained,
+        Self::Terminated,
         Self::Rotated,
         Self::Deadline,
         Self::TooSlow,
@@ -205,6 +211,8 @@ impl EndReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
+            Self::Drained => "drained",
+            Self::Terminated => "terminated",
             Self::Rotated => "rotated",
             Self::Deadline => "deadline",
             Self::TooSlow => "too_slow",
@@ -228,4 +236,6 @@ pub struct SessionEnd {
     pub token: String,
     /// Delay before reconnecting.
     pub reconnect_after: Duration,
+    /// Reason given by the operator who ended the session.
+    pub reason: Option<Arc<str>>,
 }

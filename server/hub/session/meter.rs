@@ -1,29 +1,33 @@
-//! Counts the start and the end of a session, and reports its progress.
+//! Counts the start and the end of a session.
 
 use std::sync::Arc;
 
 use super::frame::EndReason;
 use crate::hub::Hub;
-use crate::hub::progress::SessionProgress;
+use crate::hub::activity::SessionActivity;
+use crate::hub::progress::MeteredSession;
 use crate::hub::start::ResolvedStart;
 
-/// Reports the progress of a session; counts its start and its end.
+/// Counts the start and the end of a session, which is in the table of open ones in between.
 pub(super) struct SessionMeter {
     hub: Arc<Hub>,
-    pub(super) progress: Arc<SessionProgress>,
     slot: usize,
     pub(super) end: Option<EndReason>,
 }
 
 impl SessionMeter {
-    pub(super) fn begin(hub: &Arc<Hub>, consumer: &str, start: &ResolvedStart) -> Self {
+    pub(super) fn begin(
+        hub: &Arc<Hub>,
+        consumer: &str,
+        start: &ResolvedStart,
+        activity: &Arc<SessionActivity>,
+    ) -> Self {
         let metrics = hub.metrics();
+        activity.begin(start.cursor, start.reached);
         let consumer = metrics.label(consumer, hub.config().consumer_labels_max);
-        let now = hub.clock().moment();
-        let progress = Arc::new(SessionProgress::begin(consumer, start.cursor, start.reached, now));
-        let slot = metrics.sessions.insert(progress.clone());
+        let slot = metrics.sessions.insert(MeteredSession { consumer, activity: activity.clone() });
         metrics.note_start(start.outcome);
-        Self { hub: hub.clone(), progress, slot, end: None }
+        Self { hub: hub.clone(), slot, end: None }
     }
 }
 

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use rand::RngExt;
 use tokio::sync::watch;
 
 pub use frame::{
@@ -80,7 +81,7 @@ impl DeliveryOptions {
 /// One session.
 pub struct Session {
     hub: Arc<Hub>,
-    _guard: SessionGuard,
+    guard: SessionGuard,
     waiter: WaiterHandle,
     member: GroupMember,
     pace: DeliveryOptions,
@@ -128,6 +129,11 @@ pub struct Session {
     /// Number of upstream notices sent.
     notices_sent: u64,
     closing: watch::Receiver<Option<DrainNotice>>,
+    /// When the session ends because of a drain, and its share of the interval of drains.
+    drain_at: Option<Moment>,
+    drain_share: f32,
+    /// When control frames were polled last.
+    polled_at: Moment,
     access: Option<SessionAccess>,
     ended: Option<SessionEnd>,
 }
@@ -180,7 +186,7 @@ impl Session {
         Self {
             waiter: hub.register_waiter(member.filter().keys().clone()),
             counters: hub.metrics().session(&consumer, hub.config().consumer_labels_max),
-            meter: SessionMeter::begin(&hub, &consumer, &resolved),
+            meter: SessionMeter::begin(&hub, &consumer, &resolved, &guard.entry().activity),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
             alarm: None,
@@ -207,7 +213,10 @@ impl Session {
             more_gaps,
             ended: None,
             access: access.map(SessionAccess::new),
-            _guard: guard,
+            guard,
+            drain_at: None,
+            drain_share: rand::rng().random(),
+            polled_at: now,
             status,
             notices_sent: notice_count,
             member,
@@ -271,9 +280,15 @@ impl Session {
     /// delivery.
     fn poll_control(&mut self) -> Result<Option<Frame>, SessionEnd> {
         let now = self.hub.clock().moment();
+        self.polled_at = now;
         let closing = *self.closing.borrow();
-        if let Some(DrainNotice { deadline }) = closing {
-            return Ok(Some(self.drain(EndReason::Shutdown, deadline)));
+        self.drain_at = closing.map(|notice| notice.end_of(self.drain_share));
+        if let Some(notice) = closing.filter(|_| self.drain_at <= Some(now)) {
+            return Ok(Some(self.drain(notice.reason(), notice.deadline)));
+        }
+        if self.guard.entry().termination().is_some() {
+            let deadline = self.hub.clock().now();
+            return Ok(Some(self.drain(EndReason::Terminated, deadline)));
         }
         if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(self.end(EndReason::Deadline));
@@ -347,40 +362,11 @@ impl Session {
     }
 
     fn end(&mut self, ending: EndReason) -> SessionEnd {
-        let end = SessionEnd { ending, token: self.token(), reconnect_after: client_retry_delay() };
+        let termination = self.guard.entry().termination().filter(|_| ending == EndReason::Terminated);
+        let (reason, delay) = termination.map_or((None, None), |own| (Some(own.reason.clone()), own.retry_after));
+        let reconnect_after = delay.unwrap_or_else(client_retry_delay);
+        let end = SessionEnd { ending, token: self.token(), reconnect_after, reason };
         self.ended = Some(end.clone());
         end
-    }
-}
-
-/// Waits until [`Session::poll_control`] may have a control frame. Cancel safe.
-async fn something_due(
-    alarm: &mut Option<SessionTimer>,
-    status: &mut watch::Receiver<UpstreamStatus>,
-    closing: &mut watch::Receiver<Option<DrainNotice>>,
-) {
-    let rings = async {
-        match alarm {
-            Some((_, rings)) => rings.await,
-            None => std::future::pending().await,
-        }
-        *alarm = None;
-    };
-    tokio::select! {
-        biased;
-        () = rings => {}
-        _ = status.changed() => {
-            // Left marked as changed for `poll_control`.
-            status.mark_changed();
-        }
-        _ = closing.changed() => {}
-    }
-}
-
-/// Waits for a change of the private gaps; forever if there are none.
-async fn private_gap_changed(private: Option<&mut PrivateGapReader>) {
-    match private {
-        Some(private) => private.changed().await,
-        None => std::future::pending().await,
     }
 }

@@ -5,7 +5,7 @@ use super::{Frame, FrameContent, Phase, Session, SessionEnd};
 impl Session {
     /// Returns the next frame, or the end of the session. After the end, every call returns the end again.
     pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
-        self.meter.progress.request();
+        self.guard.entry().activity.frame_requested();
         let next = self.next_frame().await;
         self.note_progress(next.as_ref().ok());
         next
@@ -13,7 +13,7 @@ impl Session {
 
     fn note_progress(&mut self, frame: Option<&Frame>) {
         let now = self.hub.clock().moment();
-        self.meter.progress.hand_over(self.cursor, self.last_advance, now);
+        self.guard.entry().activity.frame_returned(now, self.cursor, self.last_advance, self.phase());
         if let Some(FrameContent::Batch(batch)) = frame.map(|frame| &frame.content)
             && batch.chunk.phase == Phase::Live
             && let Some(oldest) = batch.chunk.entries.first()

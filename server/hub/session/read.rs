@@ -6,7 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::{Read, ReadError};
 use super::access::SessionAccess;
-use super::{EndReason, Frame, Session, SessionEnd, something_due};
+use super::waiting::something_due;
+use super::{EndReason, Frame, Session, SessionEnd};
 use crate::access::ReplayPermit;
 
 /// Permits to read the journal.

@@ -1,21 +1,31 @@
-use std::sync::Arc;
+//! Open sessions of an account: who reads, how far, and the requests to end.
+//!
+//! One lock protects the slots. It is held at the start and end of a session and while the list is copied, never while a
+//! session delivers: the activity of a session is in atomics of its own.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::super::activity::SessionActivity;
+use super::super::filter::FilterSummary;
+use super::frame::EndReason;
+use crate::clock::Moment;
 use crate::model::UnixMillis;
 
 /// Registry of open sessions.
 pub struct SessionRegistry {
     sessions_max: usize,
-    sessions: Mutex<Slab<SessionInfo>>,
+    sessions: Mutex<Slab<Arc<SessionEntry>>>,
     closing: watch::Sender<Option<DrainNotice>>,
 }
 
-/// A session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Identity of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionInfo {
     /// Its id.
     pub id: String,
@@ -25,6 +35,36 @@ pub struct SessionInfo {
     pub peer: String,
     /// Start time.
     pub since: UnixMillis,
+    /// Principal of the caller; empty for anonymous callers.
+    pub principal: Arc<str>,
+    /// Kind and public id of the credential.
+    pub credential: String,
+    /// End of the credential.
+    pub expires: Option<UnixMillis>,
+    /// Number of terms of the filter.
+    pub filter: FilterSummary,
+}
+
+/// An open session.
+pub struct SessionEntry {
+    /// Identity.
+    pub info: SessionInfo,
+    /// Position, deliveries and waits.
+    pub activity: Arc<SessionActivity>,
+    termination: OnceLock<Termination>,
+    abort: OnceLock<AbortStream>,
+}
+
+/// Resets the stream of a session whose client does not read.
+type AbortStream = Box<dyn Fn() + Send + Sync>;
+
+/// Request of an operator to end a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// Reason for the client.
+    pub reason: Arc<str>,
+    /// Delay before the client reconnects; `None`: a random one.
+    pub retry_after: Option<Duration>,
 }
 
 /// Announcement that all sessions end.
@@ -32,6 +72,41 @@ pub struct SessionInfo {
 pub struct DrainNotice {
     /// Time at which the streams end at the latest.
     pub deadline: UnixMillis,
+    /// Moment at which the first session ends.
+    pub begin: Moment,
+    /// Interval over which the sessions end.
+    pub spread: Duration,
+    /// Why.
+    pub cause: DrainCause,
+}
+
+/// Cause of a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainCause {
+    /// The gateway shuts down.
+    Shutdown,
+    /// An operator drains the gateway.
+    Operator,
+}
+
+impl DrainNotice {
+    /// Creates the notice of a shutdown: all sessions end at once.
+    pub fn shutdown(now: Moment, deadline: UnixMillis) -> Self {
+        Self { deadline, begin: now, spread: Duration::ZERO, cause: DrainCause::Shutdown }
+    }
+
+    /// Returns when a session ends whose share of the interval is this, from 0 to 1.
+    pub(super) fn end_of(&self, share: f32) -> Moment {
+        self.begin.plus(self.spread.mul_f32(share))
+    }
+
+    /// Returns the reason of the sessions that end.
+    pub(super) fn reason(&self) -> EndReason {
+        match self.cause {
+            DrainCause::Shutdown => EndReason::Shutdown,
+            DrainCause::Operator => EndReason::Drained,
+        }
+    }
 }
 
 /// The session limit is reached.
@@ -42,6 +117,7 @@ pub struct SessionLimitReached(pub usize);
 /// A session's registration; removed when dropped.
 pub struct SessionGuard {
     registry: Arc<SessionRegistry>,
+    entry: Arc<SessionEntry>,
     slot: usize,
 }
 
@@ -52,13 +128,16 @@ impl SessionRegistry {
     }
 
     /// Registers a session. Returns `SessionLimitReached` if `sessions_max` sessions are open.
-    pub fn register(self: &Arc<Self>, info: SessionInfo) -> Result<SessionGuard, SessionLimitReached> {
+    pub fn register(self: &Arc<Self>, info: SessionInfo, now: Moment) -> Result<SessionGuard, SessionLimitReached> {
+        let (termination, abort) = (OnceLock::new(), OnceLock::new());
+        let activity = Arc::new(SessionActivity::new(now));
+        let entry = Arc::new(SessionEntry { info, activity, termination, abort });
         let mut sessions = self.sessions.lock();
         if sessions.len() >= self.sessions_max {
             return Err(SessionLimitReached(self.sessions_max));
         }
-        let slot = sessions.insert(info);
-        Ok(SessionGuard { registry: self.clone(), slot })
+        let slot = sessions.insert(entry.clone());
+        Ok(SessionGuard { registry: self.clone(), entry, slot })
     }
 
     /// Returns the number of open sessions.
@@ -72,8 +151,20 @@ impl SessionRegistry {
     }
 
     /// Returns the open sessions.
-    pub fn list(&self) -> Vec<SessionInfo> {
-        self.sessions.lock().iter().map(|(_, info)| info.clone()).collect()
+    pub fn list(&self) -> Vec<Arc<SessionEntry>> {
+        self.sessions.lock().iter().map(|(_, entry)| entry.clone()).collect()
+    }
+
+    /// Returns the session with this id.
+    pub fn find(&self, id: &str) -> Option<Arc<SessionEntry>> {
+        self.sessions.lock().iter().find(|(_, entry)| entry.info.id == id).map(|(_, entry)| entry.clone())
+    }
+
+    /// Requests the end of a session. A further request changes nothing.
+    pub fn terminate(&self, entry: &SessionEntry, termination: Termination) {
+        if entry.termination.set(termination).is_ok() {
+            self.wake_all();
+        }
     }
 
     /// Announces to all sessions that they end.
@@ -81,7 +172,12 @@ impl SessionRegistry {
         self.closing.send_replace(Some(closing));
     }
 
-    /// Wakes all sessions, so that each checks its right again.
+    /// Withdraws the announcement: sessions that have not received it continue.
+    pub fn end_drain(&self) {
+        self.closing.send_replace(None);
+    }
+
+    /// Wakes all sessions, so that each checks its right and requests to end again.
     pub fn wake_all(&self) {
         self.closing.send_modify(|_| {});
     }
@@ -89,6 +185,33 @@ impl SessionRegistry {
     /// Returns a watch of the drain announcement. It also changes when sessions have to look at their right.
     pub fn closing(&self) -> watch::Receiver<Option<DrainNotice>> {
         self.closing.subscribe()
+    }
+}
+
+impl SessionEntry {
+    /// Returns the request of an operator to end the session.
+    pub(super) fn termination(&self) -> Option<&Termination> {
+        self.termination.get()
+    }
+
+    /// Sets how the stream of the session is reset. Only the first call has an effect.
+    pub fn on_abort(&self, abort: impl Fn() + Send + Sync + 'static) {
+        // Set once, at the start of the session.
+        let _ = self.abort.set(Box::new(abort));
+    }
+
+    /// Resets the stream: the session ends without a status.
+    pub fn abort(&self) {
+        if let Some(abort) = self.abort.get() {
+            abort();
+        }
+    }
+}
+
+impl SessionGuard {
+    /// Returns the session.
+    pub fn entry(&self) -> &Arc<SessionEntry> {
+        &self.entry
     }
 }
 

@@ -65,10 +65,15 @@ impl TestEnv {
 
     fn open(&self, filter: Filter, start: &Start, require_exact: bool) -> Session {
         let resolved = start::resolve(&self.hub, start, StartPolicy::Fail, require_exact).expect("exact, or by time");
-        let info =
-            SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
+        let info = SessionInfo {
+            id: "s".into(),
+            consumer: "c".into(),
+            peer: String::new(),
+            since: self.hub.clock().now(),
+            ..SessionInfo::default()
+        };
         let opening = SessionParams {
-            guard: self.hub.registry().register(info).expect("room"),
+            guard: self.hub.registry().register(info, self.hub.clock().moment()).expect("room"),
             member: self.hub.enter(filter).expect("within"),
             pace: pace(HEARTBEAT),
             resolved,
@@ -262,7 +267,7 @@ fn control_frames_come_while_journal_read_waits() {
                 env.hub.upstream().update(change);
                 let frame = session.next().await.expect("the session continues");
                 assert!(matches!(&frame.content, FrameContent::News(_)), "{:?}", frame.content);
-                env.hub.registry().start_drain(DrainNotice { deadline: env.hub.clock().now() });
+                env.hub.registry().start_drain(DrainNotice::shutdown(env.now(), env.hub.clock().now()));
             }
             let end = loop {
                 if let Err(end) = session.next().await {
@@ -281,7 +286,7 @@ fn drain_notice_precedes_session_end() {
         let env = TestEnv::new(Config::default());
         let mut session = env.subscribe(&[], Start::Latest);
         until_caught_up(&mut session).await;
-        env.hub.registry().start_drain(DrainNotice { deadline: env.hub.clock().now() });
+        env.hub.registry().start_drain(DrainNotice::shutdown(env.now(), env.hub.clock().now()));
         let frame = session.next().await.expect("drain notice");
         assert!(
             matches!(frame.content, FrameContent::Draining { reason: EndReason::Shutdown, .. }),

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::watch;
 
 use super::super::ring::ReadLimits;
+use super::super::status::upstream_status::UpstreamStatus;
 use super::access::SessionAccess;
-use super::{Session, private_gap_changed, something_due};
+use super::private_gaps::PrivateGapReader;
+use super::registry::DrainNotice;
+use super::{Session, SessionTimer};
 use crate::clock::Moment;
 
 /// Reason of a wake-up.
@@ -21,9 +25,9 @@ enum WakeReason {
 impl Session {
     pub(super) async fn wait_for_records(&mut self) {
         let Some(waiting) = self.waiter.park(self.cursor, || self.hub.next()) else { return };
-        self.meter.progress.set_parked(true);
+        self.guard.entry().activity.set_parked(true);
         let woken = self.wait(None).await;
-        self.meter.progress.set_parked(false);
+        self.guard.entry().activity.set_parked(false);
         let passable = self.waiter.unpark(waiting);
         if woken == WakeReason::Else && self.has_missed_wake() {
             // The index missed them: they are read one by one.
@@ -78,12 +82,44 @@ impl Session {
     pub(super) fn set_alarm(&mut self, limit: Option<Moment>) {
         let due = self.access.as_ref().and_then(SessionAccess::next_due);
         let access_at = due.map(|left| self.hub.clock().moment().plus(left));
-        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, access_at, limit];
+        let until = [Some(self.heartbeat_at), self.rotate_at, self.drain_at, self.pace.deadline, access_at, limit];
         let until = until.into_iter().flatten().min();
         let until = until.expect("the heartbeat is always set");
         if self.alarm.as_ref().is_none_or(|alarm| alarm.0 != until) {
             let clock = self.hub.clock().clone();
             self.alarm = Some((until, async move { clock.sleep_until(until).await }.boxed()));
         }
+    }
+}
+
+/// Waits until [`Session::poll_control`] may have a control frame. Cancel safe.
+pub(super) async fn something_due(
+    alarm: &mut Option<SessionTimer>,
+    status: &mut watch::Receiver<UpstreamStatus>,
+    closing: &mut watch::Receiver<Option<DrainNotice>>,
+) {
+    let rings = async {
+        match alarm {
+            Some((_, rings)) => rings.await,
+            None => std::future::pending().await,
+        }
+        *alarm = None;
+    };
+    tokio::select! {
+        biased;
+        () = rings => {}
+        _ = status.changed() => {
+            // Left marked as changed for `poll_control`.
+            status.mark_changed();
+        }
+        _ = closing.changed() => {}
+    }
+}
+
+/// Waits for a change of the private gaps; forever if there are none.
+async fn private_gap_changed(private: Option<&mut PrivateGapReader>) {
+    match private {
+        Some(private) => private.changed().await,
+        None => std::future::pending().await,
     }
 }

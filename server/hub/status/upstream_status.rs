@@ -1,21 +1,27 @@
 //! Upstream state that sessions report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::model::UnixMillis;
 
 /// Upstream state of an account. Ingest writes it; sessions read it.
 pub struct UpstreamMonitor {
     status: watch::Sender<UpstreamStatus>,
+    /// The last changes of the state, the oldest first.
+    changes: Mutex<VecDeque<(UnixMillis, UpstreamState)>>,
+    clock: Clock,
     last_byte: Mutex<Option<LastActivity>>,
     /// Milliseconds since 1970; 0 before the first post.
     last_post: AtomicI64,
 }
+
+/// Maximum changes of the state that are remembered.
+const CHANGES_MAX: usize = 100;
 
 /// State of the upstream, and its latest notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,8 +105,9 @@ impl UpstreamStatus {
     }
 }
 
-impl Default for UpstreamMonitor {
-    fn default() -> Self {
+impl UpstreamMonitor {
+    /// Creates the monitor of an upstream that is connecting.
+    pub fn new(clock: Clock) -> Self {
         let status = UpstreamStatus {
             state: UpstreamState::Connecting,
             connections: BTreeMap::new(),
@@ -109,11 +116,11 @@ impl Default for UpstreamMonitor {
             notice_count: 0,
             journal_unavailable: false,
         };
-        Self { status: watch::channel(status).0, last_byte: Mutex::default(), last_post: AtomicI64::new(0) }
+        let changes = Mutex::new([(clock.now(), status.state)].into());
+        let (last_byte, last_post) = (Mutex::default(), AtomicI64::new(0));
+        Self { status: watch::channel(status).0, changes, clock, last_byte, last_post }
     }
-}
 
-impl UpstreamMonitor {
     /// Returns the current status.
     pub fn status(&self) -> UpstreamStatus {
         self.status.borrow().clone()
@@ -126,7 +133,20 @@ impl UpstreamMonitor {
 
     /// Changes the status and wakes its watchers.
     pub fn update(&self, change: impl FnOnce(&mut UpstreamStatus)) {
+        let mut changes = self.changes.lock();
         self.status.send_modify(change);
+        let state = self.status.borrow().state;
+        if changes.back().is_none_or(|(_, last)| *last != state) {
+            if changes.len() == CHANGES_MAX {
+                changes.pop_front();
+            }
+            changes.push_back((self.clock.now(), state));
+        }
+    }
+
+    /// Returns the last changes of the state, at most 100, the oldest first.
+    pub fn changes(&self) -> Vec<(UnixMillis, UpstreamState)> {
+        self.changes.lock().iter().copied().collect()
     }
 
     /// Records that bytes arrived: data or a heartbeat.
@@ -156,12 +176,25 @@ mod tests {
 
     #[test]
     fn feed_state_is_best_connection_and_worst_feed() {
-        let mut status = UpstreamMonitor::default().status();
+        let mut status = UpstreamMonitor::new(Clock::system()).status();
         status.set(0, 0, UpstreamState::BackingOff);
         assert_eq!(status.state, UpstreamState::BackingOff);
         status.set(0, 1, UpstreamState::Connected);
         assert_eq!(status.state, UpstreamState::Connected);
         status.set(1, 2, UpstreamState::Connecting);
         assert_eq!(status.state, UpstreamState::Connecting);
+    }
+
+    #[test]
+    fn changes_of_state_are_remembered_and_bounded() {
+        let monitor = UpstreamMonitor::new(Clock::system());
+        for n in 0..CHANGES_MAX {
+            monitor.update(|status| status.set(0, 0, UpstreamState::Connected));
+            monitor.update(|status| status.last_error = n.to_string());
+            monitor.update(|status| status.set(0, 0, UpstreamState::BackingOff));
+        }
+        let states: Vec<_> = monitor.changes().into_iter().map(|(_, state)| state).collect();
+        let expected = [UpstreamState::Connected, UpstreamState::BackingOff].repeat(CHANGES_MAX / 2);
+        assert_eq!(states, expected, "each change once, the last ones");
     }
 }

@@ -81,10 +81,15 @@ impl Session {
     pub fn open(world: &World, from: Sequence) -> Self {
         let hub = &world.hub;
         let start = Start::Token(world.token(from));
-        let info =
-            SessionInfo { id: "s".into(), consumer: "bench".into(), peer: String::new(), since: hub.clock().now() };
+        let info = SessionInfo {
+            id: "s".into(),
+            consumer: "bench".into(),
+            peer: String::new(),
+            since: hub.clock().now(),
+            ..SessionInfo::default()
+        };
         let opening = SessionParams {
-            guard: hub.registry().register(info).expect("there is room"),
+            guard: hub.registry().register(info, hub.clock().moment()).expect("there is room"),
             member: hub
                 .enter(Filter::new(&FilterSpec::default()).expect("everything is a filter"))
                 .expect("there is room"),

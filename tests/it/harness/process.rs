@@ -50,6 +50,13 @@ impl Gateway {
         }
     }
 
+    /// Starts it with these flags in addition to its configuration, and waits until it listens.
+    pub async fn spawn_listening(settings: &Settings, dir: &Path, flags: &[&str]) -> Self {
+        let mut gateway = Self::spawn_with(settings, dir, flags);
+        eventually("the gateway listens", async || gateway.listens()).await;
+        gateway
+    }
+
     /// Starts it.
     pub fn spawn(settings: &Settings, dir: &Path) -> Self {
         Self::spawn_with(settings, dir, &[])
@@ -99,6 +106,16 @@ impl Gateway {
     fn lines(&self) -> impl Iterator<Item = Value> + use<> {
         let lines: Vec<_> = self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         lines.into_iter()
+    }
+
+    /// The log lines with this message.
+    pub fn messages(&self, message: &str) -> Vec<Value> {
+        self.lines().filter(|line| line["message"] == message).collect()
+    }
+
+    /// The number of log lines of this level.
+    pub fn levels(&self, level: &str) -> usize {
+        self.lines().filter(|line| line["level"] == level).count()
     }
 
     /// Where gRPC is.

@@ -118,8 +118,13 @@ impl TestEnv {
     }
 
     fn subscribe_at(&self, start: &Start) -> Session {
-        let info =
-            SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
+        let info = SessionInfo {
+            id: "s".into(),
+            consumer: "c".into(),
+            peer: String::new(),
+            since: self.hub.clock().now(),
+            ..SessionInfo::default()
+        };
         let pace = DeliveryOptions {
             batch_events_max: 2,
             batch_bytes_max: 4_096,
@@ -130,7 +135,7 @@ impl TestEnv {
         let filter = Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good");
         let member = self.hub.enter(filter).expect("within");
         let opening = SessionParams {
-            guard: self.hub.registry().register(info).expect("room"),
+            guard: self.hub.registry().register(info, self.hub.clock().moment()).expect("room"),
             member,
             pace,
             resolved: start::resolve(&self.hub, start, StartPolicy::Fail, false).expect("taken"),

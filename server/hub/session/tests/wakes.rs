@@ -13,9 +13,15 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 fn session(hub: &Arc<Hub>, number: u64) -> Session {
     let filter =
         Filter::new(&FilterSpec { any_of: vec![format!("t{number}")], ..FilterSpec::default() }).expect("good");
-    let info = SessionInfo { id: String::new(), consumer: "c".into(), peer: String::new(), since: hub.clock().now() };
+    let info = SessionInfo {
+        id: String::new(),
+        consumer: "c".into(),
+        peer: String::new(),
+        since: hub.clock().now(),
+        ..SessionInfo::default()
+    };
     let opening = SessionParams {
-        guard: hub.registry().register(info).expect("room"),
+        guard: hub.registry().register(info, hub.clock().moment()).expect("room"),
         member: hub.enter(filter).expect("within"),
         pace: pace(HEARTBEAT),
         resolved: start::resolve(hub, &Start::Latest, StartPolicy::Fail, true).expect("the tip"),

@@ -9,9 +9,15 @@ fn fast_clock_at_start_filters_nothing_since() {
     run(async {
         let env = TestEnv::new(0, 0);
         env.hub.clock().set_offset_ms(3 * 3_600_000);
-        let info = SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: env.begun };
+        let info = SessionInfo {
+            id: "s".into(),
+            consumer: "c".into(),
+            peer: String::new(),
+            since: env.begun,
+            ..SessionInfo::default()
+        };
         let opening = SessionParams {
-            guard: env.hub.registry().register(info).expect("room"),
+            guard: env.hub.registry().register(info, env.hub.clock().moment()).expect("room"),
             member: env
                 .hub
                 .enter(Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good"))

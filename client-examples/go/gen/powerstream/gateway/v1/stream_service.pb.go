@@ -516,12 +516,14 @@ type DrainReason int32
 const (
 	// Default value. Not sent by the server.
 	DrainReason_DRAIN_REASON_UNSPECIFIED DrainReason = 0
-	// The gateway shuts down.
+	// The gateway shuts down, or an operator drains it.
 	DrainReason_DRAIN_REASON_SHUTDOWN DrainReason = 1
 	// The session reached `hub.session_age_max`.
 	DrainReason_DRAIN_REASON_SESSION_ROTATED DrainReason = 2
 	// The credential of the caller expires at `deadline`. The session continues until then, and ends with CREDENTIALS_EXPIRED.
 	DrainReason_DRAIN_REASON_CREDENTIALS_EXPIRE DrainReason = 3
+	// An operator ends this session. It ends with SESSION_TERMINATED.
+	DrainReason_DRAIN_REASON_TERMINATED DrainReason = 4
 )
 
 // Enum value maps for DrainReason.
@@ -531,12 +533,14 @@ var (
 		1: "DRAIN_REASON_SHUTDOWN",
 		2: "DRAIN_REASON_SESSION_ROTATED",
 		3: "DRAIN_REASON_CREDENTIALS_EXPIRE",
+		4: "DRAIN_REASON_TERMINATED",
 	}
 	DrainReason_value = map[string]int32{
 		"DRAIN_REASON_UNSPECIFIED":        0,
 		"DRAIN_REASON_SHUTDOWN":           1,
 		"DRAIN_REASON_SESSION_ROTATED":    2,
 		"DRAIN_REASON_CREDENTIALS_EXPIRE": 3,
+		"DRAIN_REASON_TERMINATED":         4,
 	}
 )
 
@@ -2845,12 +2849,13 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"(STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING\x10\x02\x12+\n" +
 	"'STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED\x10\x03\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP\x10\x04\x12'\n" +
-	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05*\x8d\x01\n" +
+	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05*\xaa\x01\n" +
 	"\vDrainReason\x12\x1c\n" +
 	"\x18DRAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15DRAIN_REASON_SHUTDOWN\x10\x01\x12 \n" +
 	"\x1cDRAIN_REASON_SESSION_ROTATED\x10\x02\x12#\n" +
-	"\x1fDRAIN_REASON_CREDENTIALS_EXPIRE\x10\x032\x90\x04\n" +
+	"\x1fDRAIN_REASON_CREDENTIALS_EXPIRE\x10\x03\x12\x1b\n" +
+	"\x17DRAIN_REASON_TERMINATED\x10\x042\x90\x04\n" +
 	"\rStreamService\x12b\n" +
 	"\tSubscribe\x12(.powerstream.gateway.v1.SubscribeRequest\x1a).powerstream.gateway.v1.SubscribeResponse0\x01\x12f\n" +
 	"\vListStreams\x12*.powerstream.gateway.v1.ListStreamsRequest\x1a+.powerstream.gateway.v1.ListStreamsResponse\x12`\n" +
