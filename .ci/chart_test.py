@@ -293,6 +293,11 @@ def only_other_keys_restart():
 
 
 def values_have_effect():
+    chart = load(CHART / "Chart.yaml")
+    check(f":{chart['appVersion']}\n" in chart["annotations"]["artifacthub.io/images"], "the image of the annotations is that of appVersion")
+    if GATEWAY:
+        version = subprocess.run([GATEWAY, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+        check(version == chart["appVersion"], f"the gateway has version {version}, the chart is for {chart['appVersion']}")
     stateful = the(render(MINIMAL), "StatefulSet")["spec"]
     check(stateful["replicas"] == 1, "one pod")
     claim = stateful["volumeClaimTemplates"][0]

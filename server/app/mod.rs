@@ -125,11 +125,7 @@ impl App {
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
-        let access = Arc::new(
-            AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register))
-                .with_refusals_max(settings.admin.refusals_max),
-        );
-        metrics.process(|part| crate::access::metrics::register(&access, part));
+        let access = access_control(access, &settings, &clock, &metrics);
         let draining = draining_gauge(&gateway);
         metrics.process(|part| {
             part.register("draining", "Whether the gateway refuses new sessions (1) or not (0)", draining)
@@ -256,6 +252,14 @@ fn load_access(settings: &Settings) -> anyhow::Result<Access> {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", faults.join("\n"))
     })
+}
+
+fn access_control(access: Access, settings: &Settings, clock: &Clock, metrics: &Registry) -> Arc<AccessControl> {
+    let limits = metrics.process(LimitMetrics::register);
+    let control = AccessControl::new(access, clock.clone(), limits).with_refusals_max(settings.admin.refusals_max);
+    let control = Arc::new(control);
+    metrics.process(|part| crate::access::metrics::register(&control, part));
+    control
 }
 
 struct GatewayReadiness(Arc<Gateway>);

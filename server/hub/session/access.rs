@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::frame::EndReason;
 use crate::access::{AccessEnd, AccessWatch, LimitReached, ReplayPermit};
 
@@ -13,6 +15,18 @@ pub(super) struct SessionAccess {
     watch: Box<AccessWatch>,
     /// The end of the credential was announced.
     announced: bool,
+}
+
+/// Permits of a session to read the journal: of its account, and of its caller if it has one.
+pub(super) struct ReplayPermits {
+    _of_account: OwnedSemaphorePermit,
+    _of_caller: Option<ReplayPermit>,
+}
+
+impl ReplayPermits {
+    pub(super) fn new(of_account: OwnedSemaphorePermit, of_caller: Option<ReplayPermit>) -> Self {
+        Self { _of_account: of_account, _of_caller: of_caller }
+    }
 }
 
 /// What the session has to do about its right.

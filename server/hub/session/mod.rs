@@ -36,7 +36,7 @@ pub use frame::{
 };
 pub use open_gaps::START_GAPS_MAX;
 
-use self::access::{AccessDecision, SessionAccess};
+use self::access::{AccessDecision, ReplayPermits, SessionAccess};
 use self::meter::SessionMeter;
 use self::registry::{DrainNotice, SessionGuard};
 use super::entry::Entry;
@@ -54,7 +54,6 @@ use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
 use open_gaps::OpenGaps;
 use private_gaps::PrivateGapReader;
-use read::ReplayPermits;
 
 /// Delivery options of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

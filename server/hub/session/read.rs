@@ -2,20 +2,11 @@
 //! waits for a permit and the disk.
 
 use futures::FutureExt;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::{Read, ReadError};
-use super::access::SessionAccess;
+use super::access::{ReplayPermits, SessionAccess};
 use super::waiting::something_due;
 use super::{EndReason, Frame, Session, SessionEnd};
-use crate::access::ReplayPermit;
-
-/// Permits to read the journal.
-pub(super) struct ReplayPermits {
-    _of_account: OwnedSemaphorePermit,
-    _of_caller: Option<ReplayPermit>,
-}
-
 impl Session {
     /// Reads the next entries of the log.
     pub(super) async fn read_on(&mut self) -> Result<Option<Frame>, SessionEnd> {
@@ -50,7 +41,7 @@ impl Session {
             let of_caller = of_caller.map_err(|_| self.end(EndReason::CallerReplayLimit))?;
             let of_account = self.hub.acquire_replay_permit();
             let of_account = of_account.ok_or_else(|| self.end(EndReason::ReplayLimit))?;
-            self.replay = Some(ReplayPermits { _of_account: of_account, _of_caller: of_caller });
+            self.replay = Some(ReplayPermits::new(of_account, of_caller));
         }
         let keys = self.member.filter().keys();
         match self.hub.read_cached(self.cursor, keys) {
