@@ -85,7 +85,7 @@ async fn replay_limit_ends_session_with_token() {
         let mut client = env.client().await;
         let mut live = subscribe(&mut client, &cats, latest(&filters::all())).await.expect("the ring has its posts");
         let mut other = subscribe(&mut client, &all, earliest(&filters::all())).await.expect("no limit");
-        assert_eq!(tags_of(&mut other, 1).await, ["cats+first"], "the first post is in the journal only");
+        assert_eq!(tags_of(&mut other, 1).await[0], "cats+first", "the first post is in the journal only");
         let mut replay = subscribe(&mut client, &cats, earliest(&filters::all())).await.expect("it begins");
         if mode == LimitsMode::Enforce {
             let (_, end) = end_of(&mut replay).await;

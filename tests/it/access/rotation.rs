@@ -124,7 +124,7 @@ async fn read(mut stream: Streaming<SubscribeResponse>, got: Arc<Mutex<Vec<u64>>
 }
 
 /// Tokens, keys of JWTs, the server's certificate, revocation list and CA of clients: one after the other.
-async fn rotate(own: &mut Rotation, sessions: &Sessions, [used, unused]: [&Secret; 2], identity: &Identity, key: &Key) {
+async fn rotate(own: &mut Rotation, sessions: &Sessions, [used, unused]: [&Secret; 2], key: &Key) {
     let on = |secret: &Secret| request(Some(&secret.token.token));
     assert!(own.is_served(None, on(unused)).await);
     write_tokens(own.env.dir(), &[used]);
@@ -150,9 +150,10 @@ async fn rotate(own: &mut Rotation, sessions: &Sessions, [used, unused]: [&Secre
     eventually("new connections see the new certificate", async || own.client(None).await.is_ok()).await;
     sessions.receive("the certificate of the gateway was replaced", POSTS).await;
 
-    let other = own.clients.issue(&[SERVICE], VALID);
-    own.put("clients.crl", &own.clients.revocation_list(&[identity], VALID));
-    eventually("the certificate is refused", async || !own.is_served(Some(identity), request(None)).await).await;
+    // One that no session uses: those of a revoked certificate end.
+    let [other, revoked] = [own.clients.issue(&[SERVICE], VALID), own.clients.issue(&[SERVICE], VALID)];
+    own.put("clients.crl", &own.clients.revocation_list(&[&revoked], VALID));
+    eventually("the certificate is refused", async || !own.is_served(Some(&revoked), request(None)).await).await;
     assert!(own.is_served(Some(&other), request(None)).await, "another certificate is accepted");
     sessions.receive("a certificate was revoked", POSTS).await;
 
@@ -180,7 +181,7 @@ async fn rotation_under_load_ends_no_session() {
     sessions.open(&mut by_certificate, None, SESSIONS[2]).await;
     sessions.receive("they began", POSTS).await;
 
-    rotate(&mut own, &sessions, [&used, &unused], &identity, &key).await;
+    rotate(&mut own, &sessions, [&used, &unused], &key).await;
 
     own.env.x.pause();
     let mut sent = Vec::new();
