@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::reload::is_live;
+use super::live_keys::is_live;
 use crate::config::{ConfigOrigins, Settings, ValueOrigin};
 use crate::grpc::{ConfigEntry, ConfigOrigin};
 

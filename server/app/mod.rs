@@ -14,6 +14,7 @@
 mod account;
 mod admin;
 mod effective_config;
+mod live_keys;
 mod maintenance;
 mod opening;
 mod reload;
@@ -33,8 +34,9 @@ use tokio::net::TcpListener;
 use self::account::AccountTasks;
 use self::admin::{AdminRpc, ProcessOperator};
 use self::effective_config::EffectiveConfig;
+pub use self::live_keys::LIVE_KEYS;
+pub use self::reload::ConfigSource;
 use self::reload::ReloadRequests;
-pub use self::reload::{ConfigSource, LIVE_KEYS};
 use self::tls::TlsListeners;
 use crate::access::jwt::KeyRefresher;
 use crate::access::{Access, AccessControl, LimitMetrics};

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, oneshot};
 
 use super::effective_config::EffectiveConfig;
+use super::live_keys::is_live;
 use crate::access::{Access, AccessControl};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, LoadedConfig, Settings};
@@ -209,7 +210,7 @@ impl Reloader {
         (Some(settings), ReloadReport { is_applied: true, changed, restart_required: restart, faults })
     }
 
-    /// Reloads the certificates of the ports. Returns the faults of those that cannot be used: the last good ones stay.
+    /// Reloads the certificates of the ports. Returns the faults of unusable ones: the last good ones stay.
     fn look_at_certificates(&self) -> Vec<String> {
         let failed = self.tls.iter().filter_map(|listener| match listener.look() {
             LookOutcome::Failed(errors) => Some(errors),
@@ -247,9 +248,6 @@ impl Reloader {
     }
 }
 
-/// Settings that take effect without a restart, with all keys below them.
-pub const LIVE_KEYS: &[&str] = &["auth", "limits", "principals", "reload.interval", "roles", "token_key_files"];
-
 /// Loads the keys of resume tokens; without configured files, the one of the data directory, which is made if it does not
 /// exist.
 pub(super) fn keyring(files: &[PathBuf], data_dir: &Path) -> Result<Keyring, KeyError> {
@@ -266,13 +264,6 @@ fn changed_keys(current: &Settings, next: &Settings, started: &Settings) -> (Vec
     let changed = difference(current, next);
     let restart = difference(started, next).into_iter().filter(|path| !is_live(path)).collect();
     (changed, restart)
-}
-
-/// True if a change of this value takes effect without a restart.
-pub(super) fn is_live(path: &str) -> bool {
-    let is_below =
-        |key: &&str| path.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-    LIVE_KEYS.iter().any(|key| is_below(&key))
 }
 
 fn failure(faults: Vec<String>) -> ReloadReport {
@@ -318,23 +309,5 @@ mod tests {
         assert_eq!(changed, ["auth.token_files", "grpc.lookups_max"]);
         assert_eq!(restart, ["grpc.lookups_max", "hub.sessions_max"], "also what changed earlier");
         assert_eq!(changed_keys(&next, &next, &next), (Vec::new(), Vec::new()));
-    }
-
-    /// A live key that does not exist would be a promise about nothing.
-    #[test]
-    fn live_keys_exist() {
-        let tree = serde_json::to_value(Settings::default()).expect("settings are JSON");
-        for key in LIVE_KEYS {
-            assert!(tree.pointer(&format!("/{}", key.replace('.', "/"))).is_some(), "{key}");
-        }
-    }
-
-    /// The chart restarts pods only for keys that are not in its copy.
-    #[test]
-    fn chart_has_live_keys() {
-        let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/helm/powerstream-gateway/files/live-keys.txt");
-        let text: String = LIVE_KEYS.iter().map(|key| format!("{key}\n")).collect();
-        let reason = "write the output of `powerstream-gateway check --live-keys` to it";
-        assert_eq!(std::fs::read_to_string(kept).unwrap_or_default(), text, "{kept}: {reason}");
     }
 }

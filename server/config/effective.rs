@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use url::Url;
 
-use super::layers::Override;
 use super::settings::Settings;
 
 /// Stands for the parts of a URL that may be secret.
@@ -33,16 +32,14 @@ pub struct ConfigOrigins {
 }
 
 impl ConfigOrigins {
-    pub(super) fn new(file: &Value, overrides: &[Override]) -> Self {
+    /// Of values of a file, and of values that override them: each with its environment variable, or from the command line.
+    pub(super) fn new(file: &Value, overrides: impl Iterator<Item = (String, Option<String>)>) -> Self {
         let mut keys = Vec::new();
         add_leaves("", file, &mut keys);
-        let origin = |own: &Override| match &own.variable {
-            Some(name) => ValueOrigin::Environment(name.clone()),
-            None => ValueOrigin::CommandLine,
-        };
+        let origin = |variable: Option<String>| variable.map_or(ValueOrigin::CommandLine, ValueOrigin::Environment);
         Self {
             file: keys.into_iter().map(|(path, _)| path).collect(),
-            overrides: overrides.iter().map(|own| (own.path.clone(), origin(own))).collect(),
+            overrides: overrides.map(|(path, variable)| (path, origin(variable))).collect(),
         }
     }
 

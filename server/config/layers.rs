@@ -5,7 +5,6 @@ use std::path::Path;
 use config::{File, FileFormat, Source, ValueKind};
 use serde_json::{Map, Value};
 
-use super::effective::ConfigOrigins;
 use super::error::{self, ConfigError, ConfigErrors};
 use super::{expansion, json_schema, schema};
 
@@ -22,8 +21,8 @@ pub(super) struct MergedConfig {
     pub(super) tree: Value,
     /// Values that do not come from the file.
     pub(super) origins: Vec<Override>,
-    /// Where the values come from.
-    pub(super) layers: ConfigOrigins,
+    /// The file alone.
+    pub(super) file: Value,
     pub(super) faults: Vec<ConfigError>,
 }
 
@@ -68,14 +67,14 @@ pub(super) fn read(
         text: text.clone(),
         may_be_list: true,
     }));
-    let layers = ConfigOrigins::new(&tree, &origins);
+    let file = tree.clone();
     let mut faults = Vec::new();
     for setting in &origins {
         if let Err(text) = put(schema, &mut tree, setting) {
             faults.push(ConfigError::new(error::shown_path(&setting.path), text));
         }
     }
-    Ok(MergedConfig { tree, origins, layers, faults })
+    Ok(MergedConfig { tree, origins, file, faults })
 }
 
 fn variable((name, text): (String, String)) -> Option<Override> {

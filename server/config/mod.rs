@@ -135,7 +135,8 @@ pub fn load_layers(
             merged.origins.iter().find(|origin| fault.touches(&origin.path)).map(|origin| origin.name.clone());
     }
     ConfigErrors::none_or(merged.faults)?;
-    Ok(LoadedConfig { settings, origins: merged.layers })
+    let overrides = merged.origins.iter().map(|own| (own.path.clone(), own.variable.clone()));
+    Ok(LoadedConfig { settings, origins: ConfigOrigins::new(&merged.file, overrides) })
 }
 
 #[cfg(test)]

@@ -27,9 +27,10 @@ use crate::model::{AccountName, Epoch, PostId, UnixMillis};
 
 mod availability;
 mod coverage;
+mod drain;
 
-pub use availability::{DrainId, Stopping};
 pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX};
+pub use drain::{DrainId, Stopping};
 
 /// Accounts and readiness of the gateway.
 pub struct Gateway {

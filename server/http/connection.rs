@@ -74,9 +74,9 @@ pub(super) async fn accept(
             Ok((stream, peer)) => {
                 let evicted = Shutdown::new();
                 let entered = shutdown.run_until_cancelled(places.enter(evicted.clone())).await;
-                let Some(seat) = entered else { break };
+                let Some(slot) = entered else { break };
                 let own = ConnectionState {
-                    seat: Mutex::new(Some(seat)),
+                    slot: Mutex::new(Some(slot)),
                     scrapes: scrapes.clone(),
                     calls: calls.clone(),
                     is_calling: AtomicBool::new(false),
@@ -138,7 +138,7 @@ impl AcceptedConnection {
 /// State of a connection.
 struct ConnectionState {
     /// Slot among connections whose request is unknown, among scrapes, or among connections with gRPC calls.
-    seat: Mutex<Option<SlotGuard>>,
+    slot: Mutex<Option<SlotGuard>>,
     scrapes: Arc<Slots>,
     calls: Arc<Slots>,
     is_calling: AtomicBool,
@@ -152,8 +152,8 @@ impl ConnectionState {
     /// are read, is in the way of a probe.
     async fn asks_for(&self, path: &str) {
         if path == SCRAPE_PATH {
-            let seat = self.scrapes.enter(self.evicted.clone()).await;
-            *self.seat.lock() = Some(seat);
+            let slot = self.scrapes.enter(self.evicted.clone()).await;
+            *self.slot.lock() = Some(slot);
         }
         self.is_complete.cancel();
     }
@@ -161,8 +161,8 @@ impl ConnectionState {
     /// Its request is a gRPC call. Such connections last, and have other places too.
     async fn calls(&self) {
         if !self.is_calling.swap(true, Ordering::AcqRel) {
-            let seat = self.calls.enter(self.evicted.clone()).await;
-            *self.seat.lock() = Some(seat);
+            let slot = self.calls.enter(self.evicted.clone()).await;
+            *self.slot.lock() = Some(slot);
         }
     }
 

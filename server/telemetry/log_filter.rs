@@ -13,9 +13,13 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::config::TelemetryError;
-use super::filter;
 use crate::clock::{Clock, Moment};
 use crate::model::UnixMillis;
+
+/// Parses a log filter.
+pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder().parse(text).map_err(|error| TelemetryError::Filter(error.to_string()))
+}
 
 /// What is logged whatever an operator requests.
 const ALWAYS: &str = "audit=info";

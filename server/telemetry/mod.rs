@@ -24,14 +24,13 @@ pub mod process;
 use std::io::{self, IsTerminal, Write};
 
 use tracing::Subscriber;
-use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 pub use self::config::{Config, LogFormat, SERVICE_NAME, TelemetryError};
-pub use self::log_filter::LogFilterOverride;
 use self::log_filter::SwappableFilter;
+pub use self::log_filter::{LogFilterOverride, filter};
 use crate::escape;
 
 /// Keeps the export of spans running until [`Guard::shutdown`].
@@ -64,11 +63,6 @@ pub fn init(config: &Config) -> Result<Guard, TelemetryError> {
         }
         Err(_) => Ok(Guard::default()),
     }
-}
-
-/// Parses a log filter.
-pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::builder().parse(text).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
 fn subscriber<W>(

@@ -1,7 +1,9 @@
 //! `admin`: operates a running gateway through AdminService on its admin port.
 //!
 //! Owns: the flags of each call, tables for people and JSON for programs (`view`, `table`), and the texts of failures
-//! (`client`). Does not own: what a call does (`grpc::admin`); it uses gRPC only. All pages of a list are read.
+//! (`client`). Does not own: what a call does (`grpc::admin`); it uses gRPC only.
+//!
+//! All pages of a list are read. Text of clients is escaped in tables.
 
 mod client;
 mod table;

@@ -236,6 +236,6 @@ pub struct SessionEnd {
     pub token: String,
     /// Delay before reconnecting.
     pub reconnect_after: Duration,
-    /// Reason given by the operator who ended the session.
+    /// Reason of the operator's request to end the session.
     pub reason: Option<Arc<str>>,
 }

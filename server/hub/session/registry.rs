@@ -1,4 +1,4 @@
-//! Open sessions of an account: who reads, how far, and the requests to end.
+//! Open sessions of an account: identity, activity, and requests to end.
 //!
 //! One lock protects the slots. It is held at the start and end of a session and while the list is copied, never while a
 //! session delivers: the activity of a session is in atomics of its own.

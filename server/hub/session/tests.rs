@@ -1,3 +1,4 @@
+mod operator;
 mod rights;
 mod wakes;
 mod watermark;

@@ -41,8 +41,8 @@ async fn operator_works_from_command_line() {
     assert!(table.text.starts_with("SESSION") && table.text.contains(&id), "{}", table.text);
     let accounts = admin(&env, &gateway, &["accounts"]).await;
     assert!(accounts.text.starts_with("ACCOUNT") && accounts.text.contains("main     connected"), "{}", accounts.text);
-    let who = admin(&env, &gateway, &["whoami", "reader"]).await;
-    assert!(who.text.contains("main     read    cats news.*      news.x"), "{}", who.text);
+    let identity = admin(&env, &gateway, &["whoami", "reader"]).await;
+    assert!(identity.text.contains("main     read    cats news.*      news.x"), "{}", identity.text);
     let changed = admin(&env, &gateway, &["config", "hub.sessions_max"]).await;
     assert!(changed.text.contains("hub.sessions_max  20000  file"), "{}", changed.text);
 

@@ -239,7 +239,7 @@ async fn stalled_session_is_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn drain_ends_sessions_and_not_the_process() {
+async fn drain_ends_sessions_not_process() {
     let mut env = TestEnv::new().await;
     let address = env.app().admin_address();
     let mut client = admin(address).await;
