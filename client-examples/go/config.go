@@ -41,8 +41,8 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
 	flags.SetOutput(os.Stderr)
 	variable := func(name, value string) string {
-		if said := getenv(name); said != "" {
-			return said
+		if given := getenv(name); given != "" {
+			return given
 		}
 		return value
 	}
@@ -71,16 +71,16 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	}
 
 	var faults []error
-	oneOf := func(name, said string, choices ...string) string {
-		if !slices.Contains(choices, said) {
-			faults = append(faults, fmt.Errorf("%s: %s expected, not %q", name, strings.Join(choices, " or "), said))
+	oneOf := func(name, given string, choices ...string) string {
+		if !slices.Contains(choices, given) {
+			faults = append(faults, fmt.Errorf("%s: %s expected, not %q", name, strings.Join(choices, " or "), given))
 		}
-		return said
+		return given
 	}
-	number := func(name, said string, least, most int64) int64 {
-		value, err := strconv.ParseUint(said, 10, 63)
+	number := func(name, given string, least, most int64) int64 {
+		value, err := strconv.ParseUint(given, 10, 63)
 		if err != nil || int64(value) < least || int64(value) > most {
-			faults = append(faults, fmt.Errorf("%s: a whole number from %d to %d expected, not %q", name, least, most, said))
+			faults = append(faults, fmt.Errorf("%s: a whole number from %d to %d expected, not %q", name, least, most, given))
 		}
 		return int64(value)
 	}

@@ -272,7 +272,7 @@ async fn faults(all: &Credentials, gateway: &Gateway, issuer: &Issuer) {
     logged("failed to reload configuration", &|| gateway.signal(Signal::HUP)).await;
 }
 
-/// What `check` says of the same files.
+/// Output of `check` for the same files.
 async fn checked(dir: &Path) -> String {
     let mut shown = String::new();
     for flags in [&["check", "--config", "gateway.yaml"][..], &["check", "--config", "gateway.yaml", "--live-keys"]] {

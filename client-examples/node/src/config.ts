@@ -46,25 +46,25 @@ type Flag = keyof typeof VARIABLES;
 
 export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
   const flags = parseFlags(args);
-  const said = (flag: Flag): string | undefined => flags.values[flag] ?? nonEmpty(env[VARIABLES[flag]]);
+  const given = (flag: Flag): string | undefined => flags.values[flag] ?? nonEmpty(env[VARIABLES[flag]]);
 
-  const caFile = said('ca-file');
-  const certFile = said('cert-file');
+  const caFile = given('ca-file');
+  const certFile = given('cert-file');
   const config: Config = {
-    addr: hostAndPort(said('addr') ?? '127.0.0.1:50051'),
+    addr: hostAndPort(given('addr') ?? '127.0.0.1:50051'),
     tls: flags.tls || caFile !== undefined || certFile !== undefined || zeroOrOne('GATEWAY_TLS', env.GATEWAY_TLS),
     caFile,
     certFile,
-    keyFile: said('key-file'),
-    tokenFile: said('token-file'),
-    account: said('account') ?? '',
-    consumer: said('consumer') ?? 'example-node',
-    anyOf: (said('any-of') ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''),
-    cursorFile: said('cursor-file'),
-    start: oneOf('--start', said('start') ?? 'latest', ['latest', 'earliest']),
-    resumePolicy: oneOf('--resume-policy', said('resume-policy') ?? 'fail', ['fail', 'earliest', 'latest']),
-    heartbeatSeconds: wholeNumber('--heartbeat', said('heartbeat') ?? '10', 1, 60),
-    count: optional(said('count'), (text) => wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER)),
+    keyFile: given('key-file'),
+    tokenFile: given('token-file'),
+    account: given('account') ?? '',
+    consumer: given('consumer') ?? 'example-node',
+    anyOf: (given('any-of') ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''),
+    cursorFile: given('cursor-file'),
+    start: oneOf('--start', given('start') ?? 'latest', ['latest', 'earliest']),
+    resumePolicy: oneOf('--resume-policy', given('resume-policy') ?? 'fail', ['fail', 'earliest', 'latest']),
+    heartbeatSeconds: wholeNumber('--heartbeat', given('heartbeat') ?? '10', 1, 60),
+    count: optional(given('count'), (text) => wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER)),
   };
   if ((config.certFile === undefined) !== (config.keyFile === undefined)) {
     throw new UsageError('--cert-file and --key-file are given together');

@@ -104,12 +104,12 @@ impl Config {
     ) -> Result<Self, Failure> {
         let flags = Flags::try_parse_from(args).map_err(|error| refuse(&error))?;
         let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
-        let said = |flag: Option<String>, name| flag.or_else(|| variable(name));
+        let given = |flag: Option<String>, name| flag.or_else(|| variable(name));
 
-        let (host, port) = host_and_port(&said(flags.addr, "GATEWAY_ADDR").unwrap_or("127.0.0.1:50051".into()))?;
-        let ca_file = said(flags.ca_file, "GATEWAY_CA_FILE").map(PathBuf::from);
-        let cert_file = said(flags.cert_file, "GATEWAY_CERT_FILE").map(PathBuf::from);
-        let identity = match (cert_file, said(flags.key_file, "GATEWAY_KEY_FILE").map(PathBuf::from)) {
+        let (host, port) = host_and_port(&given(flags.addr, "GATEWAY_ADDR").unwrap_or("127.0.0.1:50051".into()))?;
+        let ca_file = given(flags.ca_file, "GATEWAY_CA_FILE").map(PathBuf::from);
+        let cert_file = given(flags.cert_file, "GATEWAY_CERT_FILE").map(PathBuf::from);
+        let identity = match (cert_file, given(flags.key_file, "GATEWAY_KEY_FILE").map(PathBuf::from)) {
             (None, None) => None,
             (Some(cert_file), Some(key_file)) => Some(IdentityFiles { cert_file, key_file }),
             _ => return Err(Failure::usage("--cert-file and --key-file are given together")),
@@ -119,26 +119,26 @@ impl Config {
             Some("1") => true,
             Some(other) => return Err(Failure::usage(format!("GATEWAY_TLS: 0 or 1 expected, not {other:?}"))),
         };
-        let heartbeat = said(flags.heartbeat, "HEARTBEAT").unwrap_or("10".into());
+        let heartbeat = given(flags.heartbeat, "HEARTBEAT").unwrap_or("10".into());
         let config = Self {
             host,
             port,
             tls,
             ca_file,
             identity,
-            token_file: said(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from),
-            account: said(flags.account, "GATEWAY_ACCOUNT").unwrap_or_default(),
-            consumer: said(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
-            any_of: tags(&said(flags.any_of, "ANY_OF").unwrap_or_default()),
-            cursor_file: said(flags.cursor_file, "CURSOR_FILE").map(PathBuf::from),
-            start: one_of("--start", said(flags.start, "START"), StartFlag::Latest)?,
+            token_file: given(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from),
+            account: given(flags.account, "GATEWAY_ACCOUNT").unwrap_or_default(),
+            consumer: given(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
+            any_of: tags(&given(flags.any_of, "ANY_OF").unwrap_or_default()),
+            cursor_file: given(flags.cursor_file, "CURSOR_FILE").map(PathBuf::from),
+            start: one_of("--start", given(flags.start, "START"), StartFlag::Latest)?,
             resume_policy: one_of(
                 "--resume-policy",
-                said(flags.resume_policy, "RESUME_POLICY"),
+                given(flags.resume_policy, "RESUME_POLICY"),
                 ResumePolicyFlag::Fail,
             )?,
             heartbeat: Duration::from_secs(whole_number("--heartbeat", &heartbeat, 1, 60)?),
-            count: said(flags.count, "COUNT").map(|text| whole_number("--count", &text, 1, u64::MAX)).transpose()?,
+            count: given(flags.count, "COUNT").map(|text| whole_number("--count", &text, 1, u64::MAX)).transpose()?,
         };
         if config.token_file.is_some() && !config.tls && !is_loopback(&config.host) {
             let words =

@@ -27,7 +27,7 @@ const RATE: f64 = 20.0;
 const POSTS: usize = 20;
 const SERVICE: &str = "spiffe://prod/ns/search/sa/indexer";
 
-/// The gateway, its files, and who may use it.
+/// The gateway, its files, and the issuer of its tokens.
 struct Rotation {
     env: TestEnv,
     servers: Authority,

@@ -10,8 +10,10 @@ use crate::harness::jwt::{Key, config, key_set};
 use crate::harness::pki::Identity;
 use crate::harness::tokens::Secret;
 
-/// Seconds that a credential lasts from the start of the example: longer than a start takes.
-const LIFETIME: i64 = 6;
+/// Seconds that a short credential lasts.
+const LIFETIME: i64 = 4;
+/// What an example prints when its credential is about to expire.
+const ANNOUNCED: &str = "draining (credentials expire): the gateway ends this session soon\n";
 /// Seconds after `exp` during which the gateway accepts a JWT.
 const LEEWAY: i64 = 30;
 /// Seconds of a credential that does not expire within a test.
@@ -27,8 +29,8 @@ pub async fn rotated_token_resumes_exactly_once(language: Language) {
     stage.security.accepted(stage.gateway().grpc(), &next).await;
     stage.security.hand_out(&next.token.token);
     stage.security.accept(&[&next]);
-    stage.example.says("disconnected: CREDENTIALS_REVOKED: ").await;
-    stage.judge("over a rotated token").await;
+    stage.example.reports("disconnected: CREDENTIALS_REVOKED: ").await;
+    stage.verify("over a rotated token").await;
     let words = stage.example.life().stderr();
     assert_eq!(words.matches("disconnected: ").count(), 1, "one session ended:\n{words}");
     for secret in [&stage.security.secret, &next] {
@@ -61,13 +63,13 @@ pub async fn withdrawn_access_stops_with_reason(language: Language) {
     stage.example.prints(1).await;
     let tags = Some(TagsConfig { allow: vec!["cats".into()], ..TagsConfig::default() });
     stage.reload(|settings| settings.roles[0].tags = tags).await;
-    stage.example.says("disconnected: RIGHTS_CHANGED: ").await;
+    stage.example.reports("disconnected: RIGHTS_CHANGED: ").await;
     stops_with(&mut stage, "TAG_DENIED").await;
 
     stage.reload(|settings| settings.roles[0].tags = None).await;
     stage.start().await;
     stage.more_posts(1).await;
-    stage.judge("over withdrawn access").await;
+    stage.verify("over withdrawn access").await;
     stage.example.stop().await;
 }
 
@@ -75,6 +77,23 @@ async fn stops_with(stage: &mut Stage, reason: &str) {
     stage.example.ends_with(4).await;
     let words = stage.example.life().stderr();
     assert!(words.contains(&format!("error: {reason}: ")), "{reason}:\n{words}");
+}
+
+/// Starts the example with a short credential, and waits until a session has announced its end. An example whose credential
+/// expires while it still starts reads another one.
+async fn start_with_short(stage: &mut Stage, issue: impl Fn(&Stage)) {
+    let retries = |words: &str| words.matches("; reconnecting in ").count();
+    issue(stage);
+    stage.start().await;
+    loop {
+        let before = retries(&stage.example.life().stderr());
+        let is_over = |words: &str| words.contains(ANNOUNCED) || retries(words) > before;
+        stage.example.until("its credential expires", |life| is_over(&life.stderr())).await;
+        if stage.example.life().stderr().contains(ANNOUNCED) {
+            return;
+        }
+        issue(stage);
+    }
 }
 
 /// A JWT that expires: its end is announced, and the example resumes with the one that is in the file by then.
@@ -87,13 +106,11 @@ pub async fn expired_jwt_is_announced_and_replaced(language: Language) {
         settings.auth.jwt = vec![config(keys, EXAMPLE)];
     })
     .await;
-    stage.security.hand_out(&key.token(LIFETIME - LEEWAY));
-    stage.start().await;
-    stage.example.says("draining (credentials expire): the gateway ends this session soon\n").await;
+    start_with_short(&mut stage, |stage| stage.security.hand_out(&key.token(LIFETIME - LEEWAY))).await;
     let next = key.token(LONG);
     stage.security.hand_out(&next);
-    stage.example.says("disconnected: CREDENTIALS_EXPIRED: ").await;
-    stage.judge("over an expired JWT").await;
+    stage.example.reports("disconnected: CREDENTIALS_EXPIRED: ").await;
+    stage.verify("over an expired JWT").await;
     let words = stage.example.life().stderr();
     assert!(!words.contains(&next), "a credential is never printed");
     stage.example.stop().await;
@@ -107,18 +124,22 @@ pub async fn client_certificate_alone_is_rotated(language: Language) {
         let content = if file == "client.pem" { &identity.certificate } else { &identity.key };
         stage.security.put(file, content);
     };
-    let first = stage.security.identity(LIFETIME.unsigned_abs());
-    put(&stage, &first, "client.pem");
-    put(&stage, &first, "client.key");
-    stage.start().await;
-    stage.example.says("draining (credentials expire): the gateway ends this session soon\n").await;
+    let issue = |stage: &Stage| {
+        let short = stage.security.identity(LIFETIME.unsigned_abs());
+        put(stage, &short, "client.pem");
+        put(stage, &short, "client.key");
+    };
+    start_with_short(&mut stage, issue).await;
     let next = stage.security.identity(LONG.unsigned_abs());
     put(&stage, &next, "client.pem");
-    stage.example.says("disconnected: CREDENTIALS_EXPIRED: ").await;
-    let waits = |words: &str| words.matches("; reconnecting in ").count();
-    stage.example.until("the pair does not match", |life| waits(&life.stderr()) >= 2).await;
+    let retries = |words: &str| {
+        let announced = words.rfind(ANNOUNCED).expect("it was announced");
+        words[announced..].matches("; reconnecting in ").count()
+    };
+    stage.example.until("the pair does not match", |life| retries(&life.stderr()) >= 2).await;
+    assert!(stage.example.life().stderr().contains("disconnected: CREDENTIALS_EXPIRED: "));
     put(&stage, &next, "client.key");
-    stage.judge("over a rotated certificate").await;
+    stage.verify("over a rotated certificate").await;
     let words = stage.example.life().stderr();
     assert!(!words.contains("PRIVATE KEY"), "a key is never printed:\n{words}");
     stage.example.stop().await;

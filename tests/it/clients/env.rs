@@ -144,8 +144,8 @@ impl Stage {
         eventually("posts go on", async || self.env.x.truth_len() >= until).await;
     }
 
-    /// Stops the posts until all are printed, and judges what was; then they go on.
-    pub async fn judge(&mut self, after: &str) {
+    /// Stops the posts until all are printed, and verifies them; then the posts continue.
+    pub async fn verify(&mut self, after: &str) {
         let x = self.env.x.clone();
         x.pause();
         let sent = x.truth_len();

@@ -114,9 +114,9 @@ impl Example {
         self.language.name()
     }
 
-    /// Waits until this life says so on stderr.
-    pub async fn says(&mut self, words: &str) {
-        self.until(&format!("it says {words:?}"), |life| life.stderr().contains(words)).await;
+    /// Waits until this life reports this on stderr.
+    pub async fn reports(&mut self, words: &str) {
+        self.until(&format!("it reports {words:?}"), |life| life.stderr().contains(words)).await;
     }
 
     /// Waits until this life has printed so many lines.

@@ -50,8 +50,8 @@ pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Languag
     assert_eq!(fail.cursor().as_deref(), Some(lost.consumer.token.as_str()), "its cursor is what it was");
 
     for clamped in [&mut earliest, &mut latest] {
-        clamped.says(": clamped\n").await;
-        clamped.says("\nmissing: from ").await;
+        clamped.reports(": clamped\n").await;
+        clamped.reports("\nmissing: from ").await;
     }
     let new = lost.own.env.post_mix(20);
     for clamped in [&mut earliest, &mut latest] {

@@ -41,7 +41,7 @@ pub async fn killed_20_times_it_misses_nothing_and_repeats_only_its_last_batch(l
     // All may have been printed before, and a signal that comes before the program minds it ends it as the system does it.
     stage.more_posts(1).await;
     stage.example.prints(1).await;
-    stage.judge("killed 20 times").await;
+    stage.verify("killed 20 times").await;
     assert!(spoke >= KILLS / 2, "{spoke} lives printed something");
     eprintln!("{}: {open} kills fell between printing and storing", stage.example.name());
     stage.example.stop().await;
@@ -53,16 +53,16 @@ pub async fn restarts_of_the_gateway_are_survived(language: Language) {
     stage.example.prints(50).await;
 
     stage.end_gateway(true).await;
-    stage.example.says("draining (shutdown): ").await;
-    stage.example.says("disconnected: DRAINING: ").await;
+    stage.example.reports("draining (shutdown): ").await;
+    stage.example.reports("disconnected: DRAINING: ").await;
     stage.more_posts(50).await;
     stage.start_gateway().await;
-    stage.judge("over a restart in order").await;
+    stage.verify("over a restart in order").await;
 
     stage.end_gateway(false).await;
     stage.more_posts(50).await;
     stage.start_gateway().await;
-    stage.judge("over a kill of the gateway").await;
+    stage.verify("over a kill of the gateway").await;
     let cuts = stage.example.life().stderr().matches("\ndisconnected: ").count();
     assert!(cuts >= 2, "it was cut {cuts} times:\n{}", stage.example.life().stderr());
     assert_eq!(stage.example.lives.len(), 1, "it has lived on");
@@ -79,7 +79,7 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
     stage.env.left().await;
     stage.more_posts(100).await;
     x.clear_refusals();
-    stage.judge("over a cut of the upstream").await;
+    stage.verify("over a cut of the upstream").await;
     let life = stage.example.life();
     let back = life.lines().iter().filter(|line| line.origin == "BACKFILL" && !line.gap_id.is_empty()).count();
     assert!(back >= 50, "{back} posts came by backfill");
@@ -102,7 +102,7 @@ pub async fn what_the_gateway_compresses_is_printed_all_the_same(language: Langu
         stage.example.kill().await;
     }
     stage.start().await;
-    stage.judge("compressed").await;
+    stage.verify("compressed").await;
     let lives = stage.example.lives.iter_mut();
     let printed: usize = lives.map(|life| life.all_lines().iter().map(|line| line.json.len()).sum::<usize>()).sum();
     let passed = stage.network.passed_bytes();
@@ -114,16 +114,16 @@ pub async fn a_stalled_network_is_noticed_and_left(language: Language) {
     let mut stage = Stage::new(language).await;
     stage.start().await;
     // One that is behind may have taken all that its window allows, and then the gateway has nothing to send.
-    stage.judge("before the network stalls").await;
+    stage.verify("before the network stalls").await;
     let (clock, before) = (Clock::system(), stage.network.connections());
     stage.network.stall();
     let since = clock.moment();
-    stage.example.says("disconnected: no frame for 3 s; reconnecting in ").await;
+    stage.example.reports("disconnected: no frame for 3 s; reconnecting in ").await;
     let silent = clock.moment().since(since);
     assert!(silent + Duration::from_millis(500) >= WATCHDOG && silent < 3 * WATCHDOG, "noticed after {silent:?}");
     assert!(stage.network.held_bytes() > 0, "the gateway went on sending");
     stage.network.heal();
-    stage.judge("over a stalled network").await;
+    stage.verify("over a stalled network").await;
     assert!(stage.network.connections() > before, "it came by another connection");
     stage.example.stop().await;
 }
@@ -137,7 +137,7 @@ pub async fn told_to_stop_it_stores_what_it_printed(language: Language) {
         assert_eq!(stage.printed_and_not_stored().await, 0, "all that it printed is stored");
     }
     stage.start().await;
-    stage.judge("stopped three times").await;
+    stage.verify("stopped three times").await;
     let lives: Vec<_> = stage.example.lives.iter_mut().map(|life| life.all_lines().len()).collect();
     let mut ids: Vec<_> =
         stage.example.lives.iter_mut().flat_map(|life| life.all_lines()).map(|line| line.post_id()).collect();
@@ -147,6 +147,6 @@ pub async fn told_to_stop_it_stores_what_it_printed(language: Language) {
 
     // Where there is nothing to store either.
     stage.end_gateway(false).await;
-    stage.example.says("reconnecting in ").await;
+    stage.example.reports("reconnecting in ").await;
     stage.example.stop().await;
 }

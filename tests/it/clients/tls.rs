@@ -33,7 +33,7 @@ pub async fn unknown_authority_is_not_trusted(language: Language) {
     };
     let mut trusting = example(&dir("trusting")).with_variable("GATEWAY_CA_FILE", &stage.security.ca_file());
     trusting.start();
-    trusting.says("caught up: ").await;
+    trusting.reports("caught up: ").await;
     trusting.prints(20).await;
     trusting.stop().await;
     let completed = handshakes(&stage).await;
@@ -45,7 +45,7 @@ pub async fn unknown_authority_is_not_trusted(language: Language) {
         wary.start();
     }
     for wary in [&mut by_file, &mut by_system] {
-        wary.says("; reconnecting in ").await;
+        wary.reports("; reconnecting in ").await;
         let words = wary.life().stderr().to_lowercase();
         let is_clear = ["certificate", "certification path", "unknownissuer"].iter().any(|word| words.contains(word));
         assert!(words.contains("disconnected: ") && is_clear, "{words}");

@@ -66,7 +66,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     flag("--resume-policy", "RESUME_POLICY", "fail", "fail|earliest|latest", "behavior if the token is too old")
     flag("--heartbeat", "HEARTBEAT", "10", "SECONDS", "how often to hear from the gateway, 1 to 60")
     flag("--count", "COUNT", None, "N", "end once N events or more were printed")
-    said = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
 
     def one_of(name: str, text: str, choices: Sequence[str]) -> str:
         if text not in choices:
@@ -78,26 +78,26 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
             parser.error(f"{name}: a whole number from {least} to {most} expected, not {text!r}")
         return int(text)
 
-    addr = said.addr.removeprefix("dns:///")
+    addr = given.addr.removeprefix("dns:///")
     address = ADDRESS.fullmatch(addr)
     if address is None or not 1 <= int(address[1]) <= 65_535:
-        parser.error(f"--addr: HOST:PORT expected, not {said.addr!r}")
+        parser.error(f"--addr: HOST:PORT expected, not {given.addr!r}")
     tls_variable = one_of("GATEWAY_TLS", variable("GATEWAY_TLS", "0") or "0", ["0", "1"])
     config = Config(
         addr=addr,
-        tls=said.tls or bool(said.ca_file) or bool(said.cert_file) or tls_variable == "1",
-        ca_file=Path(said.ca_file) if said.ca_file else None,
-        cert_file=Path(said.cert_file) if said.cert_file else None,
-        key_file=Path(said.key_file) if said.key_file else None,
-        token_file=Path(said.token_file) if said.token_file else None,
-        account=said.account,
-        consumer=said.consumer,
-        any_of=tuple(tag.strip() for tag in said.any_of.split(",") if tag.strip()),
-        cursor_file=Path(said.cursor_file) if said.cursor_file else None,
-        start=one_of("--start", said.start, ["latest", "earliest"]),
-        resume_policy=one_of("--resume-policy", said.resume_policy, ["fail", "earliest", "latest"]),
-        heartbeat=number("--heartbeat", said.heartbeat, 1, 60),
-        count=None if said.count is None else number("--count", said.count, 1, 2**63 - 1),
+        tls=given.tls or bool(given.ca_file) or bool(given.cert_file) or tls_variable == "1",
+        ca_file=Path(given.ca_file) if given.ca_file else None,
+        cert_file=Path(given.cert_file) if given.cert_file else None,
+        key_file=Path(given.key_file) if given.key_file else None,
+        token_file=Path(given.token_file) if given.token_file else None,
+        account=given.account,
+        consumer=given.consumer,
+        any_of=tuple(tag.strip() for tag in given.any_of.split(",") if tag.strip()),
+        cursor_file=Path(given.cursor_file) if given.cursor_file else None,
+        start=one_of("--start", given.start, ["latest", "earliest"]),
+        resume_policy=one_of("--resume-policy", given.resume_policy, ["fail", "earliest", "latest"]),
+        heartbeat=number("--heartbeat", given.heartbeat, 1, 60),
+        count=None if given.count is None else number("--count", given.count, 1, 2**63 - 1),
     )
     if (config.cert_file is None) != (config.key_file is None):
         parser.error("--cert-file and --key-file are given together")

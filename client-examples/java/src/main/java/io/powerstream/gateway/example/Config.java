@@ -51,25 +51,25 @@ record Config(
             Pattern.compile("(\\[[0-9a-fA-F:.]+\\]|[^\\s:/\\[\\]]+):(\\d{1,5})");
 
     static Config parse(String[] args, Map<String, String> environment) throws Failure {
-        Map<String, String> said = said(args, environment);
-        Optional<Path> caFile = path(said, "--ca-file");
-        Optional<Path> certFile = path(said, "--cert-file");
+        Map<String, String> given = given(args, environment);
+        Optional<Path> caFile = path(given, "--ca-file");
+        Optional<Path> certFile = path(given, "--cert-file");
         Config config = new Config(
-                hostAndPort(said.getOrDefault("--addr", "127.0.0.1:50051")),
-                caFile.isPresent() || certFile.isPresent() || said.containsKey("--tls"),
+                hostAndPort(given.getOrDefault("--addr", "127.0.0.1:50051")),
+                caFile.isPresent() || certFile.isPresent() || given.containsKey("--tls"),
                 caFile,
                 certFile,
-                path(said, "--key-file"),
-                path(said, "--token-file"),
-                said.getOrDefault("--account", ""),
-                said.getOrDefault("--consumer", "example-java"),
-                anyOf(said.getOrDefault("--any-of", "")),
-                path(said, "--cursor-file"),
-                oneOf(said, "--start", "latest", "earliest"),
-                oneOf(said, "--resume-policy", "fail", "earliest", "latest"),
-                Duration.ofSeconds(wholeNumber("--heartbeat", said.getOrDefault("--heartbeat", "10"), 60)),
-                said.containsKey("--count")
-                        ? Optional.of(wholeNumber("--count", said.get("--count"), Long.MAX_VALUE))
+                path(given, "--key-file"),
+                path(given, "--token-file"),
+                given.getOrDefault("--account", ""),
+                given.getOrDefault("--consumer", "example-java"),
+                anyOf(given.getOrDefault("--any-of", "")),
+                path(given, "--cursor-file"),
+                oneOf(given, "--start", "latest", "earliest"),
+                oneOf(given, "--resume-policy", "fail", "earliest", "latest"),
+                Duration.ofSeconds(wholeNumber("--heartbeat", given.getOrDefault("--heartbeat", "10"), 60)),
+                given.containsKey("--count")
+                        ? Optional.of(wholeNumber("--count", given.get("--count"), Long.MAX_VALUE))
                         : Optional.empty());
         if (config.certFile.isPresent() != config.keyFile.isPresent()) {
             throw Failure.usage("--cert-file and --key-file are given together");
@@ -82,17 +82,17 @@ record Config(
     }
 
     /** Flags, and the variables of those that are not given; an empty variable is none. */
-    private static Map<String, String> said(String[] args, Map<String, String> environment) throws Failure {
-        Map<String, String> said = new HashMap<>();
+    private static Map<String, String> given(String[] args, Map<String, String> environment) throws Failure {
+        Map<String, String> given = new HashMap<>();
         VARIABLES.forEach((flag, variable) -> {
             String text = environment.getOrDefault(variable, "");
             if (!text.isEmpty()) {
-                said.put(flag, text);
+                given.put(flag, text);
             }
         });
         switch (environment.getOrDefault("GATEWAY_TLS", "")) {
             case "", "0" -> {}
-            case "1" -> said.put("--tls", "");
+            case "1" -> given.put("--tls", "");
             default -> throw Failure.usage("GATEWAY_TLS: 0 or 1 expected");
         }
         var rest = Arrays.asList(args).iterator();
@@ -100,22 +100,22 @@ record Config(
             String[] flagAndValue = rest.next().split("=", 2);
             String flag = flagAndValue[0];
             if (flag.equals("--tls") && flagAndValue.length == 1) {
-                said.put(flag, "");
+                given.put(flag, "");
             } else if (!VARIABLES.containsKey(flag)) {
                 throw Failure.usage("there is no flag " + String.join("=", flagAndValue) + ": see PROTOCOL.md");
             } else if (flagAndValue.length == 2) {
-                said.put(flag, flagAndValue[1]);
+                given.put(flag, flagAndValue[1]);
             } else if (rest.hasNext()) {
-                said.put(flag, rest.next());
+                given.put(flag, rest.next());
             } else {
                 throw Failure.usage(flag + " needs a value");
             }
         }
-        return said;
+        return given;
     }
 
-    private static Optional<Path> path(Map<String, String> said, String flag) {
-        return Optional.ofNullable(said.get(flag)).filter(text -> !text.isEmpty()).map(Path::of);
+    private static Optional<Path> path(Map<String, String> given, String flag) {
+        return Optional.ofNullable(given.get(flag)).filter(text -> !text.isEmpty()).map(Path::of);
     }
 
     private static String hostAndPort(String text) throws Failure {
@@ -137,8 +137,8 @@ record Config(
     }
 
     /** The first choice is the default. */
-    private static String oneOf(Map<String, String> said, String flag, String... choices) throws Failure {
-        String text = said.getOrDefault(flag, choices[0]);
+    private static String oneOf(Map<String, String> given, String flag, String... choices) throws Failure {
+        String text = given.getOrDefault(flag, choices[0]);
         if (!List.of(choices).contains(text)) {
             throw Failure.usage(flag + ": " + String.join(" or ", choices) + " expected, not \"" + text + "\"");
         }
