@@ -41,7 +41,7 @@ pub fn jitter(rng: &mut impl Rng, base: Duration, share: f64) -> Duration {
     base.mul_f64(1.0 + share * rng.random::<f64>())
 }
 
-/// Time over which clients that were sent away at the same moment come back.
+/// Time over which the reconnects of clients that were sent away at the same moment are spread.
 const CLIENT_SPREAD: Duration = Duration::from_secs(5);
 
 /// Draws the delay before a client that was refused or sent away retries.

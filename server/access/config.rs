@@ -44,7 +44,7 @@ impl Default for AuthConfig {
             jwks: JwksConfig::default(),
             revoked_file: None,
             anonymous: AnonymousConfig::default(),
-            // More than a client with an expired credential has that retries as PROTOCOL.md says.
+            // More than a client with an expired credential has that retries by PROTOCOL.md.
             refusals_per_minute: 20,
             refusal_delay: Duration::from_secs(1),
         }

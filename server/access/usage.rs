@@ -227,7 +227,7 @@ impl SessionPermit {
         let replays = self.0.replays.fetch_add(1, Ordering::Relaxed);
         let permit = ReplayPermit(self.0.clone());
         if let Some(max) = limits.replays.filter(|max| replays >= *max as usize) {
-            // The session says when to retry.
+            // The end of the session has the delay.
             self.0.reached(LimitKind::Replays, u64::from(max), Duration::ZERO, mode)?;
         }
         Ok(permit)

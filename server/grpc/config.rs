@@ -16,7 +16,7 @@ pub struct Config {
     /// Allows a non-loopback address without credentials: every client that reaches it can read everything. It has no
     /// effect if `auth` has an authenticator or roles for anonymous callers.
     pub allow_unauthenticated: bool,
-    /// Who may use server reflection.
+    /// Which clients may use server reflection.
     pub reflection: Reflection,
     /// TLS of the gRPC port.
     pub tls: tls::Config,
@@ -88,7 +88,7 @@ pub enum Compression {
     Accepted,
 }
 
-/// Who may use server reflection, by which grpcurl and others learn the methods of the port.
+/// Which clients may use server reflection, by which grpcurl and others learn the methods of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reflection {
@@ -96,7 +96,7 @@ pub enum Reflection {
     Open,
     /// Every accepted caller, whatever its rights; anonymous callers where they have roles.
     Authenticated,
-    /// Nobody.
+    /// No client.
     Off,
 }
 

@@ -10,7 +10,7 @@ pub enum MethodRight {
     Open,
     /// Any accepted credential, or anonymous access.
     Caller,
-    /// What the setting `grpc.reflection` says.
+    /// The right of the setting `grpc.reflection`.
     Reflection,
     /// Any accepted credential; the list has only accounts on which the caller has this right.
     Each(Right),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn reflection_needs_what_its_setting_says() {
+    fn reflection_needs_right_of_setting() {
         let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         for (setting, expected) in
             [(Reflection::Open, Some(Open)), (Reflection::Authenticated, Some(Caller)), (Reflection::Off, None)]

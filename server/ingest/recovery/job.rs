@@ -138,7 +138,7 @@ pub struct Job {
     pub ended: Option<UnixMillis>,
     /// True for a manual job.
     pub manual: bool,
-    /// Who created a manual job.
+    /// Caller that created a manual job.
     #[serde(default)]
     pub caller: Option<Caller>,
 }

@@ -1,4 +1,4 @@
-//! What a principal at its limits does to the others, and whether answer times tell what a caller may not see.
+//! What a principal at its limits does to the others, and whether answer times reveal what a caller may not see.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,13 +90,13 @@ async fn limits(world: &World, token: &NewToken) {
     );
     println!("|---|---|---|");
     rows.iter_mut().for_each(|rounds| rounds.sort_unstable());
-    let name = format!("beside a principal at all its limits, {GREEDY} connections");
+    let name = format!("in parallel with a principal at all its limits, {GREEDY} connections");
     for (name, rounds) in [("alone", &rows[0]), (&name, &rows[1])] {
         let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
         println!("| {name} | {:.2?} | {least:.2?} to {most:.2?} |", rounds[rounds.len() / 2]);
     }
-    let [alone, beside] = rows.map(|rounds| rounds[ROUNDS / 2].as_secs_f64());
-    println!("\nratio of the medians {:.2}; refused calls {}\n", beside / alone, world.sum("limit_reached_total"));
+    let [alone, loaded] = rows.map(|rounds| rounds[ROUNDS / 2].as_secs_f64());
+    println!("\nratio of the medians {:.2}; refused calls {}\n", loaded / alone, world.sum("limit_reached_total"));
 }
 
 /// Subscribes from the start, and lists, again and again.
@@ -137,8 +137,8 @@ async fn answers(world: &World, token: &NewToken) {
     row("ResolvePosition of a post", times);
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..CALLS {
-        // `narrow` may not read `other`, which exists; `nobody` does not.
-        for (row, account) in times.iter_mut().zip(["other", "nobody"]) {
+        // `narrow` may not read `other`, which exists; `missing` does not.
+        for (row, account) in times.iter_mut().zip(["other", "missing"]) {
             let began = Instant::now();
             let request = GetStreamRequest { account: account.into() };
             client.get_stream(with_token(token, request)).await.expect_err("refused");

@@ -1,9 +1,9 @@
-//! What subscribers cost: idle ones, a stalled one beside a hundred that read, TLS, and what a principal at its limits does to
+//! What subscribers cost: idle ones, a stalled one next to a hundred that read, TLS, and what a principal at its limits does to
 //! the others.
 //!
 //! `cargo bench --bench sessions -- [idle] [stalled] [tls] [access]`; all without an argument. The gateway is a process of its
 //! own (the binary of the same profile), fed over HTTP by the simulator in this process; clients are tonic's. Figures are of
-//! the gateway's process unless said otherwise.
+//! the gateway's process unless stated otherwise.
 #![allow(clippy::print_stdout)]
 
 mod access;

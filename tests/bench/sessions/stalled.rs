@@ -1,4 +1,4 @@
-//! A subscriber that never reads beside a hundred that do.
+//! A subscriber that never reads next to a hundred that do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub async fn run() {
     );
     println!("|---|---|---|---|");
     rows.iter_mut().for_each(|rounds| rounds.sort_unstable());
-    for (name, rounds, rss) in [("alone", &rows[0], rss[0]), ("beside a stalled one", &rows[1], rss[1])] {
+    for (name, rounds, rss) in [("alone", &rows[0], rss[0]), ("next to a stalled one", &rows[1], rss[1])] {
         let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
         println!("| {name} | {:.2?} | {least:.2?} to {most:.2?} | {} MiB |", rounds[rounds.len() / 2], rss >> 20);
     }

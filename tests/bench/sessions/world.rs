@@ -182,7 +182,7 @@ pub async fn subscribe(channel: Channel, tag: String) -> Frames {
     let response = StreamServiceClient::new(channel).subscribe(request).await.expect("subscribed");
     let mut frames = response.into_inner();
     loop {
-        let frame = frames.message().await.expect("it goes on").expect("it goes on");
+        let frame = frames.message().await.expect("it continues").expect("it continues");
         if matches!(frame.frame, Some(Frame::CaughtUp(_))) {
             return frames;
         }
