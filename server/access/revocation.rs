@@ -114,7 +114,7 @@ impl Revocations {
 /// Parses a serial number as `openssl x509 -serial` prints it: hexadecimal digits, with colons or without.
 fn serial(text: &str) -> Option<Box<[u8]>> {
     let digits: String = text.chars().filter(|digit| *digit != ':').collect();
-    let digits = if digits.len() % 2 == 0 { digits } else { format!("0{digits}") };
+    let digits = if digits.len().is_multiple_of(2) { digits } else { format!("0{digits}") };
     let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
