@@ -51,11 +51,14 @@ impl Limits {
     /// Returns each limit with its name in the configuration.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let limits = [
-            ("sessions", self.sessions.map(u64::from)),
-            ("calls_per_second", self.calls_per_second.map(u64::from)),
-            ("bytes_per_second", self.bytes_per_second),
+            (LimitKind::Sessions, self.sessions.map(u64::from)),
+            (LimitKind::Connections, self.connections.map(u64::from)),
+            (LimitKind::Replays, self.replays.map(u64::from)),
+            (LimitKind::Calls, self.calls_per_second.map(u64::from)),
+            (LimitKind::Bytes, self.bytes_per_second),
+            (LimitKind::RecoveryJobs, self.recovery_jobs.map(u64::from)),
         ];
-        limits.into_iter().filter_map(|(name, max)| Some((name, max?)))
+        limits.into_iter().filter_map(|(kind, max)| Some((kind.name(), max?)))
     }
 
     /// Returns the larger of each limit.

@@ -134,6 +134,11 @@ impl SessionActivity {
         add(&bucket.bytes, bytes);
     }
 
+    /// Returns when the session began, in microseconds of the monotonic clock: sessions begun in one millisecond are in order.
+    pub fn began(&self) -> u64 {
+        micros(self.began)
+    }
+
     /// Returns the number of events delivered.
     pub fn delivered_events(&self) -> u64 {
         self.events.load(Relaxed)

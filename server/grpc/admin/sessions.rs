@@ -86,7 +86,7 @@ impl Selection {
     fn key(&self, own: &FoundSession) -> SessionKey {
         let descending = |value: u64| u64::MAX - value;
         let rank = match self.order {
-            SessionOrder::Unspecified | SessionOrder::Age => u64::try_from(own.entry.info.since.0).unwrap_or(0),
+            SessionOrder::Unspecified | SessionOrder::Age => own.entry.activity.began(),
             SessionOrder::Lag => descending(own.lag().0),
             SessionOrder::Rate => descending(own.snapshot().bytes_per_second as u64),
         };

@@ -39,8 +39,11 @@ async fn reload(client: &mut Admin) -> ReloadResponse {
 }
 
 fn edit(dir: &Path, from: &str, to: &str) {
-    let path = dir.join("gateway.yaml");
-    let text = std::fs::read_to_string(&path).expect("ours");
+    edit_file(&dir.join("gateway.yaml"), from, to);
+}
+
+fn edit_file(path: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(path).expect("ours");
     assert!(text.contains(from), "{from} in {text}");
     std::fs::write(path, text.replace(from, to)).expect("ours");
 }
@@ -90,6 +93,7 @@ async fn configuration_is_shown_and_reloaded() {
     let report = reload(&mut client).await;
     assert!(!report.applied && !report.faults.is_empty(), "{report:?}");
     edit(env.dir(), "    - viewer", "    - watcher");
+    edit_file(&env.settings.auth.token_files[0], "principal: viewer", "principal: watcher");
     edit(env.dir(), "mode: enforce", "mode: observe");
     let report = reload(&mut client).await;
     assert!(report.applied && report.faults.is_empty(), "{report:?}");
