@@ -14,8 +14,11 @@ use parking_lot::Mutex;
 use powerstream_gateway::access::{CertificateConfig, PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
+use powerstream_gateway::proto::admin_service_client::AdminServiceClient;
 use powerstream_gateway::proto::subscribe_response::Frame;
-use powerstream_gateway::proto::{SubscribeRequest, TagFilter};
+use powerstream_gateway::proto::{
+    GetConfigRequest, ListAccountsRequest, ListSessionsRequest, SubscribeRequest, TagFilter, WhoAmIRequest,
+};
 use powerstream_gateway::tls::ClientAuth;
 use rustix::process::Signal;
 use tokio::net::TcpListener;
@@ -128,7 +131,7 @@ impl Credentials {
         settings.roles = vec![RoleConfig {
             name: READER.into(),
             accounts: vec!["main".into()],
-            rights: vec![Right::Read],
+            rights: vec![Right::Read, Right::Status, Right::Admin],
             tags: Some(tags),
             limits: RoleLimits::default(),
         }];
@@ -244,6 +247,23 @@ async fn calls(all: &Credentials, gateway: &Gateway) -> String {
     shown
 }
 
+/// Answers of AdminService to an operator, and to a caller without a valid credential.
+async fn admin_answers(all: &Credentials, gateway: &Gateway) -> String {
+    let connecting = AdminServiceClient::connect(format!("http://{}", gateway.admin()));
+    let mut client = in_time("a connection", connecting).await.expect("it listens");
+    let mut shown = String::new();
+    for secret in [&all.token, &all.refused] {
+        let token = Some(secret.token.token.as_str());
+        let config = client.get_config(bearing(token, GetConfigRequest::default())).await;
+        assert_eq!(config.is_ok(), secret.token.id == all.token.token.id, "{config:?}");
+        shown += &format!("{config:?}");
+        shown += &format!("{:?}", client.list_sessions(bearing(token, ListSessionsRequest::default())).await);
+        shown += &format!("{:?}", client.list_accounts(bearing(token, ListAccountsRequest::default())).await);
+        shown += &format!("{:?}", client.who_am_i(bearing(token, WhoAmIRequest::default())).await);
+    }
+    shown
+}
+
 /// Files with faults, as an operator may write them. Each is reported, and the last good ones stay in force.
 async fn faults(all: &Credentials, gateway: &Gateway, issuer: &Issuer) {
     let logged = async |text: &str, action: &dyn Fn()| {
@@ -302,6 +322,7 @@ async fn credentials_are_shown_nowhere() {
     env.post(&[&["cats", PLANTED]]);
 
     let clients = calls(&all, &gateway).await;
+    let operator = admin_answers(&all, &gateway).await;
     faults(&all, &gateway, &issuer).await;
     let mut admin = String::new();
     for path in ["/metrics", "/readyz", "/livez", "/", "/nothing"] {
@@ -318,6 +339,7 @@ async fn credentials_are_shown_nowhere() {
     let places = [
         Place::new("the log", log),
         Place::new("answers of the admin port", admin),
+        Place::new("answers of AdminService", operator),
         Place::new("frames and errors", clients),
         Place::new("spans", format!("{:?}", collector.0.lock())),
         Place::new("/proc/PID/cmdline", cmdline),

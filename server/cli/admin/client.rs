@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
 use super::super::exit::Exit;
-use super::super::tail::CredentialFiles;
+use super::super::tail::{CredentialFiles, innermost};
 use crate::proto::admin_service_client::AdminServiceClient;
 use crate::proto::{
     AccountStatus, ConfigValue, DrainRequest, DrainResponse, GetConfigRequest, ListAccountsRequest,
@@ -174,14 +174,6 @@ fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T, CallError> {
         let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()));
         CallError::Refused { code: status.code(), reason, message, advice }
     })
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

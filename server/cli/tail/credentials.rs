@@ -68,7 +68,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     state_file::read(path).map_err(|error| format!("cannot read {}: {}", path.display(), error.kind()))
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
+/// Returns the innermost cause of an error: it is more specific than "transport error".
+pub(in crate::cli) fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

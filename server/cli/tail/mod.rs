@@ -39,6 +39,7 @@ use clap::{ArgAction, ValueEnum};
 
 pub use consumer::{AddressError, Consumer, ConsumerError, ConsumerEvent, ConsumerOptions, endpoint};
 pub use credentials::CredentialFiles;
+pub(super) use credentials::innermost;
 pub use describe::of as in_words;
 pub use render::Format;
 pub use retry_policy::FatalStatus;

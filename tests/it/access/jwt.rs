@@ -9,11 +9,10 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{DrainReason, SubscribeRequest, SubscribeResponse};
 use tonic::{Code, Request, Status, Streaming};
 
-use super::end_of;
 use crate::harness::env::Client;
 use crate::harness::jwt::{Issuer, Key, config};
 use crate::harness::process::Gateway;
-use crate::harness::{TestEnv, after, eventually, filters, in_time, last_token, latest, reason};
+use crate::harness::{TestEnv, after, end_of, eventually, filters, in_time, last_token, latest, reason};
 
 /// A gateway that accepts tokens of this issuer: members of its group read posts with the tag `cats`.
 async fn gateway(issuer: &Issuer) -> (TestEnv, Gateway) {

@@ -16,8 +16,8 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_types::StatusExt;
 
-use super::{ALL, CATS, Secret, bearing, channel, configure, end_of, subscribe, tags_of, time, write_tokens};
-use crate::harness::{TestEnv, earliest, eventually, filters, in_time, last_token, latest, posts, reason};
+use super::{ALL, CATS, Secret, bearing, channel, configure, subscribe, tags_of, time, write_tokens};
+use crate::harness::{TestEnv, earliest, end_of, eventually, filters, in_time, last_token, latest, posts, reason};
 
 /// A gateway on which `cats` has these limits.
 async fn limited(limits: RoleLimits, mode: LimitsMode, secrets: &[&Secret]) -> TestEnv {

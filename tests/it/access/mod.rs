@@ -88,17 +88,6 @@ async fn tags_of(stream: &mut Streaming<SubscribeResponse>, count: usize) -> Vec
     tags
 }
 
-/// The end of a stream, and the frames before it.
-async fn end_of(stream: &mut Streaming<SubscribeResponse>) -> (Vec<Frame>, Status) {
-    let mut frames = Vec::new();
-    loop {
-        match in_time("a frame or the end", stream.message()).await {
-            Ok(next) => frames.extend(next.expect("an end has a status").frame),
-            Err(end) => return (frames, end),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn principals_get_what_they_may_see() {
     let [all, cats, news] = [Secret::new(ALL, 1), Secret::new(CATS, 2), Secret::new(NEWS, 3)];

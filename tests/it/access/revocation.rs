@@ -11,9 +11,9 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::certificates::tls_client;
-use super::{ALL, CATS, Secret, bearing, channel, configure, end_of, gateway, tags_of, write_tokens};
+use super::{ALL, CATS, Secret, bearing, channel, configure, gateway, tags_of, write_tokens};
 use crate::harness::pki::{Authority, Identity, VALID};
-use crate::harness::{TestEnv, after, filters, in_time, last_token, latest, reason};
+use crate::harness::{TestEnv, after, end_of, filters, in_time, last_token, latest, reason};
 
 /// A gateway whose clients have certificates of `clients`: those with the name `cats.example` are the principal `cats`.
 async fn gateway_with_certificates(servers: &Authority, clients: &Authority) -> (TestEnv, PathBuf, PathBuf) {

@@ -8,9 +8,9 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use rustix::process::Signal;
 use tonic::Code;
 
-use super::{ALL, CATS, Secret, configure, end_of, gateway, subscribe, tags_of, write_tokens};
+use super::{ALL, CATS, Secret, configure, gateway, subscribe, tags_of, write_tokens};
 use crate::harness::process::Gateway;
-use crate::harness::{TestEnv, after, eventually, filters, last_token, latest, reason};
+use crate::harness::{TestEnv, after, end_of, eventually, filters, last_token, latest, reason};
 
 /// Ten principals with the same rights.
 const TEAMS: [&str; 10] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];

@@ -7,12 +7,12 @@ use powerstream_gateway::proto::{
     DrainReason, DrainRequest, ListAccountsRequest, ListSessionsRequest, Phase, SessionInfo, SessionOrder,
     SubscribeRequest, SubscribeResponse, TerminateSessionRequest, UndrainRequest,
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Streaming};
 use tonic_types::StatusExt;
 
 use super::{Admin, admin, gateway, with_credential};
 use crate::harness::probe::get;
-use crate::harness::{TestEnv, after, earliest, eventually, filters, in_time, last_token, latest, reason};
+use crate::harness::{TestEnv, after, earliest, end_of, eventually, filters, in_time, last_token, latest, reason};
 
 fn named(consumer: &str, request: SubscribeRequest) -> SubscribeRequest {
     SubscribeRequest { consumer: consumer.into(), ..request }
@@ -36,17 +36,6 @@ async fn events(stream: &mut Streaming<SubscribeResponse>, count: usize) -> Vec<
         }
     }
     found
-}
-
-/// The frames until the end, and the end.
-async fn end_of(stream: &mut Streaming<SubscribeResponse>) -> (Vec<Frame>, Status) {
-    let mut frames = Vec::new();
-    loop {
-        match in_time("a frame or the end", stream.message()).await {
-            Ok(next) => frames.extend(next.expect("an end has a status").frame),
-            Err(end) => return (frames, end),
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,4 +32,4 @@ pub use eventually::{eventually, in_time};
 pub use lost_log::Lost;
 pub use outage::Drill;
 pub use resuming_consumer::ResumingConsumer;
-pub use subscriber::{Subscriber, after, earliest, last_token, latest, reason};
+pub use subscriber::{Subscriber, after, earliest, end_of, last_token, latest, reason};

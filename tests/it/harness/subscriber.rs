@@ -241,6 +241,17 @@ pub fn reason(status: &Status) -> &str {
     trailer(status, REASON_TRAILER)
 }
 
+/// Returns the frames of a stream until its end, and the end.
+pub async fn end_of(stream: &mut Streaming<SubscribeResponse>) -> (Vec<Frame>, Status) {
+    let mut frames = Vec::new();
+    loop {
+        match in_time("a frame or the end", stream.message()).await {
+            Ok(next) => frames.extend(next.expect("an end has a status").frame),
+            Err(end) => return (frames, end),
+        }
+    }
+}
+
 /// Returns the token of a status, from its trailer.
 pub fn last_token(status: &Status) -> &str {
     trailer(status, TOKEN_TRAILER)
