@@ -21,6 +21,8 @@ pub(super) struct SocketControl {
     dying: AtomicBool,
     killed: Shutdown,
     ending: Shutdown,
+    /// The client had closed the socket before it was closed on this side.
+    left: AtomicBool,
     /// The socket as long as it is open, to look at what has come.
     socket: Mutex<Option<Socket>>,
 }
@@ -28,6 +30,10 @@ pub(super) struct SocketControl {
 impl SocketControl {
     /// True if the client has closed the socket, whether its task has noticed yet or not.
     pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed) || self.is_closed_by_peer()
+    }
+
+    fn is_closed_by_peer(&self) -> bool {
         self.socket.lock().as_ref().is_some_and(|socket| match socket.peek(&mut [MaybeUninit::uninit()]) {
             Ok(count) => count == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -118,6 +124,8 @@ impl Drop for ControlledSocket {
             // Closing with nothing to linger for is what sends RST. If it fails, a FIN must do.
             let _ = SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
         }
+        // The stream may take a moment longer to end than its socket.
+        self.control.left.fetch_or(self.control.is_closed_by_peer(), Ordering::Relaxed);
         // The one below is the last that closes it.
         self.control.socket.lock().take();
     }

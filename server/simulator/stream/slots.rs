@@ -228,7 +228,27 @@ mod tests {
         assert_eq!(slots.open(StreamKind::Live).1, 1, "never two at once");
         assert!(take(&slots, LIMITS, StreamKind::Live).is_none(), "and now the second is there");
         drop((first, second, wire));
-        assert!(!control.is_left(), "a socket closed on this side proves nothing");
+        assert!(control.is_left(), "its client had closed it before");
+    }
+
+    /// The socket of a stream may be gone before the stream is.
+    #[tokio::test]
+    async fn closed_socket_frees_slot_of_client_that_left() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        for is_left in [true, false] {
+            let address = listener.local_addr().expect("bound");
+            let client = tokio::net::TcpStream::connect(address).await.expect("connected");
+            let control = Arc::new(SocketControl::default());
+            let wire = ControlledSocket::new(listener.accept().await.expect("accepted").0, control.clone());
+            let slots = slots();
+            let wanted = SlotRequest { kind: StreamKind::Live, over: false, local: None, via: None };
+            let first = slots.take(LIMITS, wanted, control.clone()).expect("the first");
+            let client = (!is_left).then_some(client);
+            drop(wire);
+            assert_eq!(control.is_left(), is_left, "a socket closed on this side proves nothing by itself");
+            assert_eq!(take(&slots, LIMITS, StreamKind::Live).is_some(), is_left);
+            drop((first, client));
+        }
     }
 
     #[test]
