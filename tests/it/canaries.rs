@@ -254,7 +254,8 @@ async fn admin_answers(all: &Credentials, gateway: &Gateway) -> String {
     let mut shown = String::new();
     for secret in [&all.token, &all.refused] {
         let token = Some(secret.token.token.as_str());
-        let config = client.get_config(bearing(token, GetConfigRequest::default())).await;
+        let config =
+            client.get_config(bearing(token, GetConfigRequest { page_size: 1_000, ..Default::default() })).await;
         assert_eq!(config.is_ok(), secret.token.id == all.token.token.id, "{config:?}");
         shown += &format!("{config:?}");
         shown += &format!("{:?}", client.list_sessions(bearing(token, ListSessionsRequest::default())).await);
