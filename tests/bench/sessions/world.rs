@@ -48,18 +48,21 @@ impl World {
         let WorldConfig { accounts, more, files, has_tls } = config;
         let (clock, tasks) = (Clock::system(), TaskGroup::new());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let simulator = Simulator::start(Config::default(), listener, clock, &tasks).expect("it starts");
+        let simulated = Config { live_connections_max: accounts.len(), ..Config::default() };
+        let simulator = Simulator::start(simulated, listener, clock, &tasks).expect("it starts");
         simulator.pause();
         let dir = tempfile::tempdir().expect("a directory");
         let [grpc, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
-        std::fs::write(dir.path().join("bearer"), "bench").expect("written");
+        for name in accounts {
+            std::fs::write(dir.path().join(format!("bearer-{name}")), format!("bench-{name}")).expect("written");
+        }
         let tls = has_tls.then(|| write_certificate(dir.path()));
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).expect("written");
         }
         let own_tls = if has_tls { ", tls: { cert_file: DIR/cert.pem, key_file: DIR/key.pem }" } else { "" };
         let url = simulator.base_url();
-        let account = |name: &&str| format!("{{ name: {name}, bearer: {{ file: DIR/bearer }}, url: '{url}' }}");
+        let account = |name: &&str| format!("{{ name: {name}, bearer: {{ file: DIR/bearer-{name} }}, url: '{url}' }}");
         let listed: Vec<_> = accounts.iter().map(account).collect();
         let config = format!(
             "data_dir: DIR/data\ngrpc: {{ address: '{grpc}'{own_tls} }}\nadmin: {{ address: '{admin}' }}\n\
