@@ -66,13 +66,7 @@ impl TestEnv {
 
     fn open(&self, filter: Filter, start: &Start, require_exact: bool) -> Session {
         let resolved = start::resolve(&self.hub, start, StartPolicy::Fail, require_exact).expect("exact, or by time");
-        let info = SessionInfo {
-            id: "s".into(),
-            consumer: "c".into(),
-            peer: String::new(),
-            since: self.hub.clock().now(),
-            ..SessionInfo::default()
-        };
+        let info = SessionInfo { consumer: "c".into(), since: self.hub.clock().now(), ..SessionInfo::default() };
         let opening = SessionParams {
             guard: self.hub.registry().register(info, self.hub.clock().moment()).expect("room"),
             member: self.hub.enter(filter).expect("within"),

@@ -211,14 +211,18 @@ mod tests {
         slots.take(limits, SlotRequest { kind, over: false, local: None, via: None }, Arc::default())
     }
 
-    #[tokio::test]
-    async fn disconnected_client_frees_slot() {
+    /// A client, and the socket of its connection, which has no reader.
+    async fn connection(control: &Arc<SocketControl>) -> (tokio::net::TcpStream, ControlledSocket) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let client = tokio::net::TcpStream::connect(address).await.expect("connected");
+        (client, ControlledSocket::new(listener.accept().await.expect("accepted").0, control.clone()))
+    }
+
+    #[tokio::test]
+    async fn disconnected_client_frees_slot() {
         let control = Arc::new(SocketControl::default());
-        // It has no reader.
-        let wire = ControlledSocket::new(listener.accept().await.expect("accepted").0, control.clone());
+        let (client, wire) = connection(&control).await;
         let slots = slots();
         let wanted = SlotRequest { kind: StreamKind::Live, over: false, local: None, via: None };
         let first = slots.take(LIMITS, wanted, control.clone()).expect("the first");
@@ -234,12 +238,9 @@ mod tests {
     /// The socket of a stream may be gone before the stream is.
     #[tokio::test]
     async fn closed_socket_frees_slot_of_client_that_left() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         for is_left in [true, false] {
-            let address = listener.local_addr().expect("bound");
-            let client = tokio::net::TcpStream::connect(address).await.expect("connected");
             let control = Arc::new(SocketControl::default());
-            let wire = ControlledSocket::new(listener.accept().await.expect("accepted").0, control.clone());
+            let (client, wire) = connection(&control).await;
             let slots = slots();
             let wanted = SlotRequest { kind: StreamKind::Live, over: false, local: None, via: None };
             let first = slots.take(LIMITS, wanted, control.clone()).expect("the first");

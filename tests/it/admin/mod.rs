@@ -175,7 +175,7 @@ async fn identity_shows_rights_and_visible_tags() {
     let own = ask("admin-all", "admin-all").await;
     assert_eq!(own.accounts.iter().map(|own| own.account.as_str()).collect::<Vec<_>>(), ["main", "other"]);
     assert!(own.accounts.iter().all(|own| own.all_posts));
-    let request = with_credential("admin-all", WhoAmIRequest { principal: "nobody-here".into() });
+    let request = with_credential("admin-all", WhoAmIRequest { principal: "unknown".into() });
     let refused = client.who_am_i(request).await.expect_err("not found");
     assert_eq!((refused.code(), reason(&refused)), (Code::NotFound, "PRINCIPAL_NOT_FOUND"));
 }

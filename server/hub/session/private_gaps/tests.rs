@@ -118,13 +118,7 @@ impl TestEnv {
     }
 
     fn subscribe_at(&self, start: &Start) -> Session {
-        let info = SessionInfo {
-            id: "s".into(),
-            consumer: "c".into(),
-            peer: String::new(),
-            since: self.hub.clock().now(),
-            ..SessionInfo::default()
-        };
+        let info = SessionInfo { consumer: "c".into(), since: self.hub.clock().now(), ..SessionInfo::default() };
         let pace = DeliveryOptions {
             batch_events_max: 2,
             batch_bytes_max: 4_096,

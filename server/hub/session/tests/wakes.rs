@@ -13,13 +13,7 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 fn session(hub: &Arc<Hub>, number: u64) -> Session {
     let filter =
         Filter::new(&FilterSpec { any_of: vec![format!("t{number}")], ..FilterSpec::default() }).expect("good");
-    let info = SessionInfo {
-        id: String::new(),
-        consumer: "c".into(),
-        peer: String::new(),
-        since: hub.clock().now(),
-        ..SessionInfo::default()
-    };
+    let info = SessionInfo { consumer: "c".into(), since: hub.clock().now(), ..SessionInfo::default() };
     let opening = SessionParams {
         guard: hub.registry().register(info, hub.clock().moment()).expect("room"),
         member: hub.enter(filter).expect("within"),

@@ -9,13 +9,7 @@ fn fast_clock_at_start_filters_nothing_since() {
     run(async {
         let env = TestEnv::new(0, 0);
         env.hub.clock().set_offset_ms(3 * 3_600_000);
-        let info = SessionInfo {
-            id: "s".into(),
-            consumer: "c".into(),
-            peer: String::new(),
-            since: env.begun,
-            ..SessionInfo::default()
-        };
+        let info = SessionInfo { consumer: "c".into(), since: env.begun, ..SessionInfo::default() };
         let opening = SessionParams {
             guard: env.hub.registry().register(info, env.hub.clock().moment()).expect("room"),
             member: env
