@@ -45,6 +45,11 @@ impl Authenticated {
         self.usage.open_session(&limits, self.access.limits_mode(), retry_after)
     }
 
+    /// Counts a refused call of the principal. Returns how late it is answered.
+    pub fn refusal_delay(&self) -> Duration {
+        self.usage.refusal_delay(self.access.limits_config())
+    }
+
     /// Returns the principal; `None` if the credential is not accepted any more.
     pub fn principal(&self) -> Option<Cow<'_, Principal>> {
         self.access.principal(&self.credential)

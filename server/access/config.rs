@@ -110,11 +110,29 @@ pub struct RoleLimits {
 }
 
 /// Limits of principals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     /// Whether limits apply, or calls beyond them are only counted.
     pub mode: LimitsMode,
+    /// Calls of one principal per second that are refused with RESOURCE_EXHAUSTED, after which each further refusal is
+    /// answered late: a client that repeats refused calls at once takes CPU time from the others. 0: never.
+    pub refusals_per_second: u32,
+    /// How late.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub refusal_delay: Duration,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            mode: LimitsMode::default(),
+            // More than the instances of a service have that retry by PROTOCOL.md.
+            refusals_per_second: 10,
+            refusal_delay: Duration::from_secs(1),
+        }
+    }
 }
 
 /// Whether limits apply.

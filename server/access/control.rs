@@ -268,6 +268,11 @@ impl AccessWatch {
         self.permit.start_replay(&self.limits.0, self.limits.1)
     }
 
+    /// Counts a refusal that ends the stream. Returns how late the stream ends.
+    pub fn refusal_delay(&self) -> Duration {
+        self.permit.refusal_delay(self.control.current.load().limits_config())
+    }
+
     /// Counts delivered bytes of the principal.
     pub fn charge_bytes(&self, bytes: u64) {
         self.permit.charge_bytes(bytes, &self.limits.0, self.limits.1);

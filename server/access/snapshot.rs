@@ -68,7 +68,7 @@ pub struct Access {
     anonymous: Option<Principal>,
     /// No credential can be verified.
     is_open: bool,
-    limits_mode: LimitsMode,
+    limits: LimitsConfig,
     /// Refusals of a peer per minute, and how late further ones are answered.
     refusals: (u32, Duration),
 }
@@ -126,21 +126,11 @@ impl Access {
             }
             OpenAccess::All => Some(Principal { roles: Vec::new(), is_unrestricted: true, narrowed_to: None }),
         };
-        let limits_mode = config.limits.mode;
+        let limits = config.limits;
         let is_open = anonymous.is_some() && !config.auth.has_authenticator();
         let refusals = (config.auth.refusals_per_minute, config.auth.refusal_delay);
-        let access = Self {
-            tokens,
-            certificates,
-            issuers,
-            revoked,
-            roles,
-            principals,
-            anonymous,
-            is_open,
-            limits_mode,
-            refusals,
-        };
+        let access =
+            Self { tokens, certificates, issuers, revoked, roles, principals, anonymous, is_open, limits, refusals };
         if faults.is_empty() { Ok(access) } else { Err(faults) }
     }
 
@@ -246,7 +236,12 @@ impl Access {
 
     /// Returns whether limits apply.
     pub fn limits_mode(&self) -> LimitsMode {
-        self.limits_mode
+        self.limits.mode
+    }
+
+    /// Returns how limits apply.
+    pub fn limits_config(&self) -> LimitsConfig {
+        self.limits
     }
 
     /// Returns how late the refusal of a peer's credential is answered, which has had so many in this minute.

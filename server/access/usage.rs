@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::PrincipalName;
-use super::config::LimitsMode;
+use super::config::{LimitsConfig, LimitsMode};
 use super::limits::{LimitKind, LimitMetrics, LimitReached, Limits};
 use crate::clock::{Clock, Moment};
 use crate::telemetry::metrics::LABEL_VALUES_MAX;
@@ -43,6 +43,7 @@ pub struct Usage {
     connections: Mutex<HashMap<ConnectionId, usize>>,
     calls: Rate,
     bytes: Rate,
+    refusals: Rate,
     metrics: LimitMetrics,
     clock: Clock,
 }
@@ -115,6 +116,7 @@ impl UsageTable {
             connections: Mutex::default(),
             calls: Rate::default(),
             bytes: Rate::default(),
+            refusals: Rate::default(),
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
         });
@@ -202,6 +204,19 @@ impl Usage {
         }
     }
 
+    /// Counts a refused call. Returns how late it is answered.
+    pub fn refusal_delay(&self, limits: LimitsConfig) -> Duration {
+        let (per_second, now) = (u64::from(limits.refusals_per_second), self.clock.moment());
+        if per_second == 0 {
+            return Duration::ZERO;
+        }
+        if !self.refusals.wait(now).is_zero() {
+            return limits.refusal_delay;
+        }
+        self.refusals.charge(1, per_second, now);
+        Duration::ZERO
+    }
+
     fn reached(&self, limit: LimitKind, max: u64, retry_after: Duration, mode: LimitsMode) -> Result<(), LimitReached> {
         self.metrics.reached(&self.label, limit, mode).inc();
         match mode {
@@ -231,6 +246,11 @@ impl SessionPermit {
             self.0.reached(LimitKind::Replays, u64::from(max), Duration::ZERO, mode)?;
         }
         Ok(permit)
+    }
+
+    /// Counts a refusal that ends the session. Returns how late the session ends.
+    pub fn refusal_delay(&self, limits: LimitsConfig) -> Duration {
+        self.0.refusal_delay(limits)
     }
 
     /// Counts delivered bytes.

@@ -37,7 +37,7 @@ impl Operator for ProcessOperator {
     fn set_log_filter(&self, change: Option<(&str, Duration)>) -> Result<LogFilterState, LogFilterError> {
         self.log_filter.set(change).map_err(|error| LogFilterError(error.to_string()))?;
         let (filter, until) = self.log_filter.in_effect();
-        Ok(LogFilterState { filter, until, configured: self.log_filter.configured().to_owned() })
+        Ok(LogFilterState { filter, until, configured: self.log_filter.configured() })
     }
 }
 

@@ -71,13 +71,13 @@ mod tests {
         let started = Settings::default();
         let config = EffectiveConfig::new((started.clone(), None));
         let find = |path: &str| config.entries().into_iter().find(|own| own.path == path).expect("a key");
-        assert_eq!(find("hub.sessions_max").value, "20000");
+        assert_eq!(find("hub.journal_readers_max").value, "4");
         let mut next = started;
-        next.hub.sessions_max = 7;
+        next.hub.journal_readers_max = 7;
         next.auth.token_files = vec!["tokens.yaml".into()];
         config.set((next, Some(ConfigOrigins::default())));
-        let fixed = find("hub.sessions_max");
-        assert_eq!((fixed.value.as_str(), fixed.pending.as_deref(), fixed.is_live), ("20000", Some("7"), false));
+        let fixed = find("hub.journal_readers_max");
+        assert_eq!((fixed.value.as_str(), fixed.pending.as_deref(), fixed.is_live), ("4", Some("7"), false));
         assert_eq!(fixed.origin, ConfigOrigin::Unknown);
         let live = find("auth.token_files");
         assert_eq!((live.value.as_str(), live.pending, live.is_live), ("[\"tokens.yaml\"]", None, true));

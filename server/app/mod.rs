@@ -35,6 +35,7 @@ use self::account::AccountTasks;
 use self::admin::{AdminRpc, ProcessOperator};
 use self::effective_config::EffectiveConfig;
 pub use self::live_keys::LIVE_KEYS;
+use self::live_keys::LiveParts;
 pub use self::reload::ConfigSource;
 use self::reload::ReloadRequests;
 use self::tls::TlsListeners;
@@ -155,13 +156,13 @@ impl App {
         let runners = app.runners();
         let settle = |attempt: opening::AccountOpening| attempt.settle(&shared, &runners, &app.tasks);
         let opened: Vec<_> = attempts.into_iter().filter_map(settle).collect();
-        app.serve(grpc_listener, admin_listener);
+        let live = app.serve(grpc_listener, admin_listener);
         let keys = KeyRefresher::new(app.access.clone(), app.clock.clone(), &app.metrics, {
             let gateway = app.gateway.clone();
             move || gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all())
         });
         app.tasks.spawn("key sets", ExitPolicy::StopProcess, keys.run(app.stages.faces.clone()));
-        app.tasks.spawn("reload", ExitPolicy::StopProcess, reloader.run(app.stages.faces.clone()));
+        app.tasks.spawn("reload", ExitPolicy::StopProcess, reloader.run(live, app.stages.faces.clone()));
         opened.into_iter().for_each(|account| account.spawn(&runners));
         app.gateway.set_ready(true);
         Ok(app)
@@ -177,16 +178,17 @@ impl App {
         }
     }
 
-    fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
+    fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) -> LiveParts {
         let (config, access) = (self.settings.grpc.clone(), self.access.clone());
         let calls = grpc::Metrics::register(&self.metrics);
         let transport = (self.tls.grpc.clone(), calls.clone());
         let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, transport, self.clock.clone());
-        server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
+        let connections = server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
+        let log_filter = Arc::new(LogFilterOverride::new(&self.settings.telemetry.log_filter, self.clock.clone()));
         let site = http::AdminState {
             probe: Arc::new(GatewayReadiness(self.gateway.clone())),
             metrics: self.metrics.clone(),
-            rpc: Some(self.admin_rpc(calls)),
+            rpc: Some(self.admin_rpc(calls, log_filter.clone())),
         };
         let runtime =
             http::Runtime { tasks: self.tasks.clone(), clock: self.clock.clone(), tls: self.tls.admin.clone() };
@@ -194,10 +196,10 @@ impl App {
         self.tasks.spawn("admin port", ExitPolicy::StopProcess, admin);
         self.tls.spawn_looks(self.settings.reload.interval, &self.tasks);
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
+        LiveParts { gateway: self.gateway.clone(), connections, log_filter }
     }
 
-    fn admin_rpc(&self, calls: grpc::Metrics) -> Arc<AdminRpc> {
-        let log_filter = Arc::new(LogFilterOverride::new(&self.settings.telemetry.log_filter, self.clock.clone()));
+    fn admin_rpc(&self, calls: grpc::Metrics, log_filter: Arc<LogFilterOverride>) -> Arc<AdminRpc> {
         let (filter, shutdown) = (log_filter.clone(), self.stages.faces.clone());
         self.tasks.spawn("log filter", ExitPolicy::StopProcess, async move {
             shutdown.run_until_cancelled(filter.run()).await;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, oneshot};
 
 use super::effective_config::EffectiveConfig;
-use super::live_keys::is_live;
+use super::live_keys::{LiveParts, is_live};
 use crate::access::{Access, AccessControl};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, LoadedConfig, Settings};
@@ -137,8 +137,8 @@ impl Reloader {
     }
 
     /// Reloads on request and when a file has changed.
-    pub(super) async fn run(self, shutdown: Shutdown) {
-        let own = Arc::new(self);
+    pub(super) async fn run(self, live: LiveParts, shutdown: Shutdown) {
+        let (own, live) = (Arc::new(self), Arc::new(live));
         let mut current = own.started.clone();
         // `None`: the files may have changed since they were read.
         let mut known = None;
@@ -158,9 +158,9 @@ impl Reloader {
             if is_unsure && tokio::task::spawn_blocking(move || reloader.is_in_force(&before)).await.unwrap_or(false) {
                 continue;
             }
-            let (reloader, before) = (own.clone(), current.clone());
+            let (reloader, live, before) = (own.clone(), live.clone(), current.clone());
             let waiting = std::mem::take(&mut *own.requests.waiting.lock());
-            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&before)).await;
+            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&live, &before)).await;
             let (settings, report) = reloaded.unwrap_or_else(|_| (None, failure(vec!["the reload panicked".into()])));
             if let Some(settings) = settings {
                 // The new settings may name other files, whose contents are not in the fingerprint.
@@ -182,7 +182,7 @@ impl Reloader {
     }
 
     /// Reads everything, and puts it into force if it has no fault. Returns the settings in force then, and the report.
-    fn reload(&self, current: &Settings) -> (Option<Settings>, ReloadReport) {
+    fn reload(&self, live: &LiveParts, current: &Settings) -> (Option<Settings>, ReloadReport) {
         let (settings, origins) = match self.source.as_ref().map(|source| source()) {
             None => (current.clone(), None),
             Some(Ok(loaded)) => (loaded.settings, Some(loaded.origins)),
@@ -197,7 +197,8 @@ impl Reloader {
             Err(error) => return self.refuse(vec![format!("{:#}", anyhow::Error::from(error))]),
         };
         self.keyring.replace(&keyring);
-        let faults = self.look_at_certificates();
+        let mut faults = self.look_at_certificates();
+        faults.extend(live.apply(&settings));
         let (changed, restart) = changed_keys(current, &settings, &self.started);
         if self.access.replace(access) {
             self.gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all());
@@ -278,14 +279,20 @@ fn difference(one: &Settings, other: &Settings) -> Vec<String> {
 }
 
 fn add_difference(path: &str, one: &serde_json::Value, other: &serde_json::Value, paths: &mut Vec<String>) {
-    use serde_json::Value::Object;
+    use serde_json::Value::{self, Array, Object};
     match (one, other) {
         (Object(one), Object(other)) => {
             let keys: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
             for key in keys {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let null = serde_json::Value::Null;
+                let null = Value::Null;
                 add_difference(&path, one.get(key).unwrap_or(&null), other.get(key).unwrap_or(&null), paths);
+            }
+        }
+        // Lists of the same length may differ in keys that take effect at once.
+        (Array(one), Array(other)) if one.len() == other.len() && one.iter().any(Value::is_object) => {
+            for (index, (one, other)) in one.iter().zip(other).enumerate() {
+                add_difference(&format!("{path}[{index}]"), one, other, paths);
             }
         }
         _ if one != other => paths.push(path.to_owned()),
@@ -301,13 +308,13 @@ mod tests {
     fn changed_keys_include_need_of_restart() {
         let started = Settings::default();
         let mut current = started.clone();
-        current.hub.sessions_max += 1;
+        current.hub.ring_bytes_max += 1;
         let mut next = current.clone();
         next.auth.token_files.push("tokens.yaml".into());
         next.grpc.lookups_max += 1;
         let (changed, restart) = changed_keys(&current, &next, &started);
         assert_eq!(changed, ["auth.token_files", "grpc.lookups_max"]);
-        assert_eq!(restart, ["grpc.lookups_max", "hub.sessions_max"], "also what changed earlier");
+        assert_eq!(restart, ["grpc.lookups_max", "hub.ring_bytes_max"], "also what changed earlier");
         assert_eq!(changed_keys(&next, &next, &next), (Vec::new(), Vec::new()));
     }
 }

@@ -152,6 +152,9 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("journal.retention_age_max", Time(M, Y)),
     ("journal.retention_bytes_max", Whole(0, 1_024 * TIB)),
     ("journal.segment_bytes_max", Whole(4 * KIB, 4 * GIB)),
+    // A refused call that waits keeps its stream.
+    ("limits.refusal_delay", Time(0, 10 * S)),
+    ("limits.refusals_per_second", Whole(0, 1_000_000)),
     ("reload.interval", Time(100 * MS, D)),
     ("roles[].limits.bytes_per_second", Whole(KIB, TIB)),
     ("roles[].limits.calls_per_second", Whole(1, 1_000_000)),

@@ -42,29 +42,31 @@ impl CallContext {
         match access.authenticate_call(headers, certificate).await {
             // Callers without a credential have every right because only this host reaches the gRPC port, not this port.
             Ok(caller) if !allows_open && caller.is_unrestricted() => Err(status::unauthenticated(AuthError::Missing)),
-            Ok(caller) => {
-                // Probes are not limited.
-                if right != MethodRight::Open {
-                    caller.charge_call().map_err(|reached| status::limit_reached(&reached))?;
-                }
-                Ok(Self { caller: Some(caller), right })
-            }
+            Ok(caller) => Ok(Self { caller: Some(caller), right }),
             // Probes have no credential; one that is offered must be valid.
             Err(AuthError::Missing) if right == MethodRight::Open => Ok(Self { caller: None, right }),
             Err(error) => Err(status::unauthenticated(error)),
         }
     }
 
-    /// Counts the call on its connection, as long as the result exists; `None`: it is not counted. Returns
-    /// CONNECTION_LIMIT if the principal has calls on too many connections.
-    pub fn open_call(&self, connection: ConnectionId) -> Result<Option<ConnectionPermit>, Status> {
-        match &self.caller {
-            Some(caller) if self.right != MethodRight::Open => {
-                let opened = caller.open_call(connection, client_retry_delay());
-                opened.map(Some).map_err(|reached| status::limit_reached(&reached))
-            }
-            _ => Ok(None),
-        }
+    /// Counts the call, and counts it on its connection as long as the result exists; `None`: on none. Returns CALL_LIMIT
+    /// if the principal has too many calls per second, CONNECTION_LIMIT if it has calls on too many connections.
+    pub fn open_call(&self, connection: Option<ConnectionId>) -> Result<Option<ConnectionPermit>, Status> {
+        let Some(caller) = self.limited_caller() else { return Ok(None) };
+        let opened = caller
+            .charge_call()
+            .and_then(|()| connection.map(|connection| caller.open_call(connection, client_retry_delay())).transpose());
+        opened.map_err(|reached| status::limit_reached(&reached))
+    }
+
+    /// Counts a refused call. Returns how late it is answered.
+    pub fn refusal_delay(&self) -> Duration {
+        self.limited_caller().map_or(Duration::ZERO, Authenticated::refusal_delay)
+    }
+
+    /// Returns the caller if the call counts for its limits. Probes do not.
+    fn limited_caller(&self) -> Option<&Authenticated> {
+        self.caller.as_ref().filter(|_| self.right != MethodRight::Open)
     }
 
     /// Compares the caller's active recovery jobs with its limit. Returns RECOVERY_LIMIT if one more is too many.

@@ -43,4 +43,5 @@ pub use metrics::Metrics;
 pub use server::GrpcServer;
 pub use service_names::Services;
 pub use status::{REASON_TRAILER, TOKEN_TRAILER};
+pub use transport::connection_slots::ConnectionSlots;
 pub use transport::listener::{TLS_PORT, bind};

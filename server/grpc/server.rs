@@ -12,6 +12,7 @@ use super::reflection::{reflection_v1, reflection_v1alpha};
 use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, STREAM_SERVICE};
 use super::stream_service::StreamApi;
 use super::transport::connection::ConnectionServer;
+use super::transport::connection_slots::ConnectionSlots;
 use super::{Config, Metrics};
 use crate::access::AccessControl;
 use crate::clock::Clock;
@@ -43,8 +44,8 @@ impl GrpcServer {
         Self { config, gateway, access, tls, metrics, clock }
     }
 
-    /// Serves until `shutdown`. End all streams before: a graceful stop waits for them.
-    pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) {
+    /// Serves until `shutdown`. End all streams before: a graceful stop waits for them. Returns the places of its connections.
+    pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) -> Arc<ConnectionSlots> {
         let Self { config, gateway, access, tls, metrics, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // tonic decompresses requests. Responses of sessions are compressed by `encode`.
@@ -68,7 +69,8 @@ impl GrpcServer {
             .add_service(reflection_v1alpha(&[STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE]))
             .prepare();
         let connections = ConnectionServer::new(config, routes, (access, tls, metrics), clock, tasks.group());
-        let serve = connections.serve(listener, shutdown);
-        tasks.spawn("gRPC server", ExitPolicy::StopProcess, serve);
+        let places = connections.places();
+        tasks.spawn("gRPC server", ExitPolicy::StopProcess, connections.serve(listener, shutdown));
+        places
     }
 }

@@ -86,7 +86,7 @@ impl StreamApi {
         if hub.registry().closing().borrow().is_some() {
             return Err(status::draining(client_retry_delay()));
         }
-        let registered = hub.registry().register(info, hub.clock().moment());
+        let registered = hub.register(info);
         let guard = registered.map_err(|full| status::session_limit(&full, client_retry_delay()))?;
         if let Some(exchange) = Exchange::current().map(|own| Arc::downgrade(&own)) {
             guard.entry().on_abort(move || exchange.upgrade().iter().for_each(|own| own.abort()));

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use tokio::sync::Semaphore;
+use arc_swap::ArcSwap;
 
 use super::cold::page_cache::PageCache;
 use super::cold::queue::{ColdReader, LogKind};
@@ -9,9 +9,10 @@ use super::entry::{self, EntryKind};
 use super::fanout::{FanoutGroups, FilterLimitReached, GroupMember, GroupRead, GroupReadKey};
 use super::filter::Filter;
 use super::lateness::Lateness;
+use super::live_config::{LiveConfig, ReplayCount, ReplaySlot};
 use super::read::Read;
 use super::ring::{ReadLimits, Ring};
-use super::session::registry::SessionRegistry;
+use super::session::registry::{SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry};
 use super::side_log::SideLog;
 use super::start::outcome::{BEGINNING, trimmed_before};
 use super::status::gap_index::GapIndex;
@@ -32,6 +33,7 @@ const NO_RECORD: i64 = i64::MIN;
 pub struct Hub {
     account: AccountName,
     config: Config,
+    live: ArcSwap<LiveConfig>,
     clock: Clock,
     reader: Arc<dyn journal::Reader>,
     keyring: Arc<Keyring>,
@@ -42,7 +44,7 @@ pub struct Hub {
     tip_receive_time: AtomicI64,
     cold: ColdReader,
     side_cold: ColdReader,
-    replaying: Arc<Semaphore>,
+    replaying: ReplayCount,
     tags: TagStats,
     gaps: GapIndex,
     lateness: Lateness,
@@ -88,7 +90,7 @@ impl Hub {
                 parts.config.journal_readers_max,
                 parts.config.private_gaps.page_cache_bytes_max,
             ),
-            replaying: Arc::new(Semaphore::new(parts.config.replay_sessions_max)),
+            replaying: ReplayCount::default(),
             tags: TagStats::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: GapIndex::new(parts.config.closed_gaps_max),
             lateness: Lateness::default(),
@@ -100,14 +102,31 @@ impl Hub {
             ),
             times: ClockCorrections::new(extent.next),
             upstream: UpstreamMonitor::new(parts.clock.clone()),
-            registry: Arc::new(SessionRegistry::new(parts.config.sessions_max)),
+            registry: Arc::default(),
             account: parts.account,
+            live: ArcSwap::from_pointee(LiveConfig::from(&parts.config)),
             config: parts.config,
             clock: parts.clock,
             reader: parts.reader,
             keyring: parts.keyring,
             metrics: parts.metrics,
         }
+    }
+
+    /// Returns the settings that take effect without a restart.
+    pub fn live(&self) -> LiveConfig {
+        **self.live.load()
+    }
+
+    /// Puts changed settings into force; `tags` are those of the configuration.
+    pub fn set_live(&self, live: LiveConfig, tags: &[String]) {
+        self.live.store(Arc::new(live));
+        self.tags.set_configured(tags);
+    }
+
+    /// Registers a session. Returns `SessionLimitReached` if too many are open.
+    pub fn register(&self, info: SessionInfo) -> Result<SessionGuard, SessionLimitReached> {
+        self.registry.register(info, self.clock.moment(), self.live().sessions_max)
     }
 
     /// Adds records that the journal contained at start to the ring.
@@ -159,8 +178,8 @@ impl Hub {
     }
 
     /// Acquires a permit to replay; `None` if the limit is reached.
-    pub(super) fn acquire_replay_permit(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        self.replaying.clone().try_acquire_owned().ok()
+    pub(super) fn acquire_replay_permit(&self) -> Option<ReplaySlot> {
+        self.replaying.enter(self.live().replay_sessions_max)
     }
 
     /// Joins the fan-out group of this filter.
@@ -170,7 +189,7 @@ impl Hub {
 
     /// Returns the number of sessions that replay.
     pub(super) fn replays(&self) -> usize {
-        self.config.replay_sessions_max - self.replaying.available_permits().min(self.config.replay_sessions_max)
+        self.replaying.open()
     }
 
     /// Returns true if everything from here on is in the ring.

@@ -26,10 +26,10 @@ pub fn register(hub: &Arc<Hub>, registry: &mut Registry) {
         let value = move || hub.upgrade().map_or(0.0, |hub| value(&hub));
         registry.register(name, help, ComputedGauge::new(value));
     };
-    gauge("sessions_limit", "Maximum open sessions (hub.sessions_max)", |hub| hub.config().sessions_max as f64);
+    gauge("sessions_limit", "Maximum open sessions (hub.sessions_max)", |hub| hub.live().sessions_max as f64);
     gauge("replays", "Sessions that read the journal", |hub| hub.replays() as f64);
     gauge("replays_limit", "Maximum sessions that read the journal (hub.replay_sessions_max)", |hub| {
-        hub.config().replay_sessions_max as f64
+        hub.live().replay_sessions_max as f64
     });
     gauge("sessions_stalled", "Sessions whose client has taken no message for 5 s although one is ready", |hub| {
         hub.metrics().sessions.stalled(hub.clock().moment()) as f64

@@ -91,10 +91,14 @@ where
 
 /// The replacement of the configured filter for a limited time.
 pub struct LogFilterOverride {
-    configured: String,
     clock: Clock,
-    replacement: Mutex<Option<Replacement>>,
+    state: Mutex<FilterState>,
     changed: Notify,
+}
+
+struct FilterState {
+    configured: String,
+    replacement: Option<Replacement>,
 }
 
 #[derive(Clone)]
@@ -107,38 +111,53 @@ struct Replacement {
 impl LogFilterOverride {
     /// Creates an override that is not in effect.
     pub fn new(configured: &str, clock: Clock) -> Self {
-        Self { configured: configured.to_owned(), clock, replacement: Mutex::default(), changed: Notify::new() }
+        let state = FilterState { configured: configured.to_owned(), replacement: None };
+        Self { clock, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Returns the configured filter.
-    pub fn configured(&self) -> &str {
-        &self.configured
+    pub fn configured(&self) -> String {
+        self.state.lock().configured.clone()
+    }
+
+    /// Changes the configured filter. It applies at once, or when the replacement ends.
+    pub fn set_configured(&self, text: &str) -> Result<(), TelemetryError> {
+        let parsed = filter(text)?;
+        let mut state = self.state.lock();
+        if state.configured != text {
+            text.clone_into(&mut state.configured);
+            if let Some(in_use) = IN_USE.get().filter(|_| state.replacement.is_none()) {
+                in_use.replace(parsed);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the filter in effect, and when the configured one applies again, if it does not.
     pub fn in_effect(&self) -> (String, Option<UnixMillis>) {
-        match &*self.replacement.lock() {
+        let state = self.state.lock();
+        match &state.replacement {
             Some(own) => (own.filter.clone(), Some(own.end_time)),
-            None => (self.configured.clone(), None),
+            None => (state.configured.clone(), None),
         }
     }
 
     /// Replaces the filter for this long; `None`: the configured one applies again. Audit lines are always logged.
     pub fn set(&self, change: Option<(&str, Duration)>) -> Result<(), TelemetryError> {
         let Some(in_use) = IN_USE.get() else { return Err(TelemetryError::NoLog) };
-        let mut replacement = self.replacement.lock();
+        let mut state = self.state.lock();
         match change {
             Some((text, duration)) => {
                 in_use.replace(audited(text)?);
                 let (ends_at, end_time) = (self.clock.moment().plus(duration), self.clock.now().plus(duration));
-                *replacement = Some(Replacement { filter: text.to_owned(), ends_at, end_time });
+                state.replacement = Some(Replacement { filter: text.to_owned(), ends_at, end_time });
             }
             None => {
-                in_use.replace(filter(&self.configured)?);
-                *replacement = None;
+                in_use.replace(filter(&state.configured)?);
+                state.replacement = None;
             }
         }
-        drop(replacement);
+        drop(state);
         self.changed.notify_one();
         Ok(())
     }
@@ -146,7 +165,7 @@ impl LogFilterOverride {
     /// Applies the configured filter again when a replacement ends. Never returns.
     pub async fn run(&self) {
         loop {
-            let ends_at = self.replacement.lock().as_ref().map(|own| own.ends_at);
+            let ends_at = self.state.lock().replacement.as_ref().map(|own| own.ends_at);
             let ended = async {
                 match ends_at {
                     Some(ends_at) => self.clock.sleep_until(ends_at).await,

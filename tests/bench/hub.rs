@@ -113,7 +113,7 @@ impl World {
             deadline: None,
         };
         let opening = SessionParams {
-            guard: hub.registry().register(info, hub.clock().moment()).expect("there is room"),
+            guard: hub.register(info).expect("there is room"),
             member: hub.enter(filter).expect("there is room"),
             pace,
             resolved: start::resolve(&hub, &Start::Latest, StartPolicy::Fail, false).expect("the tip is there"),

@@ -122,7 +122,7 @@
 {{- define "powerstream-gateway.restartConfig" -}}
 {{- $config := include "powerstream-gateway.config" . | fromYaml -}}
 {{- range $key := splitList "\n" (.Files.Get "files/live-keys.txt" | trim) -}}
-{{- include "powerstream-gateway.unset" (dict "node" $config "path" (splitList "." $key)) -}}
+{{- include "powerstream-gateway.unset" (dict "node" $config "path" (splitList "." (replace "[]" "" $key))) -}}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}

@@ -120,6 +120,25 @@ fn replays_and_jobs_have_limits() {
     session.start_replay(&limits, LimitsMode::Enforce).expect("room again");
 }
 
+/// Refused calls beyond the rate are answered late, and those after a pause at once again.
+#[tokio::test(start_paused = true)]
+async fn refusals_beyond_rate_are_late() {
+    let late = Duration::from_secs(1);
+    let table = UsageTable::new(Clock::of_runtime(crate::model::UnixMillis(0)), LimitMetrics::default());
+    let usage = table.of(&"p".into());
+    let config = LimitsConfig { refusals_per_second: 4, refusal_delay: late, ..LimitsConfig::default() };
+    let at_once = || (0..20).filter(|_| usage.refusal_delay(config).is_zero()).count();
+    // Those of a second of burst, and the one that uses it up.
+    assert_eq!(at_once(), 5);
+    tokio::time::advance(Duration::from_millis(500)).await;
+    assert_eq!(at_once(), 2);
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    assert_eq!(at_once(), 5);
+    let never = LimitsConfig { refusals_per_second: 0, ..config };
+    assert!((0..100).all(|_| usage.refusal_delay(never).is_zero()));
+    assert!(table.of(&"other".into()).refusal_delay(config).is_zero());
+}
+
 /// Whatever principals and subjects come and go, the series of a scrape are bounded.
 #[test]
 fn series_of_10000_principals_and_subjects_are_bounded() {

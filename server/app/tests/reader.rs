@@ -140,7 +140,7 @@ impl Reader {
             deadline: None,
         };
         let opening = SessionParams {
-            guard: hub.registry().register(info, hub.clock().moment()).expect("there is room"),
+            guard: hub.register(info).expect("there is room"),
             member: hub.enter(filter).expect("there is room"),
             pace,
             resolved,

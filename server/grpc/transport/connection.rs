@@ -76,6 +76,11 @@ impl ConnectionServer {
         Self { config, answering, exchanges, places, tls, metrics, clock, tasks }
     }
 
+    /// Returns the places of its connections.
+    pub fn places(&self) -> Arc<ConnectionSlots> {
+        self.places.clone()
+    }
+
     /// Accepts until `shutdown`, and then waits for those that are open: their streams have to be ended before.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
         let server = Arc::new(self);

@@ -18,7 +18,7 @@ use crate::task::Shutdown;
 
 /// The places of all connections.
 pub struct ConnectionSlots {
-    connections_max: usize,
+    connections_max: AtomicUsize,
     per_peer_max: usize,
     idle_timeout: Duration,
     clock: Clock,
@@ -64,7 +64,7 @@ impl ConnectionSlots {
     /// All free.
     pub fn new(config: &Config, clock: Clock) -> Self {
         Self {
-            connections_max: config.connections_max,
+            connections_max: AtomicUsize::new(config.connections_max),
             // 0 is no bound of its own.
             per_peer_max: Some(config.connections_per_peer_max).filter(|max| *max > 0).unwrap_or(usize::MAX),
             idle_timeout: config.idle_timeout,
@@ -90,7 +90,7 @@ impl ConnectionSlots {
         });
         if state.peers.get(&peer).is_some_and(|count| *count >= self.per_peer_max) {
             state.evict(|place| place.peer == peer)?;
-        } else if state.taken.len() >= self.connections_max {
+        } else if state.taken.len() >= self.connections_max.load(Ordering::Relaxed) {
             state.evict(|_| true)?;
         }
         state.taken.insert(id, place.clone());
@@ -99,7 +99,12 @@ impl ConnectionSlots {
         Some(SlotGuard { places: self.clone(), place, id })
     }
 
-    /// Asks those that are idle for `idle_timeout` to close.
+    /// Changes the maximum number of connections. Open connections stay.
+    pub fn set_connections_max(&self, max: usize) {
+        self.connections_max.store(max, Ordering::Relaxed);
+    }
+
+    /// Requests connections that are idle for `idle_timeout` to close.
     pub fn sweep(&self) {
         let now = millis(&self.clock);
         let limit = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -172,7 +177,7 @@ impl Drop for SlotGuard {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        // Before the count: whoever sees no stream sees since when.
+        // Before the count: a reader that sees no stream sees since when.
         self.0.idle_since.store(millis(&self.0.clock), Ordering::Relaxed);
         self.0.streams.fetch_sub(1, Ordering::Release);
     }
@@ -197,31 +202,43 @@ mod tests {
         Arc::new(ConnectionSlots::new(&config, Clock::system()))
     }
 
-    fn is_evicted(seat: &SlotGuard) -> bool {
-        seat.place.evicted.is_cancelled()
+    fn is_evicted(guard: &SlotGuard) -> bool {
+        guard.place.evicted.is_cancelled()
     }
 
     /// Connections that only answer pings took all places for ever.
     #[test]
     fn longest_idle_connection_makes_way_when_full() {
         let places = places(3, 0);
-        let seats: Vec<_> = (0..3).map(|n| places.enter(peer(n)).expect("free")).collect();
-        for (seat, since) in seats.iter().zip([5, 1, 3]) {
-            seat.place.idle_since.store(since, Ordering::Relaxed);
+        let guards: Vec<_> = (0..3).map(|n| places.enter(peer(n)).expect("free")).collect();
+        for (guard, since) in guards.iter().zip([5, 1, 3]) {
+            guard.place.idle_since.store(since, Ordering::Relaxed);
         }
-        let busy = seats[1].place.open_stream();
+        let busy = guards[1].place.open_stream();
         let fourth = places.enter(peer(9)).expect("one makes way");
-        assert_eq!(seats.iter().map(is_evicted).collect::<Vec<_>>(), [false, false, true], "the busy one stays");
-        let streams = [seats[0].place.open_stream(), fourth.place.open_stream()];
+        assert_eq!(guards.iter().map(is_evicted).collect::<Vec<_>>(), [false, false, true], "the busy one stays");
+        let streams = [guards[0].place.open_stream(), fourth.place.open_stream()];
         assert!(places.enter(peer(9)).is_none(), "none is idle");
         drop((busy, streams));
-        for (seat, since) in seats.iter().chain([&fourth]).zip([5, 1, 3, 9]) {
-            seat.place.idle_since.store(since, Ordering::Relaxed);
+        for (guard, since) in guards.iter().chain([&fourth]).zip([5, 1, 3, 9]) {
+            guard.place.idle_since.store(since, Ordering::Relaxed);
         }
         places.enter(peer(9)).expect("one is idle again");
-        assert!(is_evicted(&seats[1]));
-        drop((seats, fourth));
+        assert!(is_evicted(&guards[1]));
+        drop((guards, fourth));
         assert!(places.state.lock().taken.is_empty() && places.state.lock().peers.is_empty());
+    }
+
+    #[test]
+    fn lower_limit_closes_no_connection() {
+        let places = places(3, 0);
+        let guards: Vec<_> = (0..3).map(|n| places.enter(peer(n)).expect("free")).collect();
+        let busy: Vec<_> = guards.iter().map(|guard| guard.place.open_stream()).collect();
+        places.set_connections_max(1);
+        assert!(places.enter(peer(9)).is_none() && !guards.iter().any(is_evicted));
+        places.set_connections_max(4);
+        assert!(places.enter(peer(9)).is_some());
+        drop(busy);
     }
 
     #[test]
@@ -230,8 +247,8 @@ mod tests {
         let other = places.enter(peer(1)).expect("free");
         let own: Vec<_> = (0..5).map(|_| places.enter(peer(2))).collect();
         assert!(own.iter().all(Option::is_some) && !is_evicted(&other));
-        assert_eq!(own.iter().flatten().filter(|seat| is_evicted(seat)).count(), 3);
-        let last: Vec<_> = own[3..].iter().flatten().map(|seat| seat.place.open_stream()).collect();
+        assert_eq!(own.iter().flatten().filter(|guard| is_evicted(guard)).count(), 3);
+        let last: Vec<_> = own[3..].iter().flatten().map(|guard| guard.place.open_stream()).collect();
         assert!(places.enter(peer(2)).is_none(), "both are in use");
         drop(last);
         assert!(places.enter(peer(2)).is_some());

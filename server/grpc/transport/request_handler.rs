@@ -71,6 +71,10 @@ impl RequestHandler {
             Ok(context) => context,
             Err(refused) => return refused.into_http(),
         };
+        if let Err(refused) = open_call(&context) {
+            self.clock.sleep(context.refusal_delay()).await;
+            return refused.into_http();
+        }
         request.extensions_mut().insert(peer.info);
         request.extensions_mut().insert(context.clone());
         let mut routes = self.routes.clone();
@@ -88,11 +92,13 @@ impl RequestHandler {
         if self.port == GrpcPort::Admin {
             self.access.audit().log_admin_call(call, &format!("{code:?}"), reason);
         }
+        if code == Code::ResourceExhausted {
+            self.clock.sleep(context.refusal_delay()).await;
+        }
         answer
     }
 
-    /// Authenticates a call, and counts it on its connection. A peer whose credentials are refused too often is answered
-    /// late.
+    /// Authenticates a call. A peer whose credentials are refused too often is answered late.
     async fn accept(
         &self,
         headers: &HeaderMap,
@@ -105,11 +111,6 @@ impl RequestHandler {
             Ok(context) => {
                 if let Some(kind) = context.credential_kind() {
                     self.metrics.count_authenticated(kind);
-                }
-                if let Some(exchange) = Exchange::current()
-                    && let Some(permit) = context.open_call(exchange.connection())?
-                {
-                    exchange.keep(permit);
                 }
                 Ok(context)
             }
@@ -127,4 +128,14 @@ impl RequestHandler {
             }
         }
     }
+}
+
+/// Counts a call for its principal, and on its connection until it ends.
+fn open_call(context: &CallContext) -> Result<(), Status> {
+    let exchange = Exchange::current();
+    let permit = context.open_call(exchange.as_ref().map(|exchange| exchange.connection()))?;
+    if let Some((exchange, permit)) = exchange.zip(permit) {
+        exchange.keep(permit);
+    }
+    Ok(())
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use super::super::live_config::ReplaySlot;
 use super::frame::EndReason;
 use crate::access::{AccessEnd, AccessWatch, LimitReached, ReplayPermit};
 
@@ -19,12 +18,12 @@ pub(super) struct SessionAccess {
 
 /// Permits of a session to read the journal: of its account, and of its caller if it has one.
 pub(super) struct ReplayPermits {
-    _of_account: OwnedSemaphorePermit,
+    _of_account: ReplaySlot,
     _of_caller: Option<ReplayPermit>,
 }
 
 impl ReplayPermits {
-    pub(super) fn new(of_account: OwnedSemaphorePermit, of_caller: Option<ReplayPermit>) -> Self {
+    pub(super) fn new(of_account: ReplaySlot, of_caller: Option<ReplayPermit>) -> Self {
         Self { _of_account: of_account, _of_caller: of_caller }
     }
 }
@@ -53,6 +52,11 @@ impl SessionAccess {
     /// Counts the session as one of the caller that reads the journal.
     pub(super) fn start_replay(&self) -> Result<ReplayPermit, LimitReached> {
         self.watch.start_replay()
+    }
+
+    /// Counts a refusal that ends the session. Returns how late the session ends.
+    pub(super) fn refusal_delay(&self) -> Duration {
+        self.watch.refusal_delay()
     }
 
     /// Counts delivered bytes of the caller.

@@ -179,7 +179,7 @@ impl Session {
             open_gaps,
             warnings,
         };
-        let age_max = hub.config().session_age_max;
+        let age_max = hub.live().session_age_max;
         let status = hub.upstream().watch();
         let notice_count = status.borrow().notice_count;
         Self {

@@ -4,9 +4,11 @@
 use futures::FutureExt;
 
 use super::super::{Read, ReadError};
-use super::access::{ReplayPermits, SessionAccess};
+use super::access::ReplayPermits;
 use super::waiting::something_due;
 use super::{EndReason, Frame, Session, SessionEnd};
+use crate::access::ReplayPermit;
+
 impl Session {
     /// Reads the next entries of the log.
     pub(super) async fn read_on(&mut self) -> Result<Option<Frame>, SessionEnd> {
@@ -16,7 +18,7 @@ impl Session {
                 self.apply_read(read);
                 return Ok(None);
             }
-            self.start_cold_read()?;
+            self.start_cold_read().await?;
             if std::mem::take(&mut self.caught_up) {
                 return Ok(Some(self.fell_behind()));
             }
@@ -35,10 +37,9 @@ impl Session {
         Ok(None)
     }
 
-    fn start_cold_read(&mut self) -> Result<(), SessionEnd> {
+    async fn start_cold_read(&mut self) -> Result<(), SessionEnd> {
         if self.replay.is_none() {
-            let of_caller = self.access.as_ref().map(SessionAccess::start_replay).transpose();
-            let of_caller = of_caller.map_err(|_| self.end(EndReason::CallerReplayLimit))?;
+            let of_caller = self.start_replay_of_caller().await?;
             let of_account = self.hub.acquire_replay_permit();
             let of_account = of_account.ok_or_else(|| self.end(EndReason::ReplayLimit))?;
             self.replay = Some(ReplayPermits::new(of_account, of_caller));
@@ -49,6 +50,18 @@ impl Session {
             None => self.reading = Some(self.hub.clone().read_cold(self.cursor, keys.clone()).boxed()),
         }
         Ok(())
+    }
+
+    /// Counts the session as one of its caller that reads the journal.
+    async fn start_replay_of_caller(&mut self) -> Result<Option<ReplayPermit>, SessionEnd> {
+        let Some(access) = &self.access else { return Ok(None) };
+        match access.start_replay() {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) => {
+                self.hub.clock().sleep(access.refusal_delay()).await;
+                Err(self.end(EndReason::CallerReplayLimit))
+            }
+        }
     }
 
     fn apply_read(&mut self, read: Read) {

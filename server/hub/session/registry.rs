@@ -19,7 +19,6 @@ use crate::model::UnixMillis;
 
 /// Registry of open sessions.
 pub struct SessionRegistry {
-    sessions_max: usize,
     sessions: Mutex<Slab<Arc<SessionEntry>>>,
     closing: watch::Sender<Option<DrainNotice>>,
 }
@@ -121,20 +120,26 @@ pub struct SessionGuard {
     slot: usize,
 }
 
-impl SessionRegistry {
-    /// Creates an empty registry.
-    pub fn new(sessions_max: usize) -> Self {
-        Self { sessions_max, sessions: Mutex::default(), closing: watch::channel(None).0 }
+impl Default for SessionRegistry {
+    fn default() -> Self {
+        Self { sessions: Mutex::default(), closing: watch::channel(None).0 }
     }
+}
 
+impl SessionRegistry {
     /// Registers a session. Returns `SessionLimitReached` if `sessions_max` sessions are open.
-    pub fn register(self: &Arc<Self>, info: SessionInfo, now: Moment) -> Result<SessionGuard, SessionLimitReached> {
+    pub fn register(
+        self: &Arc<Self>,
+        info: SessionInfo,
+        now: Moment,
+        sessions_max: usize,
+    ) -> Result<SessionGuard, SessionLimitReached> {
         let (termination, abort) = (OnceLock::new(), OnceLock::new());
         let activity = Arc::new(SessionActivity::new(now));
         let entry = Arc::new(SessionEntry { info, activity, termination, abort });
         let mut sessions = self.sessions.lock();
-        if sessions.len() >= self.sessions_max {
-            return Err(SessionLimitReached(self.sessions_max));
+        if sessions.len() >= sessions_max {
+            return Err(SessionLimitReached(sessions_max));
         }
         let slot = sessions.insert(entry.clone());
         Ok(SessionGuard { registry: self.clone(), entry, slot })

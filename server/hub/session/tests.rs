@@ -68,7 +68,7 @@ impl TestEnv {
         let resolved = start::resolve(&self.hub, start, StartPolicy::Fail, require_exact).expect("exact, or by time");
         let info = SessionInfo { consumer: "c".into(), since: self.hub.clock().now(), ..SessionInfo::default() };
         let opening = SessionParams {
-            guard: self.hub.registry().register(info, self.hub.clock().moment()).expect("room"),
+            guard: self.hub.register(info).expect("room"),
             member: self.hub.enter(filter).expect("within"),
             pace: pace(HEARTBEAT),
             resolved,

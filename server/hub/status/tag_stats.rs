@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,20 @@ impl TagStats {
         let seen: HashMap<_, _, _> = configured.iter().map(known).collect();
         let names = seen.keys().map(|tag: &Arc<str>| (tag.clone(), LetterSet::of(tag))).collect();
         Self { tracked_max, seen: Mutex::new(seen), names: RwLock::new(names) }
+    }
+
+    /// Replaces the configured tags. Those of before that no post had are unknown again.
+    pub fn set_configured(&self, configured: &[String]) {
+        let configured: HashSet<&str> = configured.iter().map(String::as_str).collect();
+        let mut seen = self.seen.lock();
+        seen.iter_mut().for_each(|(tag, counter)| counter.configured = configured.contains(&**tag));
+        seen.retain(|_, counter| counter.configured || counter.posts > 0);
+        for tag in configured {
+            if !seen.contains_key(tag) {
+                seen.insert(tag.into(), TagCounter { configured: true, ..TagCounter::default() });
+            }
+        }
+        *self.names.write() = seen.keys().map(|tag| (tag.clone(), LetterSet::of(tag))).collect();
     }
 
     /// Counts posts with these rules.
@@ -220,6 +234,19 @@ mod tests {
 
     fn rules(tag: &str) -> Vec<Rule> {
         vec![Rule { id: None, tag: Some(tag.into()) }]
+    }
+
+    #[test]
+    fn configured_tags_are_replaced() {
+        let tags = TagStats::new(&["old".into(), "seen".into()], 10);
+        tags.count([rules("seen").as_slice()].into_iter(), Moment::default());
+        tags.set_configured(&["new".into()]);
+        let list = tags.list(Moment::default());
+        let list: Vec<_> = list.iter().map(|info| (&*info.tag, info.configured, info.posts)).collect();
+        assert_eq!(list, [("new", true, 0), ("seen", false, 1)]);
+        let wanted = ["old".into(), "new".into(), "seen".into()];
+        let unknown: Vec<_> = tags.unknown(wanted.iter(), |_| false).into_iter().map(|(tag, _)| tag).collect();
+        assert_eq!(unknown, ["old".into()]);
     }
 
     #[test]

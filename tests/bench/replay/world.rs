@@ -89,7 +89,7 @@ impl Session {
             ..SessionInfo::default()
         };
         let opening = SessionParams {
-            guard: hub.registry().register(info, hub.clock().moment()).expect("there is room"),
+            guard: hub.register(info).expect("there is room"),
             member: hub
                 .enter(Filter::new(&FilterSpec::default()).expect("everything is a filter"))
                 .expect("there is room"),

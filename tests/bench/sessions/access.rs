@@ -9,11 +9,12 @@ use powerstream_gateway::access::NewToken;
 use powerstream_gateway::proto::resolve_position_request::Target;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::{
-    GetStreamRequest, ListStreamsRequest, ResolvePositionRequest, SubscribeRequest, subscribe_request,
+    GetStreamRequest, ListStreamsRequest, ResolvePositionRequest, SubscribeRequest, SubscribeResponse,
+    subscribe_request,
 };
 use tokio::task::JoinSet;
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Request, Streaming};
 
 use crate::latency::{FAST, POSTS_PER_SECOND, half_round, p99, readers};
 use crate::world::{World, WorldConfig, pause, wait};
@@ -25,35 +26,85 @@ const GREEDY: usize = 8;
 /// Calls of each kind, interleaved.
 const CALLS: usize = 1_000;
 
-/// `greedy` has each limit; `narrow` sees posts with the tag `visible` only. Callers without a credential read everything.
+/// `narrow` sees posts with the tag `visible` only. Callers without a credential read everything. A small ring, so that
+/// replays read the journal.
 const CONFIG: &str = r#"
 auth: { token_files: [DIR/tokens.yaml], anonymous: { roles: [all] } }
-roles:
-  - { name: all, accounts: ["*"], rights: [read] }
-  - name: greedy
-    accounts: ["*"]
-    limits: { sessions: 4, connections: 4, replays: 1, calls_per_second: 20, bytes_per_second: 100000 }
-  - { name: narrow, accounts: [main], tags: { allow: [visible] } }
-principals: [{ name: greedy, roles: [greedy] }, { name: narrow, roles: [narrow] }]
+hub: { ring_bytes_max: 1048576 }
 reload: { interval: 1s }
 "#;
 
+/// A principal at its limit of one kind, and how its clients get there.
+#[derive(Clone, Copy)]
+struct Greedy {
+    name: &'static str,
+    limits: &'static str,
+    /// Calls ListStreams again and again.
+    lists: bool,
+    /// Subscribes again and again, with this start; keeps what begins.
+    subscribes: Option<Start>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    Latest,
+    Earliest,
+}
+
+/// One for each limit, and one that has all.
+const KINDS: [Greedy; 6] = [
+    Greedy { name: "sessions", limits: "sessions: 4", lists: false, subscribes: Some(Start::Latest) },
+    Greedy { name: "connections", limits: "connections: 4", lists: true, subscribes: None },
+    Greedy { name: "replays", limits: "sessions: 4, replays: 0", lists: false, subscribes: Some(Start::Earliest) },
+    Greedy { name: "calls", limits: "calls_per_second: 20", lists: true, subscribes: None },
+    Greedy {
+        name: "bytes",
+        limits: "sessions: 4, bytes_per_second: 100000",
+        lists: false,
+        subscribes: Some(Start::Earliest),
+    },
+    Greedy {
+        name: "all",
+        limits: "sessions: 4, connections: 4, replays: 1, calls_per_second: 20, bytes_per_second: 100000",
+        lists: true,
+        subscribes: Some(Start::Earliest),
+    },
+];
+
 struct Tokens {
-    greedy: NewToken,
+    greedy: [NewToken; KINDS.len()],
     narrow: NewToken,
 }
 
 impl Tokens {
     fn new() -> Self {
-        Self { greedy: NewToken::new([1; 8], [1; 32]), narrow: NewToken::new([2; 8], [2; 32]) }
+        Self {
+            greedy: std::array::from_fn(|kind| NewToken::new([kind as u8 + 1; 8], [kind as u8 + 1; 32])),
+            narrow: NewToken::new([99; 8], [99; 32]),
+        }
     }
 
     fn file(&self) -> String {
         let line = |own: &NewToken, principal: &str| {
             format!("  - {{ id: {}, sha256: \"{}\", principal: {principal} }}\n", own.id, own.sha256)
         };
-        format!("tokens:\n{}{}", line(&self.greedy, "greedy"), line(&self.narrow, "narrow"))
+        let greedy: String = self.greedy.iter().zip(KINDS).map(|(token, kind)| line(token, kind.name)).collect();
+        format!("tokens:\n{greedy}{}", line(&self.narrow, "narrow"))
     }
+}
+
+/// Roles and principals, each named like its kind.
+fn config() -> String {
+    let mut text = format!(
+        "{CONFIG}roles:\n  - {{ name: all, accounts: [\"*\"], rights: [read] }}\n  \
+         - {{ name: narrow, accounts: [main], tags: {{ allow: [visible] }} }}\n"
+    );
+    let mut principals = "principals:\n  - { name: narrow, roles: [narrow] }\n".to_owned();
+    for Greedy { name, limits, .. } in KINDS {
+        text += &format!("  - {{ name: {name}-role, accounts: [\"*\"], limits: {{ {limits} }} }}\n");
+        principals += &format!("  - {{ name: {name}, roles: [{name}-role] }}\n");
+    }
+    text + &principals
 }
 
 fn with_token<T>(token: &NewToken, message: T) -> Request<T> {
@@ -63,58 +114,85 @@ fn with_token<T>(token: &NewToken, message: T) -> Request<T> {
 }
 
 pub async fn run() {
-    let tokens = Tokens::new();
+    let tokens = Arc::new(Tokens::new());
     let files = [("tokens.yaml", tokens.file())];
-    let config = WorldConfig { accounts: &["main", "other"], more: CONFIG, files: &files, ..WorldConfig::default() };
+    let more = config();
+    let config = WorldConfig { accounts: &["main", "other"], more: &more, files: &files, ..WorldConfig::default() };
     let world = World::start(config).await;
-    limits(&world, &tokens.greedy).await;
+    limits(&world, &tokens).await;
     answers(&world, &tokens.narrow).await;
 }
 
-async fn limits(world: &World, token: &NewToken) {
+async fn limits(world: &World, tokens: &Arc<Tokens>) {
     let published = Arc::new(Mutex::new(HashMap::new()));
     let readers = readers(world, &published).await;
     half_round(world, &published, &readers).await;
-    let mut rows = [Vec::new(), Vec::new()];
+    let mut rows = vec![(Vec::new(), Vec::new(), 0.0); KINDS.len()];
     for _ in 0..ROUNDS {
-        for with in [0, 1] {
+        for (kind, (alone, loaded, refused)) in rows.iter_mut().enumerate() {
+            alone.push(p99(&half_round(world, &published, &readers).await));
+            let before = world.sum("limit_reached_total");
             let mut greedy = JoinSet::new();
-            for _ in 0..with * GREEDY {
-                greedy.spawn(call_on(world.channel().await, token.token.clone()));
+            for _ in 0..GREEDY {
+                greedy.spawn(call_on(world.channel().await, tokens.clone(), kind));
             }
-            rows[with].push(p99(&half_round(world, &published, &readers).await));
+            loaded.push(p99(&half_round(world, &published, &readers).await));
+            *refused += world.sum("limit_reached_total") - before;
         }
     }
     println!(
-        "| {FAST} subscribers that read, {POSTS_PER_SECOND} posts/s | p99 latency, median of {ROUNDS} rounds | least to most |"
+        "| {FAST} subscribers that read, {POSTS_PER_SECOND} posts/s; in parallel, a principal at its limit of | p99 alone, \
+         median of {ROUNDS} rounds (least to most) | p99 in parallel | ratio of medians | calls beyond the limit |"
     );
-    println!("|---|---|---|");
-    rows.iter_mut().for_each(|rounds| rounds.sort_unstable());
-    let name = format!("in parallel with a principal at all its limits, {GREEDY} connections");
-    for (name, rounds) in [("alone", &rows[0]), (&name, &rows[1])] {
-        let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
-        println!("| {name} | {:.2?} | {least:.2?} to {most:.2?} |", rounds[rounds.len() / 2]);
+    println!("|---|---|---|---|---|");
+    for (Greedy { name, .. }, (mut alone, mut loaded, refused)) in KINDS.iter().zip(rows) {
+        let cells = [&mut alone, &mut loaded].map(|rounds| {
+            rounds.sort_unstable();
+            format!("{:.2?} ({:.2?} to {:.2?})", rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1])
+        });
+        let ratio = loaded[ROUNDS / 2].as_secs_f64() / alone[ROUNDS / 2].as_secs_f64();
+        println!("| {name} | {} | {} | {ratio:.2} | {refused:.0} |", cells[0], cells[1]);
     }
-    let [alone, loaded] = rows.map(|rounds| rounds[ROUNDS / 2].as_secs_f64());
-    println!("\nratio of the medians {:.2}; refused calls {}\n", loaded / alone, world.sum("limit_reached_total"));
+    println!();
 }
 
-/// Subscribes from the start, and lists, again and again.
-async fn call_on(channel: Channel, token: String) {
+/// Goes to the limit of its kind, and calls on as fast as it is answered.
+async fn call_on(channel: Channel, tokens: Arc<Tokens>, kind: usize) {
     let mut client = StreamServiceClient::new(channel);
-    let with = |request: &mut tonic::metadata::MetadataMap| {
-        request.insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
-    };
-    let mut open = Vec::new();
-    loop {
-        let start = Some(subscribe_request::Start::Earliest(Default::default()));
-        let mut request = Request::new(SubscribeRequest { start, ..SubscribeRequest::default() });
-        with(request.metadata_mut());
-        open.extend(client.subscribe(request).await.ok());
-        let mut request = Request::new(ListStreamsRequest::default());
-        with(request.metadata_mut());
-        let _ = client.list_streams(request).await;
+    let (token, Greedy { lists, subscribes, .. }) = (&tokens.greedy[kind], KINDS[kind]);
+    let mut reading = JoinSet::new();
+    // Keeps the connection in use.
+    if let Ok(stream) = client.subscribe(with_token(token, subscription(Start::Latest))).await {
+        reading.spawn(read(stream.into_inner()));
     }
+    loop {
+        if let Some(start) = subscribes
+            && let Ok(stream) = client.subscribe(with_token(token, subscription(start))).await
+        {
+            let reads = read(stream.into_inner());
+            // A replay beyond the limit ends at once, a session at the limit of bytes does not.
+            if start == Start::Earliest && KINDS[kind].limits.contains("replays: 0") {
+                reads.await;
+            } else {
+                reading.spawn(reads);
+            }
+        }
+        if lists {
+            let _ = client.list_streams(with_token(token, ListStreamsRequest::default())).await;
+        }
+    }
+}
+
+async fn read(mut frames: Streaming<SubscribeResponse>) {
+    while let Ok(Some(_)) = frames.message().await {}
+}
+
+fn subscription(start: Start) -> SubscribeRequest {
+    let start = match start {
+        Start::Latest => subscribe_request::Start::Latest(Default::default()),
+        Start::Earliest => subscribe_request::Start::Earliest(Default::default()),
+    };
+    SubscribeRequest { start: Some(start), ..SubscribeRequest::default() }
 }
 
 /// Median times of pairs of calls: about what the caller may not see, and about what does not exist.

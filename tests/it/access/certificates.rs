@@ -114,6 +114,7 @@ async fn call_limit_binds_its_principal_only() {
     let (all, cats) = (Secret::new(ALL, 1), Secret::new(CATS, 2));
     let mut env = TestEnv::without_gateway(Clock::system(), |_| (), configure);
     env.settings.roles[1].limits.calls_per_second = Some(1);
+    env.settings.limits.refusals_per_second = 0;
     write_tokens(env.dir(), &[&all, &cats]);
     env.start_gateway().await;
     let mut client = env.client().await;

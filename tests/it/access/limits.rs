@@ -177,6 +177,55 @@ async fn repeated_refusals_are_answered_late() {
     in_time("the late answer", late).await.expect("no panic").expect_err("refused");
 }
 
+/// A principal that repeats refused calls at once is answered late, whatever the limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeated_limit_refusals_are_answered_late() {
+    let cats = Secret::new(CATS, 2);
+    let late = Duration::from_secs(2);
+    for limits in [
+        RoleLimits { calls_per_second: Some(1), ..RoleLimits::default() },
+        RoleLimits { sessions: Some(1), ..RoleLimits::default() },
+        RoleLimits { connections: Some(1), ..RoleLimits::default() },
+        RoleLimits { replays: Some(0), ..RoleLimits::default() },
+    ] {
+        let mut env = TestEnv::without_gateway(Clock::system(), |_| (), configure);
+        env.settings.roles[1].limits = limits;
+        (env.settings.limits.refusals_per_second, env.settings.limits.refusal_delay) = (1, late);
+        env.settings.hub.ring_bytes_max = 64 << 10;
+        write_tokens(env.dir(), &[&cats]);
+        env.start_gateway().await;
+        env.connected().await;
+        for number in 0..40 {
+            env.x.publish(&posts::large_post(number, 8 << 10)).expect("a post");
+        }
+        env.all_logged().await;
+        let clock = Clock::system();
+        let (mut first, mut client) = (env.client().await, env.client().await);
+        let open = subscribe(&mut first, &cats, latest(&filters::all())).await;
+        let mut refusals = Vec::new();
+        in_time("a late refusal", async {
+            loop {
+                let begin = clock.moment();
+                let refused = match subscribe(&mut client, &cats, earliest(&filters::all())).await {
+                    Ok(mut stream) if limits.replays.is_some() => end_of(&mut stream).await.1,
+                    // Its rate allows a call now and then.
+                    Ok(_) => continue,
+                    Err(refused) => refused,
+                };
+                assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+                assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
+                refusals.push(clock.moment().since(begin));
+                if refusals.last() >= Some(&late) {
+                    break;
+                }
+            }
+        })
+        .await;
+        assert!(refusals.len() > 1, "the first is answered at once: {refusals:?}");
+        drop(open);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reflection_is_served_as_configured() {
     for (setting, without, with) in [

@@ -1,6 +1,7 @@
 //! AdminService on the admin port: what each right allows, and what operators can do to sessions and to the process.
 
 mod commands;
+mod live_settings;
 mod process;
 mod sessions;
 

@@ -129,7 +129,7 @@ impl TestEnv {
         let filter = Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good");
         let member = self.hub.enter(filter).expect("within");
         let opening = SessionParams {
-            guard: self.hub.registry().register(info, self.hub.clock().moment()).expect("room"),
+            guard: self.hub.register(info).expect("room"),
             member,
             pace,
             resolved: start::resolve(&self.hub, start, StartPolicy::Fail, false).expect("taken"),

@@ -15,7 +15,7 @@ fn session(hub: &Arc<Hub>, number: u64) -> Session {
         Filter::new(&FilterSpec { any_of: vec![format!("t{number}")], ..FilterSpec::default() }).expect("good");
     let info = SessionInfo { consumer: "c".into(), since: hub.clock().now(), ..SessionInfo::default() };
     let opening = SessionParams {
-        guard: hub.registry().register(info, hub.clock().moment()).expect("room"),
+        guard: hub.register(info).expect("room"),
         member: hub.enter(filter).expect("within"),
         pace: pace(HEARTBEAT),
         resolved: start::resolve(hub, &Start::Latest, StartPolicy::Fail, true).expect("the tip"),

@@ -11,7 +11,7 @@ fn fast_clock_at_start_filters_nothing_since() {
         env.hub.clock().set_offset_ms(3 * 3_600_000);
         let info = SessionInfo { consumer: "c".into(), since: env.begun, ..SessionInfo::default() };
         let opening = SessionParams {
-            guard: env.hub.registry().register(info, env.hub.clock().moment()).expect("room"),
+            guard: env.hub.register(info).expect("room"),
             member: env
                 .hub
                 .enter(Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good"))
