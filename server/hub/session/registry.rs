@@ -1,13 +1,13 @@
 //! Open sessions of an account: identity, activity, and requests to end.
 //!
-//! One lock protects the slots. It is held at the start and end of a session and while the list is copied, never while a
+//! A sharded map, so that many sessions can begin and end at once while operators list them. It is not used while a
 //! session delivers: the activity of a session is in atomics of its own.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use slab::Slab;
+use dashmap::DashMap;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -19,7 +19,10 @@ use crate::model::UnixMillis;
 
 /// Registry of open sessions.
 pub struct SessionRegistry {
-    sessions: Mutex<Slab<Arc<SessionEntry>>>,
+    /// By id. Ids are random.
+    sessions: DashMap<String, Arc<SessionEntry>>,
+    /// Number of sessions: exact, which the length of a map that changes meanwhile is not.
+    open: AtomicUsize,
     closing: watch::Sender<Option<DrainNotice>>,
 }
 
@@ -117,12 +120,11 @@ pub struct SessionLimitReached(pub usize);
 pub struct SessionGuard {
     registry: Arc<SessionRegistry>,
     entry: Arc<SessionEntry>,
-    slot: usize,
 }
 
 impl Default for SessionRegistry {
     fn default() -> Self {
-        Self { sessions: Mutex::default(), closing: watch::channel(None).0 }
+        Self { sessions: DashMap::new(), open: AtomicUsize::new(0), closing: watch::channel(None).0 }
     }
 }
 
@@ -137,17 +139,16 @@ impl SessionRegistry {
         let (termination, abort) = (OnceLock::new(), OnceLock::new());
         let activity = Arc::new(SessionActivity::new(now));
         let entry = Arc::new(SessionEntry { info, activity, termination, abort });
-        let mut sessions = self.sessions.lock();
-        if sessions.len() >= sessions_max {
-            return Err(SessionLimitReached(sessions_max));
-        }
-        let slot = sessions.insert(entry.clone());
-        Ok(SessionGuard { registry: self.clone(), entry, slot })
+        let next = |open: usize| (open < sessions_max).then_some(open + 1);
+        let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        entered.map_err(|_| SessionLimitReached(sessions_max))?;
+        self.sessions.insert(entry.info.id.clone(), entry.clone());
+        Ok(SessionGuard { registry: self.clone(), entry })
     }
 
     /// Returns the number of open sessions.
     pub fn len(&self) -> usize {
-        self.sessions.lock().len()
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Returns true if no session is open.
@@ -157,12 +158,12 @@ impl SessionRegistry {
 
     /// Returns the open sessions.
     pub fn list(&self) -> Vec<Arc<SessionEntry>> {
-        self.sessions.lock().iter().map(|(_, entry)| entry.clone()).collect()
+        self.sessions.iter().map(|session| session.value().clone()).collect()
     }
 
     /// Returns the session with this id.
     pub fn find(&self, id: &str) -> Option<Arc<SessionEntry>> {
-        self.sessions.lock().iter().find(|(_, entry)| entry.info.id == id).map(|(_, entry)| entry.clone())
+        self.sessions.get(id).map(|session| session.value().clone())
     }
 
     /// Requests the end of a session. A further request changes nothing.
@@ -222,6 +223,41 @@ impl SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.registry.sessions.lock().remove(self.slot);
+        self.registry.sessions.remove_if(&self.entry.info.id, |_, entry| Arc::ptr_eq(entry, &self.entry));
+        self.registry.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many begin and end at once, there are never more than the maximum, and none stays.
+    #[test]
+    fn sessions_are_counted_exactly_across_threads() {
+        let registry = Arc::new(SessionRegistry::default());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let registry = registry.clone();
+                scope.spawn(move || {
+                    for number in 0..500 {
+                        let id = format!("{thread}-{number}");
+                        let info = SessionInfo { id: id.clone(), ..SessionInfo::default() };
+                        let registered = registry.register(info, Moment::default(), 3);
+                        assert!(registry.len() <= 3 && registry.list().len() <= 3);
+                        assert_eq!(registry.find(&id).is_some(), registered.is_ok());
+                        drop(registered);
+                        assert!(registry.find(&id).is_none());
+                    }
+                });
+            }
+        });
+        assert!(registry.is_empty() && registry.list().is_empty());
+        let held: Vec<_> = (0..3)
+            .map(|number| SessionInfo { id: number.to_string(), ..SessionInfo::default() })
+            .map(|info| registry.register(info, Moment::default(), 3).expect("room"))
+            .collect();
+        let refused = registry.register(SessionInfo::default(), Moment::default(), 3).err();
+        assert_eq!((refused, held.len()), (Some(SessionLimitReached(3)), 3));
     }
 }
