@@ -11,8 +11,8 @@ use crate::limits::{
 };
 use crate::proto::subscribe_request::Start;
 use crate::proto::{Earliest, Latest, ResumePolicy, SubscribeRequest, TagFilter};
+use crate::retry_policy::Ending;
 use crate::status::ending_of_connect;
-use crate::verdict::Ending;
 
 /// A channel that shares nothing with the one before: name, addresses and authorities are looked up anew.
 ///

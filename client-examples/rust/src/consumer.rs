@@ -1,21 +1,21 @@
 use std::time::Duration;
 
-use crate::audit::{Audit, Unsound};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::cursor_file::CursorFile;
+use crate::describe::words_of;
 use crate::exit::Failure;
 use crate::limits::{CONNECT_WAIT_MAX, HEARTBEATS_MISSED_MAX};
 use crate::line::lines_of;
 use crate::output::{print, say};
 use crate::proto::SubscribeResponse;
 use crate::proto::subscribe_response::Frame;
+use crate::retry_policy::{CredentialState, Ending, Verdict, decide};
 use crate::session::Session;
 use crate::status::positive;
 use crate::stop::Stop;
-use crate::verdict::{CredentialState, Ending, Verdict, decide};
-use crate::words::words_of;
+use crate::validator::{Audit, Unsound};
 
 /// The loop of PROTOCOL.md: CONNECT, STREAMING, DECIDE, BACK_OFF, until STOPPED. LOAD is in main.
 pub struct Consumer {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::verdict::Ending;
+use crate::retry_policy::Ending;
 
 /// What CONNECT presents: a token, a client certificate with its key, both, or nothing.
 #[derive(Default, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use crate::credential::Credential;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::SubscribeResponse;
 use crate::proto::stream_service_client::StreamServiceClient;
+use crate::retry_policy::Ending;
 use crate::status::ending_of;
-use crate::verdict::Ending;
 use crate::watchdog::watched;
 
 /// One call of Subscribe on a channel of its own. Dropping it cancels the call and closes the channel.

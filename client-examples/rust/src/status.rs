@@ -4,7 +4,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::verdict::Ending;
+use crate::retry_policy::Ending;
 
 const DOMAIN: &str = "powerstream.gateway";
 

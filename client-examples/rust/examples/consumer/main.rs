@@ -1,23 +1,36 @@
 //! A consumer of the gateway that survives everything: the loop of PROTOCOL.md in Rust.
 
-mod audit;
+#[path = "../../src/backoff.rs"]
 mod backoff;
+#[path = "../../src/channel.rs"]
 mod channel;
 mod config;
+#[path = "../../src/consumer.rs"]
 mod consumer;
+#[path = "../../src/credential.rs"]
 mod credential;
+#[path = "../../src/cursor_file.rs"]
 mod cursor_file;
+#[path = "../../src/describe.rs"]
+mod describe;
 mod exit;
+#[path = "../../src/limits.rs"]
 mod limits;
 mod line;
 mod output;
+#[path = "../../src/proto.rs"]
 mod proto;
+#[path = "../../src/retry_policy.rs"]
+mod retry_policy;
+#[path = "../../src/session.rs"]
 mod session;
+#[path = "../../src/status.rs"]
 mod status;
 mod stop;
-mod verdict;
+#[path = "../../src/validator.rs"]
+mod validator;
+#[path = "../../src/watchdog.rs"]
 mod watchdog;
-mod words;
 
 use config::Config;
 use consumer::Consumer;
@@ -25,8 +38,8 @@ use credential::Credential;
 use cursor_file::CursorFile;
 use exit::{Exit, Failure};
 use output::say;
+use retry_policy::Ending;
 use stop::Stop;
-use verdict::Ending;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
