@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # Runs what build.sh built, as the process itself.
-exec "$(dirname "$0")/target/debug/powerstream-gateway-consumer" "$@"
+exec "$(dirname "$0")/target/debug/examples/consumer" "$@"

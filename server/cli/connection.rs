@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::tail::CredentialFiles;
+use powerstream_consumer::CredentialFiles;
 
 /// Files with the credentials of a client.
 #[derive(Clone, Debug, Default, clap::Args)]

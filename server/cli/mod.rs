@@ -12,6 +12,7 @@
 
 mod admin;
 mod connection;
+mod consumer_error;
 mod credential;
 mod demo;
 mod exit;

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use powerstream_consumer::proto::subscribe_response::Frame;
+use powerstream_consumer::{Consumer, Content, CredentialFiles, OptionError, connect, endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::consumer_error::{describe, exit_of};
 use super::exit::Exit;
-use super::tail::{Consumer, ConsumerError, ConsumerEvent, ConsumerOptions, CredentialFiles, endpoint};
 use super::terminal::{print, print_status};
 use crate::clock::{Clock, Elapsed};
 use crate::escape;
-use crate::proto::subscribe_response::Frame;
 
 /// Flags of `probe`.
 #[derive(Debug, clap::Args)]
@@ -83,7 +84,7 @@ async fn probe(args: &Args, clock: &Clock) -> Result<String, ProbeFailure> {
     let all = async {
         let mut text = health(args, &mut missing).await?;
         if !args.health_only {
-            text = format!("{text}, {}", subscribe(args, clock, &mut missing).await?);
+            text = format!("{text}, {}", subscribe(args, &mut missing).await?);
         }
         Ok(format!("{}: {text}", args.addr))
     };
@@ -106,7 +107,7 @@ fn credentials(args: &Args) -> CredentialFiles {
 async fn health(args: &Args, missing: &mut String) -> Result<String, ProbeFailure> {
     let failed = |text: String| ProbeFailure::failed(format!("{}: {text}", args.addr));
     let endpoint = endpoint(&args.addr).map_err(|error| ProbeFailure { exit: Exit::Usage, text: error.to_string() })?;
-    let channel = credentials(args).connect(&endpoint).await.map_err(failed)?;
+    let channel = connect(&endpoint, &credentials(args)).await.map_err(failed)?;
     *missing = "no answer to the health check".into();
     let request = HealthCheckRequest { service: "ready".into() };
     let response = HealthClient::new(channel).check(request).await;
@@ -120,26 +121,25 @@ async fn health(args: &Args, missing: &mut String) -> Result<String, ProbeFailur
 
 /// Returns once a subscription has started, or with an error that would be the same at the next attempt. Other errors are over
 /// soon, such as AUTH_UNAVAILABLE just after the start: the consumer tries again.
-async fn subscribe(args: &Args, clock: &Clock, missing: &mut String) -> Result<String, ProbeFailure> {
+async fn subscribe(args: &Args, missing: &mut String) -> Result<String, ProbeFailure> {
     *missing = "no subscription".into();
-    let options = ConsumerOptions {
-        credentials: credentials(args),
-        account: args.account.clone(),
-        consumer: args.consumer.clone(),
-        ..ConsumerOptions::new(&args.addr)
-    };
-    let mut consumer = Consumer::new(options, clock.clone())
-        .map_err(|error| ProbeFailure { exit: Exit::Usage, text: error.to_string() })?;
+    let builder = Consumer::builder(&args.addr)
+        .credentials(credentials(args))
+        .allow_plaintext_credentials()
+        .account(&args.account)
+        .consumer(&args.consumer)
+        .violations_max(1);
+    let invalid = |error: OptionError| ProbeFailure { exit: Exit::Usage, text: error.to_string() };
+    let mut consumer = builder.build().map_err(invalid)?;
     let failure = |exit, text: String| ProbeFailure { exit, text: format!("{}: {text}", args.addr) };
     loop {
-        match consumer.next().await {
-            Ok(ConsumerEvent::Frame(response)) => {
-                let Some(Frame::SessionStart(start)) = response.frame else { continue };
+        let delivery = consumer.next().await.map_err(|error| failure(exit_of(&error), describe(&error)))?;
+        match delivery.content {
+            Content::Notice(Frame::SessionStart(start)) => {
                 return Ok(format!("subscription of account {} started", start.account));
             }
-            Ok(ConsumerEvent::Disconnected { cause, .. }) => *missing = format!("no subscription ({cause})"),
-            Err(ConsumerError::Refused(refusal)) => return Err(failure(refusal.exit, refusal.to_string())),
-            Err(error @ ConsumerError::Unsound(_)) => return Err(failure(Exit::ContractViolated, error.to_string())),
+            Content::Disconnected(end) => *missing = format!("no subscription ({})", end.cause),
+            _ => {}
         }
     }
 }

@@ -1,153 +1,150 @@
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::config::Config;
+use crate::builder::{ConsumerBuilder, Settings};
 use crate::credential::Credential;
-use crate::cursor_file::CursorFile;
-use crate::describe::words_of;
-use crate::exit::Failure;
-use crate::limits::{CONNECT_WAIT_MAX, HEARTBEATS_MISSED_MAX};
-use crate::line::lines_of;
-use crate::output::{print, say};
+use crate::cursor_file::{CursorError, CursorFile};
+use crate::delivery::{Content, Delivery, Disconnected, ResumeToken};
 use crate::proto::SubscribeResponse;
-use crate::proto::subscribe_response::Frame;
-use crate::retry_policy::{CredentialState, Ending, Verdict, decide};
+use crate::retry_policy::{Disconnect, Refusal, RetryDecision, classify};
 use crate::session::Session;
-use crate::status::positive;
-use crate::stop::Stop;
-use crate::validator::{Audit, Unsound};
+use crate::validator::ContractViolation;
 
-/// The loop of PROTOCOL.md: CONNECT, STREAMING, DECIDE, BACK_OFF, until STOPPED. LOAD is in main.
+/// A subscriber that reconnects after every disconnect and resumes behind its last delivery: the loop of PROTOCOL.md.
 pub struct Consumer {
-    config: Config,
-    cursor: CursorFile,
-    stop: Stop,
+    settings: Arc<Settings>,
+    state: State,
+    /// Token of the last delivery.
+    token: Option<ResumeToken>,
+    cursor: Option<CursorFile>,
+    /// Credential of the last attempt.
+    sent: Credential,
     backoff: Backoff,
-    credential: Credential,
-    /// Unsound frames in this process.
-    unsound: u32,
-    /// Events printed in this process.
-    printed: u64,
-    /// What Draining said in this session.
-    reconnect_after: Option<Duration>,
+    /// Violations of the contract so far.
+    violations: u32,
 }
 
-/// What ends a session.
-enum End {
-    Decide(Ending),
-    Stopped,
-    Failed(Failure),
+/// States of the loop. They are stored, so that `next` can be dropped in each of them.
+enum State {
+    Connect,
+    Connecting(Opening),
+    Streaming(Box<Session>),
+    BackOff(Instant),
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<(Session, SubscribeResponse), Disconnect>> + Send>>;
+
+/// Error after which a consumer does not reconnect.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConsumerError {
+    /// The gateway rejects the request permanently.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The gateway violated the delivery contract too often.
+    #[error("delivery contract violated: {0}")]
+    Violated(#[from] ContractViolation),
 }
 
 impl Consumer {
-    pub fn new(config: Config, cursor: CursorFile, stop: Stop) -> Self {
-        let (backoff, credential) = (Backoff::default(), Credential::default());
-        Self { config, cursor, stop, backoff, credential, unsound: 0, printed: 0, reconnect_after: None }
+    /// Returns options for all new events of the gateway at `address`: `http://host:port`, or `https://host:port` for TLS.
+    pub fn builder(address: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder::new(address.into())
     }
 
-    pub async fn run(&mut self) -> Result<(), Failure> {
-        loop {
-            let ending = match self.session().await {
-                End::Decide(ending) => ending,
-                End::Stopped => return Ok(()),
-                End::Failed(failure) => return Err(failure),
-            };
-            match decide(ending, self.credential_now()) {
-                Verdict::Stopped(failure) => return Err(failure),
-                Verdict::BackOff { words, retry_delay } => {
-                    let asked = retry_delay.filter(|delay| !delay.is_zero()).or(self.reconnect_after.take());
-                    let wait = self.backoff.next(asked, rand::random());
-                    say(&format!("{words}; reconnecting in {:.1} s", wait.as_secs_f64()));
-                    if self.stop.or(tokio::time::sleep(wait)).await.is_none() {
-                        return Ok(());
-                    }
-                }
-            }
+    pub(crate) fn new(settings: Arc<Settings>, token: Option<ResumeToken>, cursor: Option<CursorFile>) -> Self {
+        let (sent, backoff) = (Credential::default(), Backoff::default());
+        Self { settings, state: State::Connect, token, cursor, sent, backoff, violations: 0 }
+    }
+
+    /// Returns the next delivery; connects and waits as needed. Cancel safe: a call that is dropped loses nothing.
+    ///
+    /// Returns an error if a retry would fail again. The consumer is not usable after that.
+    pub async fn next(&mut self) -> Result<Delivery, ConsumerError> {
+        match self.next_frame().await {
+            Ok(delivery) => Ok(delivery),
+            Err(end) => self.disconnected(end),
         }
     }
 
-    /// CONNECT and STREAMING.
-    async fn session(&mut self) -> End {
-        match self.connect().await {
-            Ok((session, first)) => match self.stream(session, first).await {
-                Ok(never) => match never {},
-                Err(end) => end,
+    /// Stores the token of a delivery in the cursor file, after all effects of it and of all deliveries before it are durable.
+    /// Without a cursor file it does nothing.
+    pub fn commit(&mut self, delivery: &Delivery) -> Result<(), CursorError> {
+        match (&mut self.cursor, &delivery.token) {
+            (Some(cursor), Some(token)) => cursor.store(token),
+            _ => Ok(()),
+        }
+    }
+
+    /// Syncs the cursor file, if it is not synced at each commit.
+    pub fn flush(&mut self) -> Result<(), CursorError> {
+        self.cursor.as_mut().map_or(Ok(()), CursorFile::sync)
+    }
+
+    /// Returns the token of the last delivery, with which the next session resumes; `None` before the first token.
+    pub fn token(&self) -> Option<&ResumeToken> {
+        self.token.as_ref()
+    }
+
+    async fn next_frame(&mut self) -> Result<Delivery, Disconnect> {
+        let response = loop {
+            match &mut self.state {
+                State::BackOff(until) => {
+                    tokio::time::sleep_until(*until).await;
+                    self.state = State::Connect;
+                }
+                State::Connect => self.state = State::Connecting(self.open()?),
+                State::Connecting(opening) => {
+                    let (session, first) = opening.as_mut().await?;
+                    self.state = State::Streaming(Box::new(session));
+                    break first;
+                }
+                State::Streaming(session) => break session.next().await?,
+            }
+        };
+        self.accept(response)
+    }
+
+    fn open(&mut self) -> Result<Opening, Disconnect> {
+        self.sent = Credential::read(&self.settings.credentials).map_err(Disconnect::Credential)?;
+        Ok(Box::pin(Session::open(Arc::clone(&self.settings), self.sent.clone(), self.token.clone())))
+    }
+
+    fn accept(&mut self, response: SubscribeResponse) -> Result<Delivery, Disconnect> {
+        if let State::Streaming(session) = &mut self.state {
+            session.accept(&response).map_err(Disconnect::Violation)?;
+        }
+        self.backoff.reset();
+        let delivery = Delivery::from(response);
+        if let Some(token) = &delivery.token {
+            self.token = Some(token.clone());
+        }
+        Ok(delivery)
+    }
+
+    fn disconnected(&mut self, end: Disconnect) -> Result<Delivery, ConsumerError> {
+        let reconnect_after = match std::mem::replace(&mut self.state, State::Connect) {
+            State::Streaming(session) => session.reconnect_after,
+            _ => None,
+        };
+        let (cause, violation, retry_delay) = match end {
+            Disconnect::Violation(violation) => {
+                self.violations = self.violations.saturating_add(1);
+                if self.violations >= self.settings.violations_max {
+                    return Err(violation.into());
+                }
+                (violation.to_string(), Some(violation), None)
+            }
+            end => match classify(&end, || self.settings.credentials.state(&self.sent)) {
+                RetryDecision::Stop(refusal) => return Err(refusal.into()),
+                RetryDecision::Retry { cause, retry_delay } => (cause, None, retry_delay),
             },
-            Err(end) => end,
-        }
-    }
-
-    /// CONNECT: everything is new.
-    async fn connect(&mut self) -> Result<(Session, SubscribeResponse), End> {
-        self.reconnect_after = None;
-        self.credential = Credential::read(&self.config).map_err(End::Decide)?;
-        let wait_max = CONNECT_WAIT_MAX.max(self.config.heartbeat * HEARTBEATS_MISSED_MAX);
-        let opening = Session::open(&self.config, &self.credential, self.cursor.token(), wait_max);
-        self.stop.or(opening).await.ok_or(End::Stopped)?.map_err(End::Decide)
-    }
-
-    /// STREAMING: check, handle, store, frame by frame.
-    async fn stream(
-        &mut self,
-        mut session: Session,
-        first: SubscribeResponse,
-    ) -> Result<std::convert::Infallible, End> {
-        let mut audit = Audit::default();
-        let mut silence_max = self.config.heartbeat * HEARTBEATS_MISSED_MAX;
-        let mut response = first;
-        loop {
-            audit.check(&response).map_err(|Unsound(words)| {
-                self.unsound += 1;
-                End::Decide(Ending::Unsound { words, times: self.unsound })
-            })?;
-            match &response.frame {
-                Some(Frame::SessionStart(start)) => {
-                    self.backoff.reset();
-                    if let Some(granted) = start.heartbeat_interval.and_then(positive) {
-                        silence_max = granted.saturating_mul(HEARTBEATS_MISSED_MAX);
-                    }
-                }
-                Some(Frame::Draining(draining)) => self.reconnect_after = draining.reconnect_after.and_then(positive),
-                _ => {}
-            }
-            self.handle(&response).await.map_err(End::Failed)?;
-            self.store(&response).map_err(End::Failed)?;
-            if self.config.count.is_some_and(|count| self.printed >= count) {
-                return Err(End::Stopped);
-            }
-            response = self.stop.or(session.next(silence_max)).await.ok_or(End::Stopped)?.map_err(End::Decide)?;
-        }
-    }
-
-    /// In your service: what is to be done with the events.
-    async fn handle(&mut self, response: &SubscribeResponse) -> Result<(), Failure> {
-        match &response.frame {
-            Some(Frame::EventBatch(batch)) => {
-                print(&lines_of(batch)).await?;
-                self.printed += batch.events.len() as u64;
-            }
-            Some(frame) => words_of(frame).iter().for_each(|line| say(line)),
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// In your service: in the same transaction as the effect of the events.
-    fn store(&mut self, response: &SubscribeResponse) -> Result<(), Failure> {
-        let token = response.resume_token.as_str();
-        if token.is_empty() || self.cursor.token() == Some(token) {
-            return Ok(());
-        }
-        self.cursor.store(token)
-    }
-
-    fn credential_now(&self) -> CredentialState {
-        if self.config.token_file.is_none() && self.config.identity.is_none() {
-            return CredentialState::None;
-        }
-        match Credential::read(&self.config) {
-            Ok(now) if now != self.credential => CredentialState::Changed,
-            _ => CredentialState::Same,
-        }
+        };
+        let retry_in = self.backoff.next(retry_delay.or(reconnect_after), rand::random());
+        self.state = State::BackOff(Instant::now() + retry_in);
+        Ok(Delivery { content: Content::Disconnected(Disconnected { cause, violation, retry_in }), token: None })
     }
 }

@@ -1,5 +1,5 @@
-//! What `build.rs` generates from `proto/`.
+//! Messages and client that `build.rs` generates from `proto/`; the .proto files document them.
 
-#![allow(clippy::enum_variant_names, reason = "generated")]
+#![allow(missing_docs, clippy::all, reason = "generated")]
 
 tonic::include_proto!("powerstream.gateway.v1");

@@ -1,58 +1,80 @@
+use thiserror::Error;
+
 use crate::proto::SubscribeResponse;
 use crate::proto::subscribe_response::Frame;
 
-/// Checks the frames of one session against each other.
+/// Validates the frames of one session against the delivery contract.
 #[derive(Debug, Default)]
-pub struct Audit {
+pub(crate) struct StreamValidator {
     started: bool,
+    /// Events received in this session.
     events: u64,
-    last_sequence: u64,
+    /// Sequence of the last event that was in the log.
+    last: u64,
 }
 
-/// What was expected and what came: something between the gateway's log and here lost or repeated events.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Unsound(pub String);
+/// A violation of the delivery contract by the gateway. A retry would hide it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ContractViolation {
+    /// The first frame is not SessionStart, or a later one is.
+    #[error("the session does not begin with exactly one SessionStart")]
+    Start,
+    /// Events are missing or repeated between the gateway and here.
+    #[error("the gateway counts {reported} delivered events in this session, the client {counted}")]
+    Miscounted {
+        /// Count of the gateway.
+        reported: u64,
+        /// Count of the client.
+        counted: u64,
+    },
+    /// Events are not in the order of the log.
+    #[error("event with sequence {after} arrived after sequence {before}")]
+    OutOfOrder {
+        /// Sequence of the earlier event.
+        before: u64,
+        /// Sequence of the later event.
+        after: u64,
+    },
+}
 
-impl Audit {
-    /// Takes the next frame of the session.
-    pub fn check(&mut self, response: &SubscribeResponse) -> Result<(), Unsound> {
+impl StreamValidator {
+    /// Validates the next frame of the session.
+    pub(crate) fn validate(&mut self, response: &SubscribeResponse) -> Result<(), ContractViolation> {
         let is_start = matches!(response.frame, Some(Frame::SessionStart(_)));
         if is_start == self.started {
-            let words =
-                if is_start { "a second SessionStart came" } else { "SessionStart expected, another frame came" };
-            return Err(Unsound(words.into()));
+            return Err(ContractViolation::Start);
         }
         self.started = true;
         match &response.frame {
             Some(Frame::EventBatch(batch)) => {
                 for event in &batch.events {
-                    self.check_sequence(event.sequence)?;
+                    self.order(event.sequence)?;
                 }
                 self.events += batch.events.len() as u64;
-                self.check_total(batch.delivered_total)
+                self.count(batch.delivered_total)
             }
-            Some(Frame::Heartbeat(heartbeat)) => self.check_total(heartbeat.delivered_total),
+            Some(Frame::Heartbeat(heartbeat)) => self.count(heartbeat.delivered_total),
             _ => Ok(()),
         }
     }
 
-    fn check_sequence(&mut self, sequence: u64) -> Result<(), Unsound> {
-        // 0: a post read back for this consumer alone, not in the log.
+    fn order(&mut self, sequence: u64) -> Result<(), ContractViolation> {
+        // 0: an event of a private gap, which is not in the log.
         if sequence == 0 {
             return Ok(());
         }
-        if sequence <= self.last_sequence {
-            return Err(Unsound(format!("a sequence over {} expected, {sequence} came", self.last_sequence)));
+        if sequence <= self.last {
+            return Err(ContractViolation::OutOfOrder { before: self.last, after: sequence });
         }
-        self.last_sequence = sequence;
+        self.last = sequence;
         Ok(())
     }
 
-    fn check_total(&self, told: u64) -> Result<(), Unsound> {
-        if told == self.events {
+    fn count(&self, reported: u64) -> Result<(), ContractViolation> {
+        if reported == self.events {
             return Ok(());
         }
-        Err(Unsound(format!("the gateway has delivered {told} events in this session, {} came", self.events)))
+        Err(ContractViolation::Miscounted { reported, counted: self.events })
     }
 }
 
@@ -74,20 +96,24 @@ mod tests {
         Frame::Heartbeat(Heartbeat { delivered_total, ..Heartbeat::default() })
     }
 
-    fn is_sound(frames: impl IntoIterator<Item = Frame>) -> bool {
-        let mut audit = Audit::default();
-        frames
-            .into_iter()
-            .all(|frame| audit.check(&SubscribeResponse { frame: Some(frame), ..Default::default() }).is_ok())
+    fn check(frames: Vec<Frame>, expected: Result<u64, ContractViolation>) {
+        let mut audit = StreamValidator::default();
+        let outcome = frames.into_iter().try_for_each(|frame| {
+            audit.validate(&SubscribeResponse { frame: Some(frame), resume_token: String::new() })
+        });
+        assert_eq!(outcome.map(|()| audit.events), expected);
     }
 
     #[test]
-    fn a_session_is_held_to_its_start_its_count_and_its_order() {
-        assert!(is_sound([start(), batch(&[3, 5], 2), heartbeat(2), batch(&[0, 0, 9], 5)]));
-        assert!(!is_sound([heartbeat(0)]));
-        assert!(!is_sound([start(), start()]));
-        assert!(!is_sound([start(), batch(&[3], 2)]));
-        assert!(!is_sound([start(), batch(&[3], 1), heartbeat(0)]));
-        assert!(!is_sound([start(), batch(&[3, 3], 2)]));
+    fn validator_checks_start_count_order() {
+        check(vec![start(), batch(&[3, 5], 2), heartbeat(2), batch(&[0, 0, 9], 5)], Ok(5));
+        check(vec![heartbeat(0)], Err(ContractViolation::Start));
+        check(vec![start(), start()], Err(ContractViolation::Start));
+        check(vec![start(), batch(&[3], 2)], Err(ContractViolation::Miscounted { reported: 2, counted: 1 }));
+        check(
+            vec![start(), batch(&[3], 1), heartbeat(0)],
+            Err(ContractViolation::Miscounted { reported: 0, counted: 1 }),
+        );
+        check(vec![start(), batch(&[3, 3], 2)], Err(ContractViolation::OutOfOrder { before: 3, after: 3 }));
     }
 }

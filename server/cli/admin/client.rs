@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use powerstream_consumer::{CredentialError, CredentialFiles, innermost};
 use thiserror::Error;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -9,7 +10,6 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
 use super::super::exit::Exit;
-use super::super::tail::{CredentialFiles, innermost};
 use crate::proto::admin_service_client::AdminServiceClient;
 use crate::proto::{
     AccountStatus, ConfigValue, DrainRequest, DrainResponse, GetConfigRequest, ListAccountsRequest,
@@ -35,8 +35,8 @@ pub(super) enum CallError {
     #[error("invalid address {0:?}: expected http://host:port or https://host:port")]
     Address(String),
     /// The files of credentials.
-    #[error("{0}")]
-    Credentials(String),
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
     /// No connection.
     #[error("cannot connect to {address}: {cause}; is this the admin port of a running gateway (admin.address)?")]
     Connect { address: String, cause: String },
@@ -110,8 +110,8 @@ impl AdminClient {
             .ok_or_else(|| CallError::Address(address.to_owned()))?
             .connect_timeout(TIMEOUT)
             .timeout(TIMEOUT);
-        let authorization = files.authorization().map_err(CallError::Credentials)?;
-        let endpoint = files.secure(&endpoint).map_err(CallError::Credentials)?;
+        let authorization = files.authorization()?;
+        let endpoint = files.secure(&endpoint)?;
         let failed = |error: tonic::transport::Error| CallError::Connect {
             address: address.to_owned(),
             cause: innermost(&error),

@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use powerstream_consumer::proto::subscribe_response::Frame;
+use powerstream_consumer::{Consumer, Content, Delivery, ResumeToken};
 
 use self::delivery_log::{DeliveryLog, has};
 use super::exit::Exit;
 use super::simulate::example_rules;
-use super::tail::{Consumer, ConsumerEvent, ConsumerOptions as TailSettings, Format, StartArg, in_words};
+use super::tail::Format;
 use super::terminal::{print, print_status};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::model::AccountName;
-use crate::proto::TagFilter;
-use crate::proto::subscribe_response::Frame;
 use crate::secret::SecretSource;
 use crate::simulator::{self, CutKind, Simulator, SimulatorHandle};
 use crate::task::{Signals, TaskGroup};
@@ -139,7 +139,7 @@ impl Demo {
         let address = format!("http://{}", self.app.grpc_address());
         print_status(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
         self.wait_until("the gateway is connected", |stage| stage.truth.connections().live == 1).await?;
-        let [mut cats, mut dogs] = TAGS.map(|tag| DemoConsumer::new(tag, &address, &self.clock));
+        let [mut cats, mut dogs] = TAGS.map(|tag| DemoConsumer::new(tag, &address, None));
         self.pump_until([&mut cats, &mut dogs], |_, viewers| {
             viewers.iter().all(|viewer| viewer.consumer.token().is_some())
         })
@@ -171,18 +171,17 @@ impl Demo {
         cats: &mut DemoConsumer,
         dogs: &mut DemoConsumer,
     ) -> anyhow::Result<bool> {
-        let token = cats.consumer.token().context("it has one since its first frame")?.to_owned();
+        let token = cats.consumer.token().context("it has one since its first frame")?.clone();
         let before = cats.tracker.len();
-        let mut revived = DemoConsumer::new(cats.tag, address, &self.clock);
-        revived.tracker = std::mem::take(&mut cats.tracker);
-        // The drop closes its stream, as a kill would.
-        *cats = revived;
+        let mut resumed = DemoConsumer::new(cats.tag, address, Some(token.clone()));
+        resumed.tracker = std::mem::take(&mut cats.tracker);
+        // The drop closes its stream, as a kill would. The new one connects when it is polled.
+        *cats = resumed;
         print_status(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
         let missed = |stage: &Self| stage.due("cats") - before;
         self.pump_until([dogs], |stage, _| missed(stage) >= MISSED_MIN).await?;
         self.truth.pause();
         let due = self.due("cats");
-        cats.consumer.resume(token);
         self.pump_until([cats], |_, viewers| viewers[0].tracker.len() >= due).await?;
         let verdict = cats.tracker.compare(&self.truth.sent_posts(), "cats");
         print_status(format_args!(
@@ -288,7 +287,7 @@ impl Demo {
     async fn look(&self, viewers: &mut [&mut DemoConsumer]) -> anyhow::Result<()> {
         for viewer in viewers {
             while let Ok(step) = self.clock.timeout(POLL_INTERVAL, viewer.consumer.next()).await {
-                viewer.take(step?);
+                viewer.take(&step?);
             }
         }
         Ok(())
@@ -312,35 +311,32 @@ impl Demo {
 }
 
 impl DemoConsumer {
-    fn new(tag: &'static str, address: &str, clock: &Clock) -> Self {
-        let settings = TailSettings {
-            consumer: format!("demo-{tag}"),
-            filter: TagFilter { any_of: vec![tag.into()], ..TagFilter::default() },
-            start: StartArg::Latest,
-            ..TailSettings::new(address)
-        };
-        let consumer = Consumer::new(settings, clock.clone()).expect("the address is the gateway's own");
+    fn new(tag: &'static str, address: &str, token: Option<ResumeToken>) -> Self {
+        let mut builder = Consumer::builder(address).consumer(format!("demo-{tag}")).any_of([tag]).violations_max(1);
+        if let Some(token) = token {
+            builder = builder.resume_from(token);
+        }
+        let consumer = builder.build().expect("the address is the gateway's own");
         Self { tag, consumer, tracker: DeliveryLog::default() }
     }
 
-    fn take(&mut self, step: ConsumerEvent) {
-        match step {
-            ConsumerEvent::Frame(response) => {
-                if let Some(Frame::EventBatch(batch)) = &response.frame {
-                    for event in &batch.events {
-                        self.tracker.note(event.post_id);
-                        let mut line = Vec::new();
-                        Format::Human { width: 110 }.event(event, &mut line);
-                        print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
-                    }
-                } else if let Some(frame @ (Frame::GapNotice(_) | Frame::StreamNotice(_))) = &response.frame {
-                    let words = in_words(frame).unwrap_or_default();
-                    print(&format!("{:>5} ┃ {words}\n", self.tag));
+    fn take(&mut self, delivery: &Delivery) {
+        match &delivery.content {
+            Content::Events(batch) => {
+                for event in &batch.events {
+                    self.tracker.note(event.post_id);
+                    let mut line = Vec::new();
+                    Format::Human { width: 110 }.event(event, &mut line);
+                    print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
                 }
             }
-            ConsumerEvent::Disconnected { cause, .. } => {
-                print_status(format_args!("{}: disconnected: {cause}", self.tag))
+            Content::Gap(_) | Content::Notice(Frame::StreamNotice(_)) => {
+                delivery.describe().iter().for_each(|line| print(&format!("{:>5} ┃ {line}\n", self.tag)));
             }
+            Content::Disconnected(_) => {
+                delivery.describe().iter().for_each(|line| print_status(format_args!("{}: {line}", self.tag)));
+            }
+            Content::Notice(_) | Content::Unknown => {}
         }
     }
 }

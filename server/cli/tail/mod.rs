@@ -1,34 +1,23 @@
-//! `tail`: a command-line consumer, and the reference for other consumers.
+//! `tail`: a command-line consumer, with the library that other programs use too.
 //!
-//! Owns: the client side of the delivery contract (reconnect with the last token, by the reason of the disconnect; the watchdog
-//! of three heartbeats; validation of the gateway's event count), printing, and storing the token. Does not own: any part of
-//! the gateway; it uses gRPC only.
-//!
-//! [`Consumer`] is the core, without files and terminals, for `demo` and tests: `next()` returns a frame or a disconnect,
-//! `token()` the position to resume from. The other modules print.
+//! Owns: flags, printing, the order of printing and committing. Does not own: the client side of the delivery contract, which
+//! is `powerstream_consumer`; any part of the gateway, which it uses over gRPC only.
 //!
 //! Invariants, with tests in `tests.rs`:
 //! - A token is stored only after its frame was printed, and the file always contains a whole token: a killed `tail` misses
 //!   no event. Events of the last frame may be printed again.
-//! - After a disconnect it resumes with the last token, never earlier than the gateway requests, never in a tight loop.
-//! - It ends only if the same request would fail again, or if the gateway violated the contract. The exit code says which, and
-//!   the token of the violating frame is not stored.
+//! - It ends only if the same request would fail again, or at the first violation of the contract. The exit code says which,
+//!   and the token of the violating frame is not stored.
 //!
 //! `--token-file` is replaced by rename after each frame with a token, and synced at most once a second and at the end.
 //! `--json` prints one line per event, with the payload unchanged but for line breaks between its values; `--payload` prints
 //! it byte for byte.
 
-mod consumer;
-mod credentials;
-mod describe;
 mod output;
 mod render;
-mod retry_policy;
 mod start;
 #[cfg(test)]
 mod tests;
-mod token_file;
-mod validator;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -36,29 +25,25 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, ValueEnum};
+use powerstream_consumer::proto::{ResumePolicy, TagFilter};
+use powerstream_consumer::{Consumer, ConsumerBuilder, Content, CursorError, CursorFile, Delivery, Start};
 
-pub use consumer::{AddressError, Consumer, ConsumerError, ConsumerEvent, ConsumerOptions, endpoint};
-pub use credentials::CredentialFiles;
-pub(super) use credentials::innermost;
-pub use describe::of as in_words;
 pub use render::Format;
-pub use retry_policy::FatalStatus;
-pub use start::StartArg;
-pub use validator::ContractViolation;
 
 use self::output::{Output, WriteResult};
-use self::token_file::TokenFile;
+use self::start::parse_start;
 use super::connection::CredentialArgs;
+use super::consumer_error::{describe, exit_of};
 use super::exit::Exit;
 use super::terminal::print_status;
 use crate::clock::Clock;
 use crate::escape;
-use crate::proto::subscribe_response::Frame;
-use crate::proto::{ResumePolicy, SubscribeResponse, TagFilter};
 use crate::task::{ExitPolicy, Shutdown, Signals, TaskGroup};
 
 /// Maximum time that a stop waits for the reader of the output.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Interval of fsync: a power failure loses at most this much progress, whose events are printed again.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Columns of a line if the width of the terminal is unknown.
 const WIDTH_DEFAULT: usize = 120;
 
@@ -98,8 +83,8 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_name = "ID")]
     rule_ids: Vec<u64>,
     /// Start position: latest, earliest, token:TOKEN, a time (RFC 3339), or a lookback such as 10m.
-    #[arg(long, default_value = "latest", value_name = "START")]
-    start: StartArg,
+    #[arg(long, default_value = "latest", value_name = "START", value_parser = parse_start)]
+    start: Start,
     /// File of the resume token. If it exists, its token replaces --start.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
@@ -142,49 +127,60 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 async fn tail(args: Args) -> anyhow::Result<Exit> {
     let (clock, tasks) = (Clock::system(), TaskGroup::new());
-    let mut consumer = match Consumer::new(consumer_options(&args), clock.clone()) {
-        Ok(consumer) => consumer,
-        Err(error) => {
-            print_status(format_args!("error: {error}"));
-            return Ok(Exit::Usage);
+    let mut builder = builder(&args);
+    if let Some(path) = &args.token_file {
+        match CursorFile::open(path) {
+            Ok(file) => builder = builder.cursor_file(file.with_sync_interval(SYNC_INTERVAL)),
+            Err(error @ CursorError::Malformed(_)) => return Ok(failed(&error, Exit::Position)),
+            Err(error) => return Ok(failed(&error, Exit::Failed)),
         }
-    };
-    let file = args.token_file.as_deref().map(|path| TokenFile::open(path, clock.clone())).transpose()?;
-    if let Some(token) = file.as_ref().and_then(TokenFile::token) {
-        consumer.resume(token.to_owned());
     }
+    let consumer = match builder.build() {
+        Ok(consumer) => consumer,
+        Err(error) => return Ok(failed(&error, Exit::Usage)),
+    };
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let stop = tasks.shutdown().clone();
     tasks.spawn("signals", ExitPolicy::Continue, async move {
         signals.next().await;
         stop.cancel();
     });
-    let output = Output::start(&tasks, std::io::stdout(), file);
-    let printer = Printer { format: format(&args), left: args.count, quiet: args.quiet, words: std::io::stderr() };
+    let output = Output::start(&tasks, std::io::stdout());
+    let printer = Printer { format: format(&args), left: args.count, quiet: args.quiet, status: std::io::stderr() };
     drive(consumer, printer, &output, tasks.shutdown(), &clock).await
 }
 
-fn consumer_options(args: &Args) -> ConsumerOptions {
-    ConsumerOptions {
-        credentials: args.credentials.files(),
-        account: args.account.clone(),
-        consumer: args.consumer.clone(),
-        filter: TagFilter {
-            any_of: [&*args.any_of, &args.any_of_tag].concat(),
-            all_of: [&*args.all_of, &args.all_of_tag].concat(),
-            none_of: [&*args.none_of, &args.none_of_tag].concat(),
-            rule_ids: args.rule_ids.clone(),
-        },
-        start: args.start.clone(),
-        resume_policy: match args.resume_policy {
+fn failed(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    print_status(format_args!("error: {error}"));
+    exit
+}
+
+fn filter(args: &Args) -> TagFilter {
+    TagFilter {
+        any_of: [&*args.any_of, &args.any_of_tag].concat(),
+        all_of: [&*args.all_of, &args.all_of_tag].concat(),
+        none_of: [&*args.none_of, &args.none_of_tag].concat(),
+        rule_ids: args.rule_ids.clone(),
+    }
+}
+
+fn builder(args: &Args) -> ConsumerBuilder {
+    let builder = Consumer::builder(&args.addr)
+        .credentials(args.credentials.files())
+        .allow_plaintext_credentials()
+        .account(&args.account)
+        .consumer(&args.consumer)
+        .filter(filter(args))
+        .start(args.start.clone())
+        .resume_policy(match args.resume_policy {
             ResumePolicyArg::Fail => ResumePolicy::Fail,
             ResumePolicyArg::Earliest => ResumePolicy::Earliest,
             ResumePolicyArg::Latest => ResumePolicy::Latest,
-        },
-        // A token covers a whole frame: only frames of one event let --count end between any two events.
-        batch_events_max: args.count.map_or(0, |_| 1),
-        ..ConsumerOptions::new(&args.addr)
-    }
+        })
+        // A violation is what a person at a terminal must see.
+        .violations_max(1);
+    // A token covers a whole frame: only frames of one event let --count end between any two events.
+    if args.count.is_some() { builder.batch_events_max(1) } else { builder }
 }
 
 fn format(args: &Args) -> Format {
@@ -196,48 +192,40 @@ fn format(args: &Args) -> Format {
     }
 }
 
-/// Formats frames.
+/// Formats deliveries.
 struct Printer<W> {
     format: Format,
     /// Events still to print; `None` = unlimited.
     left: Option<u64>,
     quiet: bool,
     /// Destination of status messages.
-    words: W,
+    status: W,
 }
 
 impl<W: Write> Printer<W> {
-    /// Returns the text of a frame, and its token if the whole frame was printed.
-    fn print(&mut self, response: SubscribeResponse) -> (Vec<u8>, Option<String>) {
+    /// Returns the text of a delivery, and whether it is all of it. Prints status messages.
+    fn print(&mut self, delivery: &Delivery) -> (Vec<u8>, bool) {
         let mut text = Vec::new();
-        let mut whole = true;
-        match &response.frame {
-            Some(Frame::EventBatch(batch)) => {
-                let fit = self.left.map_or(batch.events.len(), |left| batch.events.len().min(left as usize));
-                for event in &batch.events[..fit] {
-                    self.format.event(event, &mut text);
-                }
-                whole = fit == batch.events.len();
-                self.left = self.left.map(|left| left - fit as u64);
-            }
-            Some(frame) => {
-                if let Some(words) = describe::of(frame) {
-                    self.print_status(&words);
-                }
-            }
-            None => {}
+        let Content::Events(batch) = &delivery.content else {
+            delivery.describe().iter().for_each(|line| self.print_status(line));
+            return (text, true);
+        };
+        let fit = self.left.map_or(batch.events.len(), |left| batch.events.len().min(left as usize));
+        for event in &batch.events[..fit] {
+            self.format.event(event, &mut text);
         }
-        (text, Some(response.resume_token).filter(|token| whole && !token.is_empty()))
+        self.left = self.left.map(|left| left - fit as u64);
+        (text, fit == batch.events.len())
     }
 
-    fn print_status(&mut self, words: &str) {
+    fn print_status(&mut self, line: &str) {
         if !self.quiet {
-            writeln!(self.words, "{words}").ok();
+            writeln!(self.status, "{line}").ok();
         }
     }
 }
 
-/// Prints the frames of the consumer until a stop, the count, or an error.
+/// Prints the deliveries of the consumer until a stop, the count, or an error. A delivery is committed once it was printed.
 async fn drive<W: Write>(
     mut consumer: Consumer,
     mut printer: Printer<W>,
@@ -247,45 +235,35 @@ async fn drive<W: Write>(
 ) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     while printer.left != Some(0) {
-        let step = tokio::select! {
+        let next = tokio::select! {
             () = stop.cancelled() => break,
-            step = consumer.next() => step,
+            next = consumer.next() => next,
         };
-        match step {
-            Ok(ConsumerEvent::Frame(response)) => {
-                let (text, token) = printer.print(*response);
-                let mut writing = std::pin::pin!(output.write(text, token));
-                let written = tokio::select! {
-                    written = &mut writing => written,
-                    () = stop.cancelled() => match clock.timeout(STOP_WAIT_MAX, writing).await {
-                        Ok(written) => written,
-                        Err(_) => return Ok(Exit::Done),
-                    },
-                };
-                if written? == WriteResult::Closed {
-                    break;
-                }
-            }
-            Ok(ConsumerEvent::Disconnected { cause, delay }) => {
-                let delay = humantime::format_duration(Duration::from_millis(delay.as_millis() as u64));
-                printer.print_status(&format!("disconnected: {}; reconnecting in {delay}", escape::line(&cause)));
-            }
-            Err(end) => {
-                exit = ended(&end);
-                writeln!(printer.words, "error: {}", escape::line(&end.to_string())).ok();
+        let delivery = match next {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                exit = exit_of(&error);
+                writeln!(printer.status, "error: {}", escape::line(&describe(&error))).ok();
                 break;
             }
+        };
+        let (text, is_whole) = printer.print(&delivery);
+        let mut writing = std::pin::pin!(output.write(text));
+        let written = tokio::select! {
+            written = &mut writing => written,
+            () = stop.cancelled() => match clock.timeout(STOP_WAIT_MAX, writing).await {
+                Ok(written) => written,
+                Err(_) => break,
+            },
+        };
+        // Text that was not read has not been handled: its token is not stored.
+        if written? == WriteResult::Closed {
+            break;
+        }
+        if is_whole {
+            consumer.commit(&delivery)?;
         }
     }
-    if let Ok(finished) = clock.timeout(STOP_WAIT_MAX, output.finish()).await {
-        finished?;
-    }
+    consumer.flush()?;
     Ok(exit)
-}
-
-fn ended(end: &ConsumerError) -> Exit {
-    match end {
-        ConsumerError::Refused(refusal) => refusal.exit,
-        ConsumerError::Unsound(_) => Exit::ContractViolated,
-    }
 }

@@ -1,9 +1,9 @@
+use powerstream_consumer::proto::{Event, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::escape;
 use crate::model::UnixMillis;
-use crate::proto::{Event, Origin};
 
 /// Output format of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,24 +6,30 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
+use powerstream_consumer::proto::subscribe_response::Frame as ReceivedFrame;
+use powerstream_consumer::{ConsumerError, ContractViolation, ResumeToken};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
 use crate::proto::stream_service_server::{StreamService, StreamServiceServer};
+use crate::proto::subscribe_response::Frame;
 use crate::proto::{
-    CaughtUp, Draining, Event, EventBatch, GetStreamRequest, GetStreamResponse, Heartbeat, ListStreamsRequest,
+    CaughtUp, Draining, Event, EventBatch, GetStreamRequest, GetStreamResponse, Heartbeat, Latest, ListStreamsRequest,
     ListStreamsResponse, ListTagsRequest, ListTagsResponse, ResolvePositionRequest, ResolvePositionResponse,
-    SessionStart, SubscribeRequest, TimeInterval, subscribe_request,
+    SessionStart, SubscribeRequest, SubscribeResponse, TimeInterval, subscribe_request,
 };
 
-/// How much faster than the system's the clocks of these tests run.
-const RATE: f64 = 50.0;
-/// How long a test waits for what must happen.
+/// First delay of a backoff (PROTOCOL.md).
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// Heartbeat interval of the scripted gateway.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Timeout of a test.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
@@ -83,13 +89,13 @@ impl StreamService for Gateway {
 }
 
 impl Gateway {
-    async fn start(scripts: impl IntoIterator<Item = Vec<Act>>) -> (Self, ConsumerOptions) {
+    async fn start(scripts: impl IntoIterator<Item = Vec<Act>>) -> (Self, ConsumerBuilder) {
         let gateway = Self { scripts: Arc::new(Mutex::new(scripts.into_iter().collect())), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         let server = tonic::transport::Server::builder().add_service(StreamServiceServer::new(gateway.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        (gateway, ConsumerOptions { seed: 1, ..ConsumerOptions::new(format!("http://{address}")) })
+        (gateway, Consumer::builder(format!("http://{address}")).violations_max(1))
     }
 
     fn starts(&self) -> Vec<subscribe_request::Start> {
@@ -102,7 +108,7 @@ fn send(token: &str, frame: Frame) -> Act {
 }
 
 fn start() -> Act {
-    let heartbeat_interval = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+    let heartbeat_interval = prost_types::Duration::try_from(HEARTBEAT).ok();
     send("t0", Frame::SessionStart(SessionStart { heartbeat_interval, ..SessionStart::default() }))
 }
 
@@ -125,30 +131,26 @@ fn cut() -> Act {
     Act::End(Status::unavailable("connection reset"))
 }
 
+fn latest() -> subscribe_request::Start {
+    subscribe_request::Start::Latest(Latest {})
+}
+
 fn token(text: &str) -> subscribe_request::Start {
     subscribe_request::Start::ResumeToken(text.into())
 }
 
-fn consumer(settings: ConsumerOptions) -> (Consumer, Clock) {
-    let clock = Clock::with_rate(RATE, None);
-    (Consumer::new(settings, clock.clone()).expect("an address"), clock)
-}
-
-async fn next(consumer: &mut Consumer) -> Result<ConsumerEvent, ConsumerError> {
+async fn next(consumer: &mut Consumer) -> Result<Delivery, ConsumerError> {
     tokio::time::timeout(LIMIT, consumer.next()).await.expect("something happens")
 }
 
-/// Reads until that many events have come; gives their sequences and the waits between sessions.
+/// Reads until that many events have arrived. Returns their sequences and the delays between sessions.
 async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>) {
     let (mut sequences, mut waits) = (Vec::new(), Vec::new());
     while sequences.len() < count {
-        match next(consumer).await.expect("no end") {
-            ConsumerEvent::Frame(response) => {
-                if let Some(Frame::EventBatch(batch)) = response.frame {
-                    sequences.extend(batch.events.iter().map(|event| event.sequence));
-                }
-            }
-            ConsumerEvent::Disconnected { delay, .. } => waits.push(delay),
+        match next(consumer).await.expect("no end").content {
+            Content::Events(batch) => sequences.extend(batch.events.iter().map(|event| event.sequence)),
+            Content::Disconnected(end) => waits.push(end.retry_in),
+            _ => {}
         }
     }
     (sequences, waits)
@@ -156,23 +158,23 @@ async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>
 
 #[tokio::test]
 async fn reconnects_with_last_token_after_disconnect() {
-    let (gateway, settings) = Gateway::start([
+    let (gateway, builder) = Gateway::start([
         vec![cut()],
         vec![start(), batch("t1", &[1, 2], 2), batch("t2", &[3], 3), cut()],
         vec![start(), send("", Frame::CaughtUp(CaughtUp::default())), batch("t5", &[5], 1)],
     ])
     .await;
-    let (mut consumer, _) = consumer(settings);
+    let mut consumer = builder.build().expect("an address");
     let (sequences, waits) = read(&mut consumer, 4).await;
     assert_eq!(sequences, [1, 2, 3, 5]);
     assert_eq!(waits.len(), 2);
-    assert_eq!(gateway.starts(), [StartArg::Latest.wire(), StartArg::Latest.wire(), token("t2")]);
-    assert_eq!(consumer.token(), Some("t5"));
+    assert_eq!(gateway.starts(), [latest(), latest(), token("t2")]);
+    assert_eq!(consumer.token().map(ResumeToken::as_str), Some("t5"));
 }
 
 #[tokio::test]
 async fn backoff_grows_and_is_reset_by_frame() {
-    let (_gateway, settings) = Gateway::start([
+    let (_gateway, builder) = Gateway::start([
         vec![cut()],
         vec![cut()],
         vec![cut()],
@@ -180,75 +182,73 @@ async fn backoff_grows_and_is_reset_by_frame() {
         vec![start(), batch("t2", &[2], 1)],
     ])
     .await;
-    let step = settings.backoff.step;
-    let (mut consumer, _) = consumer(settings);
+    let mut consumer = builder.build().expect("an address");
     let (_, waits) = read(&mut consumer, 2).await;
     for (wait, factor) in waits.iter().zip([1, 2, 4, 1]) {
-        assert!((step * factor..=step * factor * 3 / 2).contains(wait), "{waits:?}");
+        assert!((BACKOFF_MIN * factor..=BACKOFF_MIN * factor * 3 / 2).contains(wait), "{waits:?}");
     }
     assert_eq!(waits.len(), 4);
 }
 
 #[tokio::test]
 async fn retry_delay_of_gateway_is_waited() {
-    let asked = Duration::from_secs(12);
-    let farewell =
-        Draining { reconnect_after: Some(prost_types::Duration { seconds: 9, nanos: 0 }), ..Draining::default() };
-    let (gateway, settings) = Gateway::start([
-        vec![start(), end(Code::Unavailable, "DRAINING", Some(asked))],
-        vec![start(), send("t1", Frame::Draining(farewell))],
+    let (requested, announced) = (Duration::from_millis(1_200), Duration::from_millis(900));
+    let draining = Draining { reconnect_after: prost_types::Duration::try_from(announced).ok(), ..Draining::default() };
+    let (gateway, builder) = Gateway::start([
+        vec![start(), end(Code::Unavailable, "DRAINING", Some(requested))],
+        vec![start(), send("t1", Frame::Draining(draining))],
         vec![start(), batch("t2", &[2], 1)],
     ])
     .await;
-    let (mut consumer, clock) = consumer(settings);
-    let begun = clock.moment();
+    let mut consumer = builder.build().expect("an address");
+    let begun = Instant::now();
     let (_, waits) = read(&mut consumer, 1).await;
-    assert_eq!(waits, [asked, Duration::from_secs(9)]);
-    assert!(clock.moment().since(begun) >= Duration::from_secs(21), "it has waited and not only said so");
+    assert_eq!(waits, [requested, announced]);
+    assert!(begun.elapsed() >= requested + announced, "the delays were waited and not only reported");
     assert_eq!(gateway.starts()[1..], [token("t0"), token("t1")]);
 }
 
 #[tokio::test]
 async fn silent_session_is_left_after_three_heartbeats() {
-    let (gateway, settings) =
+    let (gateway, builder) =
         Gateway::start([vec![start(), batch("t1", &[1], 1), Act::Hang], vec![start(), batch("t2", &[2], 1)]]).await;
-    let (mut consumer, clock) = consumer(settings);
+    let mut consumer = builder.build().expect("an address");
     read(&mut consumer, 1).await;
-    let begun = clock.moment();
+    let begun = Instant::now();
     let cause = loop {
-        // Dropped and called anew all the time, as a `select!` does: the watchdog must not start over.
-        match clock.timeout(Duration::from_secs(1), consumer.next()).await {
-            Ok(Ok(ConsumerEvent::Disconnected { cause, .. })) => break cause,
+        // Dropped and called again all the time, as a `select!` does: the watchdog must not start over.
+        match tokio::time::timeout(HEARTBEAT / 20, consumer.next()).await {
+            Ok(Ok(Delivery { content: Content::Disconnected(end), .. })) => break end.cause,
             Ok(other) => panic!("{other:?}"),
-            Err(_) => assert!(clock.moment().since(begun) < Duration::from_secs(2_000), "never left"),
+            Err(_) => assert!(begun.elapsed() < LIMIT, "never left"),
         }
     };
-    assert_eq!(cause, "no frame for 1m");
-    assert!(clock.moment().since(begun) >= Duration::from_secs(60));
+    assert_eq!(cause, "no frame for 3 s");
+    assert!(begun.elapsed() >= HEARTBEAT * 3 - HEARTBEAT / 20, "the watchdog waits for three heartbeats");
     assert_eq!(read(&mut consumer, 1).await.0, [2]);
     assert_eq!(gateway.starts()[1..], [token("t1")]);
 }
 
 #[tokio::test]
 async fn event_count_mismatch_ends_consumer_with_valid_token() {
-    let (_gateway, settings) =
+    let (_gateway, builder) =
         Gateway::start([vec![start(), batch("t1", &[1], 1), batch("t3", &[3], 3), Act::Hang]]).await;
-    let (mut consumer, _) = consumer(settings);
+    let mut consumer = builder.build().expect("an address");
     read(&mut consumer, 1).await;
     let end = next(&mut consumer).await.expect_err("one event is missing");
-    assert_eq!(end, ConsumerError::Unsound(ContractViolation::Miscounted { reported: 3, counted: 2 }));
-    assert_eq!(ended(&end), Exit::ContractViolated);
-    assert_eq!(consumer.token(), Some("t1"));
+    assert_eq!(end, ConsumerError::Violated(ContractViolation::Miscounted { reported: 3, counted: 2 }));
+    assert_eq!(exit_of(&end), Exit::ContractViolated);
+    assert_eq!(consumer.token().map(ResumeToken::as_str), Some("t1"));
 }
 
 #[tokio::test]
 async fn heartbeat_that_counts_otherwise_ends_it_too() {
     let heartbeat = Heartbeat { delivered_total: 2, ..Heartbeat::default() };
-    let (_gateway, settings) =
+    let (_gateway, builder) =
         Gateway::start([vec![start(), batch("t1", &[1], 1), send("t2", Frame::Heartbeat(heartbeat))]]).await;
-    let (mut consumer, _) = consumer(settings);
+    let mut consumer = builder.build().expect("an address");
     read(&mut consumer, 1).await;
-    assert!(matches!(next(&mut consumer).await, Err(ConsumerError::Unsound(_))));
+    assert!(matches!(next(&mut consumer).await, Err(ConsumerError::Violated(_))));
 }
 
 #[tokio::test]
@@ -259,23 +259,22 @@ async fn position_too_old_ends_or_clamps_by_policy() {
     for (policy, script) in
         [(ResumePolicy::Fail, too_old), (ResumePolicy::Earliest, clamped.clone()), (ResumePolicy::Latest, clamped)]
     {
-        let (gateway, settings) = Gateway::start([vec![script]]).await;
-        let (mut consumer, _) = consumer(ConsumerOptions { resume_policy: policy, ..settings });
-        consumer.resume("old".into());
+        let (gateway, builder) = Gateway::start([vec![script]]).await;
+        let mut consumer = builder.resume_policy(policy).resume_from("old".into()).build().expect("an address");
         match (policy, next(&mut consumer).await) {
             (ResumePolicy::Fail, Err(end)) => {
-                assert_eq!(ended(&end), Exit::Position);
-                assert!(end.to_string().contains("--resume-policy"), "{end}");
-                assert_eq!(consumer.token(), Some("old"));
+                assert_eq!(exit_of(&end), Exit::Position);
+                assert!(describe(&end).contains("--resume-policy"), "{end}");
+                assert_eq!(consumer.token().map(ResumeToken::as_str), Some("old"));
             }
-            (_, Ok(ConsumerEvent::Frame(response))) => {
-                assert!(matches!(response.frame, Some(Frame::SessionStart(start)) if start.missing.len() == 1));
-                assert_eq!(consumer.token(), Some("t9"));
+            (_, Ok(Delivery { content: Content::Notice(ReceivedFrame::SessionStart(start)), .. })) => {
+                assert_eq!(start.missing.len(), 1);
+                assert_eq!(consumer.token().map(ResumeToken::as_str), Some("t9"));
             }
             other => panic!("{other:?}"),
         }
         let requests = gateway.requests.lock();
-        assert_eq!((requests.len(), requests[0].resume_policy()), (1, policy));
+        assert_eq!((requests.len(), requests[0].resume_policy), (1, policy.into()));
     }
 }
 
@@ -287,10 +286,10 @@ async fn fatal_status_is_not_retried() {
         (Code::FailedPrecondition, "TOKEN_ACCOUNT_MISMATCH", Exit::Position),
         (Code::InvalidArgument, "TOKEN_INVALID", Exit::Position),
     ] {
-        let (gateway, settings) = Gateway::start([vec![end(code, reason, None)]]).await;
-        let (mut consumer, _) = consumer(settings);
+        let (gateway, builder) = Gateway::start([vec![end(code, reason, None)]]).await;
+        let mut consumer = builder.build().expect("an address");
         let end = next(&mut consumer).await.expect_err("no way");
-        assert_eq!(ended(&end), exit, "{reason}");
+        assert_eq!(exit_of(&end), exit, "{reason}");
         assert_eq!(gateway.starts().len(), 1);
     }
 }
@@ -298,12 +297,9 @@ async fn fatal_status_is_not_retried() {
 #[tokio::test]
 async fn refused_connection_is_retried() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
-    let (mut consumer, _) = consumer(ConsumerOptions::new(format!("http://{free}")));
+    let mut consumer = Consumer::builder(format!("http://{free}")).build().expect("an address");
     for _ in 0..3 {
-        assert!(matches!(next(&mut consumer).await, Ok(ConsumerEvent::Disconnected { .. })));
-    }
-    for bad in ["127.0.0.1:50051", "ftp://127.0.0.1:1", "", "http://", "https://"] {
-        assert!(Consumer::new(ConsumerOptions::new(bad), Clock::system()).is_err(), "{bad}");
+        assert!(matches!(next(&mut consumer).await, Ok(Delivery { content: Content::Disconnected(_), .. })));
     }
 }
 
@@ -335,14 +331,15 @@ async fn run_to_end(
     closed: bool,
     stop: Option<&Sink>,
 ) -> (Exit, String, Option<String>) {
-    let (_gateway, settings) = Gateway::start([script]).await;
-    let ((consumer, clock), slow) = (consumer(settings), Clock::with_rate(0.001, None));
+    let (_gateway, builder) = Gateway::start([script]).await;
+    let slow = Clock::with_rate(0.001, None);
     let (dir, tasks) = (tempfile::tempdir().expect("a directory"), TaskGroup::new());
     let path = dir.path().join("token");
-    let file = TokenFile::open(&path, clock.clone()).expect("opened");
+    let file = CursorFile::open(&path).expect("opened").with_sync_interval(SYNC_INTERVAL);
+    let consumer = builder.cursor_file(file).build().expect("an address");
     let sink = stop.cloned().unwrap_or(Sink { closed, ..Sink::default() });
-    let output = Output::start(&tasks, sink.clone(), Some(file));
-    let printer = Printer { format: Format::Payload, left: count, quiet: false, words: Vec::new() };
+    let output = Output::start(&tasks, sink.clone());
+    let printer = Printer { format: Format::Payload, left: count, quiet: false, status: Vec::new() };
     let printed = async {
         while stop.is_none() || sink.bytes.lock().is_empty() {
             if stop.is_none() {

@@ -34,14 +34,15 @@ pub const EXAMPLES: [Example; 5] = [
     // What is tested is a dev build, for the time it takes to build; what is measured is not.
     Example { name: "Rust", lang: "rust", built: RUST, program: Some(RUST) },
 ];
-const RUST: &str = "target/release/powerstream-gateway-consumer";
+const RUST: &str = "target/release/examples/consumer";
 
 impl Example {
     fn command(&self) -> Result<Command, Fault> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("client-examples").join(self.lang);
         if !dir.join(self.built).exists() {
-            let release = if self.program.is_some() { ", with `cargo build --release` in its directory" } else { "" };
-            return Err(format!("not built: run client-examples/build {}{release}", self.lang));
+            let release = "run `cargo build --release --example consumer --target-dir target` in client-examples/rust";
+            let debug = format!("run client-examples/build {}", self.lang);
+            return Err(format!("not built: {}", if self.program.is_some() { release } else { &debug }));
         }
         Ok(Command::new(dir.join(self.program.unwrap_or("run.sh"))))
     }

@@ -99,6 +99,12 @@ const RESTRICTED: &[RestrictedIdentifier] = &[
         instead: "every end of a stream is made in grpc/status, with its reason and token",
     },
     RestrictedIdentifier {
+        words: &["powerstream_consumer"],
+        text: false,
+        places: &["cli"],
+        instead: "the consumer library is a client: only commands use it",
+    },
+    RestrictedIdentifier {
         words: &["anyhow"],
         text: false,
         places: &["app", "cli", "main.rs"],

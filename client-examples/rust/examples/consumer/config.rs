@@ -3,53 +3,44 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use powerstream_consumer::proto::ResumePolicy;
+use powerstream_consumer::{Consumer, ConsumerBuilder, CredentialFiles, Start};
 
 use crate::exit::Failure;
 
-/// What the flags and the environment say: the table "Flags" of PROTOCOL.md.
+/// Flags and environment: the table "Flags" of PROTOCOL.md.
 #[derive(Debug)]
 pub struct Config {
-    pub host: String,
-    pub port: u16,
-    pub tls: bool,
-    pub ca_file: Option<PathBuf>,
-    /// The client certificate, if there is one.
-    pub identity: Option<IdentityFiles>,
-    pub token_file: Option<PathBuf>,
-    pub account: String,
-    pub consumer: String,
-    pub any_of: Vec<String>,
+    /// URL of the gateway.
+    address: String,
+    pub credentials: CredentialFiles,
+    account: String,
+    consumer: String,
+    any_of: Vec<String>,
     pub cursor_file: Option<PathBuf>,
-    pub start: StartFlag,
-    pub resume_policy: ResumePolicyFlag,
-    pub heartbeat: Duration,
-    /// End once so many events were printed.
+    start: StartFlag,
+    resume_policy: ResumePolicyFlag,
+    heartbeat: Duration,
+    /// Exit after this many printed events.
     pub count: Option<u64>,
-}
-
-/// The files of a client certificate and its key.
-#[derive(Debug)]
-pub struct IdentityFiles {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
 }
 
 /// Start position without a token.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum StartFlag {
+enum StartFlag {
     Latest,
     Earliest,
 }
 
 /// Behavior if the token is too old.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ResumePolicyFlag {
+enum ResumePolicyFlag {
     Fail,
     Earliest,
     Latest,
 }
 
-/// A consumer of the gateway that survives everything. Each flag has a variable: see PROTOCOL.md.
+/// Consumer of the gateway that reconnects and resumes. Each flag has a variable: see PROTOCOL.md.
 #[derive(Debug, Parser)]
 struct Flags {
     /// The gateway: HOST:PORT
@@ -79,7 +70,7 @@ struct Flags {
     /// Only events with at least one of these tags: A,B*
     #[arg(long)]
     any_of: Option<String>,
-    /// File that keeps the resume token
+    /// File that stores the resume token
     #[arg(long)]
     cursor_file: Option<String>,
     /// Start position without a token: latest, earliest
@@ -88,16 +79,16 @@ struct Flags {
     /// Behavior if the token is too old: fail, earliest, latest
     #[arg(long)]
     resume_policy: Option<String>,
-    /// Seconds between signs of life of the gateway: 1 to 60
+    /// Seconds between heartbeats of the gateway: 1 to 60
     #[arg(long)]
     heartbeat: Option<String>,
-    /// End once so many events were printed
+    /// Exit after this many printed events
     #[arg(long)]
     count: Option<String>,
 }
 
 impl Config {
-    /// A flag beats its variable; an empty variable is none.
+    /// Reads them. A flag overrides its variable; an empty variable counts as unset.
     pub fn read(
         args: impl IntoIterator<Item = String>,
         variable: impl Fn(&str) -> Option<String>,
@@ -106,27 +97,25 @@ impl Config {
         let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
         let given = |flag: Option<String>, name| flag.or_else(|| variable(name));
 
-        let (host, port) = host_and_port(&given(flags.addr, "GATEWAY_ADDR").unwrap_or("127.0.0.1:50051".into()))?;
+        let authority = authority(&given(flags.addr, "GATEWAY_ADDR").unwrap_or("127.0.0.1:50051".into()))?;
         let ca_file = given(flags.ca_file, "GATEWAY_CA_FILE").map(PathBuf::from);
         let cert_file = given(flags.cert_file, "GATEWAY_CERT_FILE").map(PathBuf::from);
-        let identity = match (cert_file, given(flags.key_file, "GATEWAY_KEY_FILE").map(PathBuf::from)) {
+        let certificate = match (cert_file, given(flags.key_file, "GATEWAY_KEY_FILE").map(PathBuf::from)) {
             (None, None) => None,
-            (Some(cert_file), Some(key_file)) => Some(IdentityFiles { cert_file, key_file }),
+            (Some(cert_file), Some(key_file)) => Some((cert_file, key_file)),
             _ => return Err(Failure::usage("--cert-file and --key-file are given together")),
         };
         let tls = match variable("GATEWAY_TLS").as_deref() {
-            None | Some("0") => flags.tls || ca_file.is_some() || identity.is_some(),
+            None | Some("0") => flags.tls || ca_file.is_some() || certificate.is_some(),
             Some("1") => true,
             Some(other) => return Err(Failure::usage(format!("GATEWAY_TLS: 0 or 1 expected, not {other:?}"))),
         };
         let heartbeat = given(flags.heartbeat, "HEARTBEAT").unwrap_or("10".into());
-        let config = Self {
-            host,
-            port,
-            tls,
-            ca_file,
-            identity,
-            token_file: given(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from),
+        let scheme = if tls { "https" } else { "http" };
+        let bearer = given(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from);
+        Ok(Self {
+            address: format!("{scheme}://{authority}"),
+            credentials: CredentialFiles { bearer, ca: ca_file, certificate },
             account: given(flags.account, "GATEWAY_ACCOUNT").unwrap_or_default(),
             consumer: given(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
             any_of: tags(&given(flags.any_of, "ANY_OF").unwrap_or_default()),
@@ -139,18 +128,28 @@ impl Config {
             )?,
             heartbeat: Duration::from_secs(whole_number("--heartbeat", &heartbeat, 1, 60)?),
             count: given(flags.count, "COUNT").map(|text| whole_number("--count", &text, 1, u64::MAX)).transpose()?,
-        };
-        if config.token_file.is_some() && !config.tls && !is_loopback(&config.host) {
-            let words =
-                "a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out";
-            return Err(Failure::usage(words));
-        }
-        Ok(config)
+        })
     }
 
-    /// `HOST:PORT`.
-    pub fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+    /// Returns the options of the consumer, without its cursor file.
+    pub fn builder(&self) -> ConsumerBuilder {
+        let start = match self.start {
+            StartFlag::Earliest => Start::Earliest,
+            StartFlag::Latest => Start::Latest,
+        };
+        let resume_policy = match self.resume_policy {
+            ResumePolicyFlag::Fail => ResumePolicy::Fail,
+            ResumePolicyFlag::Earliest => ResumePolicy::Earliest,
+            ResumePolicyFlag::Latest => ResumePolicy::Latest,
+        };
+        Consumer::builder(&self.address)
+            .credentials(self.credentials.clone())
+            .account(&self.account)
+            .consumer(&self.consumer)
+            .any_of(self.any_of.iter().cloned())
+            .start(start)
+            .resume_policy(resume_policy)
+            .heartbeat(self.heartbeat)
     }
 }
 
@@ -164,7 +163,8 @@ fn refuse(error: &clap::Error) -> Failure {
     Failure::usage(line.trim_start_matches("error: "))
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), Failure> {
+/// Returns HOST:PORT.
+fn authority(text: &str) -> Result<String, Failure> {
     let addr = text.trim_start_matches("dns:///");
     let is_host = |host: &str| {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -172,13 +172,9 @@ fn host_and_port(text: &str) -> Result<(String, u16), Failure> {
     };
     addr.rsplit_once(':')
         .filter(|(host, _)| is_host(host))
-        .and_then(|(host, port)| Some((host.to_owned(), u16::from_str(port).ok().filter(|port| *port > 0)?)))
+        .filter(|(_, port)| u16::from_str(port).is_ok_and(|port| port > 0))
+        .map(|_| addr.to_owned())
         .ok_or_else(|| Failure::usage(format!("--addr: HOST:PORT expected, not {text:?}")))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let is_v4 = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    host == "localhost" || host == "[::1]" || is_v4
 }
 
 fn tags(text: &str) -> Vec<String> {
@@ -205,18 +201,19 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
+    fn flag_overrides_variable_unless_variable_empty() {
         let config = read(&["--addr=dns:///g:1", "--any-of", " a, ,b*"], &[("GATEWAY_ADDR", "h:2"), ("ANY_OF", "c")]);
         let config = config.expect("valid");
-        assert_eq!((config.authority().as_str(), config.any_of.as_slice()), ("g:1", &["a".into(), "b*".into()][..]));
+        assert_eq!((config.address.as_str(), config.any_of.as_slice()), ("http://g:1", &["a".into(), "b*".into()][..]));
         let config = read(&[], &[("GATEWAY_ADDR", ""), ("GATEWAY_CA_FILE", "ca")]).expect("valid");
-        assert_eq!((config.authority().as_str(), config.tls), ("127.0.0.1:50051", true));
+        assert_eq!(config.address, "https://127.0.0.1:50051");
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_flags_are_rejected() {
         for args in [
             &["--addr", "g"][..],
+            &["--addr", "g:0"],
             &["--heartbeat", "0"],
             &["--start", "x"],
             &["--count", "0"],
@@ -224,15 +221,15 @@ mod tests {
             &["--cert-file", "c"],
             &["--key-file", "k"],
         ] {
-            assert_eq!(read(args, &[]).expect_err("refused").exit, crate::exit::Exit::Usage, "{args:?}");
+            assert_eq!(read(args, &[]).expect_err("rejected").exit, crate::exit::Exit::Usage, "{args:?}");
         }
     }
 
     #[test]
-    fn a_credential_goes_out_in_clear_to_loopback_only() {
-        let with = |addr| read(&["--token-file", "t", "--addr", addr], &[]);
-        assert!(with("127.0.0.9:1").is_ok() && with("localhost:1").is_ok() && with("[::1]:1").is_ok());
-        assert!(with("gateway:1").is_err() && with("127.evil:1").is_err());
-        assert!(read(&["--token-file", "t", "--addr", "gateway:1", "--tls"], &[]).is_ok());
+    fn bearer_without_tls_goes_to_loopback_only() {
+        let build = |args: &[&str]| read(args, &[]).expect("valid").builder().build();
+        assert!(build(&["--token-file", "t", "--addr", "localhost:1"]).is_ok());
+        assert!(build(&["--token-file", "t", "--addr", "gateway:1"]).is_err());
+        assert!(build(&["--token-file", "t", "--addr", "gateway:1", "--tls"]).is_ok());
     }
 }

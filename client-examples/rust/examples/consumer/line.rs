@@ -1,8 +1,7 @@
+use powerstream_consumer::proto::{Event, EventBatch, Origin};
 use serde::Serialize;
 
-use crate::proto::{Event, EventBatch, Origin};
-
-/// What is printed for an event. 64-bit numbers are strings: JSON readers round them.
+/// Line of an event. 64-bit numbers are strings, because JSON readers round them.
 #[derive(Serialize)]
 struct Line<'a> {
     sequence: String,
@@ -16,12 +15,12 @@ struct Line<'a> {
     json: &'a str,
 }
 
-/// A line of JSON for each event of the batch.
+/// Returns a line of JSON for each event of the batch.
 pub fn lines_of(batch: &EventBatch) -> Vec<u8> {
     let mut text = Vec::new();
     for event in &batch.events {
         serde_json::to_writer(&mut text, &line(event, batch.possible_duplicate))
-            .expect("text and numbers are always JSON, and a Vec takes all of it");
+            .expect("text and numbers are always JSON, and a Vec accepts all of it");
         text.push(b'\n');
     }
     text

@@ -1,44 +1,17 @@
-//! A consumer of the gateway that survives everything: the loop of PROTOCOL.md in Rust.
+//! A consumer of the gateway as a program: prints posts as lines of JSON, and continues exactly where it stopped. The loop is
+//! that of the library, which is described in PROTOCOL.md.
 
-#[path = "../../src/backoff.rs"]
-mod backoff;
-#[path = "../../src/channel.rs"]
-mod channel;
 mod config;
-#[path = "../../src/consumer.rs"]
-mod consumer;
-#[path = "../../src/credential.rs"]
-mod credential;
-#[path = "../../src/cursor_file.rs"]
-mod cursor_file;
-#[path = "../../src/describe.rs"]
-mod describe;
 mod exit;
-#[path = "../../src/limits.rs"]
-mod limits;
 mod line;
 mod output;
-#[path = "../../src/proto.rs"]
-mod proto;
-#[path = "../../src/retry_policy.rs"]
-mod retry_policy;
-#[path = "../../src/session.rs"]
-mod session;
-#[path = "../../src/status.rs"]
-mod status;
 mod stop;
-#[path = "../../src/validator.rs"]
-mod validator;
-#[path = "../../src/watchdog.rs"]
-mod watchdog;
 
 use config::Config;
-use consumer::Consumer;
-use credential::Credential;
-use cursor_file::CursorFile;
 use exit::{Exit, Failure};
-use output::say;
-use retry_policy::Ending;
+use line::lines_of;
+use output::{print, print_status};
+use powerstream_consumer::{Content, CursorFile, Delivery};
 use stop::Stop;
 
 #[tokio::main(flavor = "current_thread")]
@@ -46,11 +19,11 @@ async fn main() {
     let exit = match run().await {
         Ok(()) => Exit::Done,
         Err(failure) => {
-            say(&format!("error: {}", failure.words));
+            print_status(&format!("error: {}", failure.text));
             failure.exit
         }
     };
-    // At once: the runtime would wait for a write that nobody reads.
+    // Immediately: the runtime would wait for a write that no process reads.
     std::process::exit(exit as i32);
 }
 
@@ -58,12 +31,37 @@ async fn run() -> Result<(), Failure> {
     let stop = Stop::listen().map_err(|error| Failure::new(Exit::Failed, format!("no signals: {error}")))?;
     // LOAD
     let config = Config::read(std::env::args(), |name| std::env::var(name).ok())?;
-    if let Err(Ending::Unreadable(words)) = Credential::read(&config) {
-        return Err(Failure::usage(words));
+    config.credentials.check().map_err(|error| Failure::usage(error.to_string()))?;
+    let mut builder = config.builder();
+    match config.cursor_file.as_deref() {
+        Some(path) => builder = builder.cursor_file(CursorFile::open(path)?),
+        None => print_status("no --cursor-file: the resume token is in memory only and lost with this process"),
     }
-    let cursor = CursorFile::load(config.cursor_file.as_deref())?;
-    if config.cursor_file.is_none() {
-        say("no --cursor-file: the resume token is kept in memory and gone with this process");
+    let mut consumer = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+
+    let mut printed = 0;
+    while let Some(delivery) = stop.or(consumer.next()).await {
+        let delivery = delivery?;
+        printed += handle(&delivery).await?;
+        // In your service: in the same transaction as the effect of the events.
+        consumer.commit(&delivery)?;
+        if config.count.is_some_and(|count| printed >= count) {
+            break;
+        }
     }
-    Consumer::new(config, cursor, stop).run().await
+    Ok(())
+}
+
+/// In your service: what is to be done with the events. Returns their number.
+async fn handle(delivery: &Delivery) -> Result<u64, Failure> {
+    match &delivery.content {
+        Content::Events(batch) => {
+            print(lines_of(batch)).await?;
+            Ok(batch.events.len() as u64)
+        }
+        _ => {
+            delivery.describe().iter().for_each(|line| print_status(line));
+            Ok(0)
+        }
+    }
 }

@@ -1,21 +1,22 @@
 use std::io::Write;
 
-use tokio::io::AsyncWriteExt;
+use powerstream_consumer::printable;
 
 use crate::exit::{Exit, Failure};
 
-/// Prints lines for programs on stdout, and waits until the system has taken them: a token stored after it is true.
-pub async fn print(text: &[u8]) -> Result<(), Failure> {
-    let mut stdout = tokio::io::stdout();
-    let written = async {
-        stdout.write_all(text).await?;
-        stdout.flush().await
+/// Prints lines for programs on stdout, and returns once the system has accepted them. A dedicated thread waits for the reader
+/// of the output, so that the process still handles signals.
+pub async fn print(text: Vec<u8>) -> Result<(), Failure> {
+    let write = move || {
+        let mut stdout = std::io::stdout();
+        stdout.write_all(&text).and_then(|()| stdout.flush())
     };
-    written.await.map_err(|error| Failure::new(Exit::Failed, format!("cannot write the output: {error}")))
+    let written = tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other).and_then(|written| written);
+    written.map_err(|error| Failure::new(Exit::Failed, format!("cannot write the output: {error}")))
 }
 
-/// Says a line to people on stderr; a text from outside stays on its line. Words that cannot be written are lost.
-pub fn say(words: &str) {
-    let line: Vec<_> = words.split_whitespace().collect();
-    writeln!(std::io::stderr(), "{}", line.join(" ")).ok();
+/// Prints a line for people on stderr. A line that cannot be written is lost.
+pub fn print_status(line: &str) {
+    let words: Vec<_> = line.split_whitespace().collect();
+    writeln!(std::io::stderr(), "{}", printable(&words.join(" "))).ok();
 }

@@ -1,38 +1,40 @@
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::limits::STOP_WAIT_MAX;
+/// Maximum time of a shutdown.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Whether a signal said to stop.
+/// Whether a signal requested a shutdown.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    said: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 }
 
 impl Stop {
-    /// The first SIGTERM or SIGINT stops; a second one ends the process.
+    /// Listens to signals. The first SIGTERM or SIGINT requests a shutdown, a second one ends the process.
     pub fn listen() -> io::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let (say, said) = watch::channel(false);
-        tokio::spawn(hear(terminate, interrupt, say));
-        Ok(Self { said })
+        let (sender, stopped) = watch::channel(false);
+        tokio::spawn(listen(terminate, interrupt, sender));
+        Ok(Self { stopped })
     }
 
-    /// What `work` gives; nothing if told to stop first. It is dropped then.
+    /// Returns the output of `work`; `None`, with `work` dropped, if the shutdown comes first.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut said = self.said.clone();
+        let mut stopped = self.stopped.clone();
         tokio::select! {
-            // A frame that is there when the stop comes is not begun any more.
+            // A frame that arrived with the signal is not processed any more.
             biased;
-            _ = said.wait_for(|said| *said) => None,
-            given = work => Some(given),
+            _ = stopped.wait_for(|stopped| *stopped) => None,
+            output = work => Some(output),
         }
     }
 }
 
-async fn hear(mut terminate: Signal, mut interrupt: Signal, say: watch::Sender<bool>) {
+async fn listen(mut terminate: Signal, mut interrupt: Signal, sender: watch::Sender<bool>) {
     let mut next = async || {
         tokio::select! {
             _ = terminate.recv() => SignalKind::terminate(),
@@ -40,11 +42,11 @@ async fn hear(mut terminate: Signal, mut interrupt: Signal, say: watch::Sender<b
         }
     };
     next().await;
-    say.send_replace(true);
+    sender.send_replace(true);
     match tokio::time::timeout(STOP_WAIT_MAX, next()).await {
-        // What a shell says of a process that a signal ended.
+        // The exit code that a shell reports for a process that a signal ended.
         Ok(second) => std::process::exit(128 + second.as_raw_value()),
-        // Whoever reads the output has stopped reading.
+        // The reader of the output has stopped reading.
         Err(_) => std::process::exit(0),
     }
 }
