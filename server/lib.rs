@@ -4,6 +4,7 @@
 //! Modules in reading order, by layer. A module may import only modules of lower layers, and its own submodules
 //! (`tests/it/architecture`).
 
+pub mod codec;
 pub mod model;
 pub mod proto;
 pub mod state_file;

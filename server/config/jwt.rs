@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::settings::Settings;
-use super::validator::{NAME, Validator, is_bare_of_user, is_local, is_name, role_names};
+use super::validator::{NAME, Validator, is_bare_of_user, is_name, role_names};
 use crate::access::jwt::{JwtConfig, JwtKeysConfig};
+use crate::xapi::is_local;
 
 /// Maximum issuers: each is fetched on its own.
 const ISSUERS_MAX: usize = 100;

@@ -8,11 +8,12 @@ use super::account::Account;
 use super::error::ConfigError;
 use super::ranges;
 use super::settings::Settings;
-use super::validator::{Validator, is_bare_of_user, is_local, is_loopback};
+use super::validator::{Validator, is_bare_of_user, is_loopback};
 use crate::grpc::Services;
 use crate::journal::{Backend, Durability};
 use crate::model::Rule;
 use crate::telemetry;
+use crate::xapi::is_local;
 
 /// Shortest valid configuration.
 const MINIMAL: &str = "there is no account. Write this to a file and name it with --config:\n\

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::error::ConfigError;
 use super::settings::Settings;
@@ -43,14 +43,4 @@ pub(super) fn role_names(settings: &Settings, names: &[String], path: &str, foun
 /// True if a URL has no user and no password.
 pub(super) fn is_bare_of_user(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
-}
-
-/// True if the server of a URL is on this machine.
-pub(super) fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => is_loopback(address.into()),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

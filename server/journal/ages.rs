@@ -32,7 +32,7 @@ const FILE: &str = "ages";
 const VERSION: u32 = 1;
 /// Smallest distance of two marks.
 const DISTANCE_MIN: Duration = Duration::from_secs(1);
-/// Marks are at most their age divided by this apart.
+/// Maximum distance of two marks: their age divided by this.
 const PARTS: u32 = 256;
 /// Maximum open time that a crash removes from the ages.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);

@@ -16,8 +16,8 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::record::{self, DecodeContext};
 use super::rule_table::{RuleTable, RuleTableBuilder};
-use super::wire::{ByteReader, DecodeError};
 use crate::buffer_pool::BufferPool;
+use crate::codec::{ByteReader, DecodeError};
 use crate::model::{Epoch, Record, RecordBody, Sequence, Term, UnixMillis};
 
 /// Magic number of a block.
@@ -250,7 +250,7 @@ impl Block {
         self.payload.len()
     }
 
-    /// Iterates over its records in order, without those that `wants` rejects.
+    /// Iterates over its records in order, without records that `wants` rejects.
     pub(super) fn records<'a>(&'a self, wants: &'a dyn Fn(&record::RecordHeader) -> bool) -> RecordIter<'a> {
         RecordIter { block: self, input: ByteReader::new(&self.payload), sequence: self.header.first, wants }
     }

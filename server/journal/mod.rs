@@ -50,7 +50,6 @@ mod retention;
 mod rule_table;
 mod traits;
 mod verify;
-mod wire;
 
 use std::path::Path;
 use std::sync::Arc;

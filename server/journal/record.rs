@@ -4,7 +4,7 @@
 //! ```text
 //! record  = kind:u8 received:signed varint (ms after the block's first) body
 //! post    = id:u64 origin:u8 (bit 7: a gap follows, bit 6: counterpart follows, bit 5: its rules follow, bit 4: previous follows)
-//!           [gap:varint] [beside:varint] [beside rules set:varint] [previous:varint] set:varint length:varint json
+//!           [gap:varint] [counterpart:varint] [its rules set:varint] [previous:varint] set:varint length:varint json
 //! delta   = prior set:varint post
 //! gap     = id:varint window cause:u8 state:u8 evidence:u8 progress recovered:varint
 //! skip    = reason:u8 count:varint window
@@ -14,7 +14,7 @@
 use bytes::Bytes;
 
 use super::rule_table::{RuleTable, RuleTableBuilder};
-use super::wire::{ByteReader, DecodeError, put_signed, put_varint};
+use crate::codec::{ByteReader, DecodeError, put_signed, put_varint};
 use crate::model::{
     Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, RecordBody, Sequence, Skip, SkipReason,
     TimeInterval, UnixMillis,
@@ -28,7 +28,7 @@ const TERM: u8 = 5;
 
 const GAP_FOLLOWS: u8 = 0x80;
 const HAS_COUNTERPART: u8 = 0x40;
-const BESIDE_RULES_FOLLOW: u8 = 0x20;
+const COUNTERPART_RULES_FOLLOW: u8 = 0x20;
 const PREVIOUS_FOLLOWS: u8 = 0x10;
 
 // Positions in these lists are stored on disk: append only.
@@ -99,12 +99,12 @@ pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut RuleTableBui
 fn encode_post(post: &Post, table: &mut RuleTableBuilder, out: &mut Vec<u8>) {
     out.extend_from_slice(&post.id.0.to_le_bytes());
     let gap = if post.gap.is_some() { GAP_FOLLOWS } else { 0 };
-    let beside = if post.counterpart.is_some() { HAS_COUNTERPART } else { 0 };
-    let counterpart_rules = if post.counterpart_rules.is_some() { BESIDE_RULES_FOLLOW } else { 0 };
+    let has_counterpart = if post.counterpart.is_some() { HAS_COUNTERPART } else { 0 };
+    let counterpart_rules = if post.counterpart_rules.is_some() { COUNTERPART_RULES_FOLLOW } else { 0 };
     let previous = if post.previous.is_some() { PREVIOUS_FOLLOWS } else { 0 };
-    out.push(code(&ORIGINS, &post.origin) | gap | beside | counterpart_rules | previous);
-    let beside_set = post.counterpart_rules.as_ref().map(|rules| u64::from(table.set(rules)));
-    for number in [post.gap.map(|gap| gap.0), post.counterpart, beside_set, post.previous].into_iter().flatten() {
+    out.push(code(&ORIGINS, &post.origin) | gap | has_counterpart | counterpart_rules | previous);
+    let counterpart_set = post.counterpart_rules.as_ref().map(|rules| u64::from(table.set(rules)));
+    for number in [post.gap.map(|gap| gap.0), post.counterpart, counterpart_set, post.previous].into_iter().flatten() {
         put_varint(out, number);
     }
     put_varint(out, u64::from(table.set(&post.rules)));
@@ -205,8 +205,8 @@ struct PostHeader {
     id: PostId,
     origin: Origin,
     gap: Option<GapId>,
-    beside: Option<Sequence>,
-    beside_set: Option<usize>,
+    counterpart_at: Option<Sequence>,
+    counterpart_set: Option<usize>,
     previous: Option<Sequence>,
     set: usize,
     length: usize,
@@ -216,22 +216,23 @@ fn decode_head(input: &mut ByteReader<'_>) -> Result<PostHeader, DecodeError> {
     let id = PostId(input.u64()?);
     let flags = input.u8()?;
     let gap = if flags & GAP_FOLLOWS != 0 { Some(GapId(input.varint()?)) } else { None };
-    let beside = if flags & HAS_COUNTERPART != 0 { Some(input.varint()?) } else { None };
-    let beside_set = if flags & BESIDE_RULES_FOLLOW != 0 { Some(decode_set(input)?) } else { None };
+    let counterpart_at = if flags & HAS_COUNTERPART != 0 { Some(input.varint()?) } else { None };
+    let counterpart_set = if flags & COUNTERPART_RULES_FOLLOW != 0 { Some(decode_set(input)?) } else { None };
     let previous = if flags & PREVIOUS_FOLLOWS != 0 { Some(input.varint()?) } else { None };
-    let origin = value(&ORIGINS, flags & !(GAP_FOLLOWS | HAS_COUNTERPART | BESIDE_RULES_FOLLOW | PREVIOUS_FOLLOWS))?;
+    let origin =
+        value(&ORIGINS, flags & !(GAP_FOLLOWS | HAS_COUNTERPART | COUNTERPART_RULES_FOLLOW | PREVIOUS_FOLLOWS))?;
     let set = decode_set(input)?;
-    Ok(PostHeader { id, origin, gap, beside, beside_set, previous, set, length: input.count()? })
+    Ok(PostHeader { id, origin, gap, counterpart_at, counterpart_set, previous, set, length: input.count()? })
 }
 
 fn decode_post(input: &mut ByteReader<'_>, source: &DecodeContext<'_>) -> Result<Post, DecodeError> {
-    let PostHeader { id, origin, gap, beside, beside_set, previous, set, length } = decode_head(input)?;
+    let PostHeader { id, origin, gap, counterpart_at, counterpart_set, previous, set, length } = decode_head(input)?;
     let rules_of = |set: usize| source.table.sets.get(set).cloned().ok_or(DecodeError);
-    let (rules, counterpart_rules) = (rules_of(set)?, beside_set.map(rules_of).transpose()?);
+    let (rules, counterpart_rules) = (rules_of(set)?, counterpart_set.map(rules_of).transpose()?);
     let start = input.at();
     input.take(length)?;
     let json = source.payload.slice(start..start + length);
-    Ok(Post { id, rules, origin, gap, counterpart: beside, counterpart_rules, previous, json })
+    Ok(Post { id, rules, origin, gap, counterpart: counterpart_at, counterpart_rules, previous, json })
 }
 
 fn decode_set(input: &mut ByteReader<'_>) -> Result<usize, DecodeError> {

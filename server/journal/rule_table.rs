@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::wire::{ByteReader, DecodeError, put_varint};
+use crate::codec::{ByteReader, DecodeError, put_varint};
 use crate::model::Rule;
 
 const HAS_ID: u8 = 1;

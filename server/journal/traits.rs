@@ -24,7 +24,7 @@ pub struct LogBounds {
 /// A range of a log, in order.
 #[derive(Debug)]
 pub struct ReadBatch {
-    /// Items of the range, without those that the keys let the reader skip.
+    /// Items of the range, without items that the reader can skip by the keys.
     pub items: Vec<ReadItem>,
     /// Where to continue: everything before it is in `items`, or cannot match the keys.
     pub next: Sequence,
@@ -193,13 +193,13 @@ pub struct MaintenanceReport {
 pub struct Journal {
     /// For the sequencer.
     pub writer: Box<dyn Writer>,
-    /// For everybody.
+    /// For all readers.
     pub reader: Arc<dyn Reader>,
     /// For the maintenance thread.
     pub maintenance: Box<dyn Maintenance>,
     /// Bytes of a torn or corrupt tail that were cut off at open.
     pub torn_bytes: u64,
-    /// What the log lacks at its end since it was closed.
+    /// What is missing at the end of the log since it was closed.
     pub lost_tail: LostTail,
 }
 
@@ -212,7 +212,7 @@ pub struct WriterIdentity {
     pub term: Term,
 }
 
-/// What a record counts in a read besides its payload, so that small ones are bounded, too.
+/// What a record counts in a read in addition to its payload, so that small ones are bounded, too.
 pub(super) const RECORD_BYTES: usize = 64;
 
 /// What a record counts in a read.

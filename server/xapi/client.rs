@@ -100,7 +100,7 @@ fn check_origin(url: &Url) -> Result<(), TransportError> {
             "base_url must not contain a user name or password"
         }
         "https" => return Ok(()),
-        "http" if is_loopback(url) => return Ok(()),
+        "http" if is_local(url) => return Ok(()),
         "http" => "base_url must be https; http is for loopback only",
         _ => "base_url must be an https URL",
     };
@@ -111,10 +111,11 @@ fn not_allowed(detail: &str) -> TransportError {
     TransportError { kind: ErrorKind::NotAllowed, detail: detail.to_owned() }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// True if the server of a URL is on this machine.
+pub fn is_local(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).to_canonical().is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     }

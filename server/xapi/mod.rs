@@ -25,7 +25,7 @@ mod request;
 mod sanitize;
 mod transport;
 
-pub use client::{Client, ClientError, ClientOptions};
+pub use client::{Client, ClientError, ClientOptions, is_local};
 pub use headers::{Headers, RateLimit};
 pub use problem::{Problem, ProblemKind, is_usage_cap, read_problem};
 pub use redact::shown;

@@ -18,9 +18,8 @@
 //! `low`, the other times of a gap to its `from`. Signed numbers are zigzag varints. Older versions wrote no ranges,
 //! and gaps without the last three fields.
 
-use prost::encoding::{decode_varint, encode_varint};
-
 use super::resume_token::ResumeToken;
+use crate::codec::{ByteReader, DecodeError, put_signed, put_varint};
 use crate::hub::side_log::{Coverage, PrivateGap, PrivateGaps};
 use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Term, TimeRange, UnixMillis};
 
@@ -44,11 +43,11 @@ pub(super) fn encode(token: &ResumeToken, out: &mut Vec<u8>) {
     out.extend_from_slice(&token.position.epoch.0.to_le_bytes());
     out.extend_from_slice(&token.position.term.0.to_le_bytes());
     out.extend_from_slice(&token.position.sequence.to_le_bytes());
-    put_signed(low.0, out);
+    put_signed(out, low.0);
     let subscription_back = token.subscription_back();
     match subscription_back {
         Some(_) => put_time(token.subscription_start, low, out),
-        None => put_signed(token.subscription_start.0, out),
+        None => put_signed(out, token.subscription_start.0),
     }
     out.extend_from_slice(&token.filter.to_le_bytes());
     put_time(token.received_up_to, low, out);
@@ -64,13 +63,13 @@ pub(super) fn encode(token: &ResumeToken, out: &mut Vec<u8>) {
         put_private(private, low, out);
     }
     if let Some(back) = subscription_back {
-        encode_varint(back, out);
+        put_varint(out, back);
     }
 }
 
 fn put_private(private: &PrivateGaps, low: UnixMillis, out: &mut Vec<u8>) {
     out.extend_from_slice(&private.tag.to_le_bytes());
-    encode_varint(private.coverage.main_log_from, out);
+    put_varint(out, private.coverage.main_log_from);
     out.push(private.private_gaps.len() as u8);
     private.private_gaps.iter().for_each(|private_gap| put_gap(private_gap, low, out));
     if has_ranges(&private.coverage) {
@@ -87,9 +86,9 @@ fn put_gap(private_gap: &PrivateGap, low: UnixMillis, out: &mut Vec<u8>) {
     out.push(cause | restarted | closed | EXTENDED);
     put_time(span.from, low, out);
     put_time(span.to, span.from, out);
-    encode_varint(*offset, out);
+    put_varint(out, *offset);
     put_time(*repeats_until, span.from, out);
-    [since, passed_until, born].into_iter().for_each(|number| encode_varint(*number, out));
+    [since, passed_until, born].into_iter().for_each(|number| put_varint(out, *number));
 }
 
 fn has_ranges(coverage: &Coverage) -> bool {
@@ -99,48 +98,46 @@ fn has_ranges(coverage: &Coverage) -> bool {
 fn put_ranges(coverage: &Coverage, out: &mut Vec<u8>) {
     out.extend([u8::from(coverage.is_partial), coverage.passed.len() as u8]);
     for (from, to) in &coverage.passed {
-        encode_varint(*from, out);
-        encode_varint(to.wrapping_sub(*from), out);
+        put_varint(out, *from);
+        put_varint(out, to.wrapping_sub(*from));
     }
 }
 
 fn put_time(time: UnixMillis, base: UnixMillis, out: &mut Vec<u8>) {
-    put_signed(time.0.wrapping_sub(base.0), out);
+    put_signed(out, time.0.wrapping_sub(base.0));
 }
 
-fn put_signed(value: i64, out: &mut Vec<u8>) {
-    encode_varint(((value << 1) ^ (value >> 63)) as u64, out);
+/// Decodes a body; `None` if it is malformed, which only a gateway with the same key could have signed.
+pub(super) fn decode(body: &[u8]) -> Option<ResumeToken> {
+    let mut from = ByteReader::new(body);
+    let token = take_token(&mut from).ok()?;
+    from.is_at_end().then_some(token)
 }
 
-pub(super) fn decode(mut body: &[u8]) -> Option<ResumeToken> {
-    let from = &mut body;
-    let name_len = usize::from(byte(from)?);
-    let account = AccountName::new(std::str::from_utf8(take(from, name_len)?).ok()?).ok()?;
-    let position = Position {
-        epoch: Epoch(u128::from_le_bytes(take(from, 16)?.try_into().ok()?)),
-        term: Term(fixed(from)?),
-        sequence: fixed(from)?,
-    };
-    let low_watermark = UnixMillis(signed(from)?);
-    let start = signed(from)?;
-    let filter = fixed(from)?;
+fn take_token(from: &mut ByteReader<'_>) -> Result<ResumeToken, DecodeError> {
+    let name_len = usize::from(from.u8()?);
+    let account = account(from.take(name_len)?)?;
+    let position = Position { epoch: Epoch(from.u128()?), term: Term(from.u64()?), sequence: from.u64()? };
+    let low_watermark = UnixMillis(from.signed()?);
+    let start = from.signed()?;
+    let filter = from.u64()?;
     let reached = time(from, low_watermark)?;
-    let flags = byte(from)?;
+    let flags = from.u8()?;
     if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS | SUBSCRIPTION_FROM_FOLLOWS | RANGES_FOLLOW) != 0 {
-        return None;
+        return Err(DecodeError);
     }
     let repeats_until = if flags & REPEATS_FOLLOW != 0 { Some(time(from, low_watermark)?) } else { None };
     let mut private = if flags & PRIVATE_FOLLOWS != 0 { Some(take_private(from, low_watermark)?) } else { None };
     if flags & RANGES_FOLLOW != 0 {
-        take_ranges(from, &mut private.as_mut()?.coverage)?;
+        take_ranges(from, &mut private.as_mut().ok_or(DecodeError)?.coverage)?;
     }
     let (subscription_start, subscription_from) = if flags & SUBSCRIPTION_FROM_FOLLOWS == 0 {
         (UnixMillis(start), None)
     } else {
-        let back = decode_varint(from).ok().filter(|back| *back < ResumeToken::SUBSCRIPTION_BACK_MAX)?;
+        let back = Some(from.varint()?).filter(|back| *back < ResumeToken::SUBSCRIPTION_BACK_MAX).ok_or(DecodeError)?;
         (UnixMillis(low_watermark.0.wrapping_add(start)), Some(position.sequence.wrapping_add(1).wrapping_sub(back)))
     };
-    let token = ResumeToken {
+    Ok(ResumeToken {
         account,
         position,
         low_watermark,
@@ -150,69 +147,54 @@ pub(super) fn decode(mut body: &[u8]) -> Option<ResumeToken> {
         filter,
         duplicates_until: repeats_until,
         private,
-    };
-    body.is_empty().then_some(token)
+    })
 }
 
-fn take_private(from: &mut &[u8], low: UnixMillis) -> Option<PrivateGaps> {
-    let tag = u32::from_le_bytes(take(from, 4)?.try_into().ok()?);
-    let main_from = decode_varint(from).ok()?;
-    let count = byte(from)?;
-    let private_gaps = (0..count).map(|_| take_gap(from, low, main_from)).collect::<Option<_>>()?;
-    Some(PrivateGaps { tag, coverage: Coverage::from(main_from), private_gaps })
+fn account(name: &[u8]) -> Result<AccountName, DecodeError> {
+    let name = std::str::from_utf8(name).map_err(|_| DecodeError)?;
+    AccountName::new(name).map_err(|_| DecodeError)
 }
 
-fn take_gap(from: &mut &[u8], low: UnixMillis, main_from: Sequence) -> Option<PrivateGap> {
-    let head = byte(from)?;
-    let cause = *CAUSES.get(usize::from(head & CAUSE_BITS))?;
+fn take_private(from: &mut ByteReader<'_>, low: UnixMillis) -> Result<PrivateGaps, DecodeError> {
+    let tag = from.u32()?;
+    let main_from = from.varint()?;
+    let count = from.u8()?;
+    let private_gaps = (0..count).map(|_| take_gap(from, low, main_from)).collect::<Result<_, _>>()?;
+    Ok(PrivateGaps { tag, coverage: Coverage::from(main_from), private_gaps })
+}
+
+fn take_gap(from: &mut ByteReader<'_>, low: UnixMillis, main_from: Sequence) -> Result<PrivateGap, DecodeError> {
+    let head = from.u8()?;
+    let cause = *CAUSES.get(usize::from(head & CAUSE_BITS)).ok_or(DecodeError)?;
     let begin = time(from, low)?;
     let span = TimeRange::new(begin, time(from, begin)?);
-    let offset = decode_varint(from).ok()?;
+    let offset = from.varint()?;
     let repeats_until = time(from, begin)?;
     let private_gap = PrivateGap { offset, ..PrivateGap::new(span, cause, repeats_until, main_from) };
     if head & EXTENDED == 0 {
-        return Some(PrivateGap { is_restarted: repeats_until >= span.to, ..private_gap });
+        return Ok(PrivateGap { is_restarted: repeats_until >= span.to, ..private_gap });
     }
-    Some(PrivateGap {
-        since: decode_varint(from).ok()?,
-        passed_until: decode_varint(from).ok()?,
-        born: decode_varint(from).ok()?,
+    Ok(PrivateGap {
+        since: from.varint()?,
+        passed_until: from.varint()?,
+        born: from.varint()?,
         is_restarted: head & RESTARTED != 0,
         is_closed: head & CLOSED != 0,
         ..private_gap
     })
 }
 
-fn take_ranges(from: &mut &[u8], coverage: &mut Coverage) -> Option<()> {
-    coverage.is_partial = byte(from)? != 0;
-    let count = byte(from)?;
+fn take_ranges(from: &mut ByteReader<'_>, coverage: &mut Coverage) -> Result<(), DecodeError> {
+    coverage.is_partial = from.u8()? != 0;
+    let count = from.u8()?;
     let range = |_| {
-        let start = decode_varint(from).ok()?;
-        Some((start, start.wrapping_add(decode_varint(from).ok()?)))
+        let start = from.varint()?;
+        Ok((start, start.wrapping_add(from.varint()?)))
     };
-    coverage.passed = (0..count).map(range).collect::<Option<_>>()?;
-    Some(())
+    coverage.passed = (0..count).map(range).collect::<Result<_, DecodeError>>()?;
+    Ok(())
 }
 
-fn time(from: &mut &[u8], base: UnixMillis) -> Option<UnixMillis> {
-    Some(UnixMillis(base.0.wrapping_add(signed(from)?)))
-}
-
-fn signed(from: &mut &[u8]) -> Option<i64> {
-    let raw = decode_varint(from).ok()?;
-    Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
-}
-
-fn fixed(from: &mut &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(take(from, 8)?.try_into().ok()?))
-}
-
-fn byte(from: &mut &[u8]) -> Option<u8> {
-    take(from, 1)?.first().copied()
-}
-
-fn take<'a>(from: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (taken, rest) = from.split_at_checked(count)?;
-    *from = rest;
-    Some(taken)
+fn time(from: &mut ByteReader<'_>, base: UnixMillis) -> Result<UnixMillis, DecodeError> {
+    Ok(UnixMillis(base.0.wrapping_add(from.signed()?)))
 }

@@ -238,7 +238,7 @@ mod tests {
         assert!(Keyring::load_or_make(&keys, [4; 32]).expect("found").verify(&text).is_ok());
     }
 
-    fn any_holes() -> impl Strategy<Value = PrivateGaps> {
+    fn any_private_gaps() -> impl Strategy<Value = PrivateGaps> {
         // Times of the next 500 years, and logs of 100,000 records a second for as long.
         let (time, sequence) = (|| (0_i64..1 << 44).prop_map(UnixMillis), || 0_u64..1 << 51);
         let causes = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
@@ -275,11 +275,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_token_says_is_read_again(
-            times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
+        fn signed_token_round_trips(
+            times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_private_gaps()), back in prop::option::of(0..8_u64),
         ) {
             let keys = Keyring::from_bytes(&[9; 32]);
-            let said = ResumeToken {
+            let original = ResumeToken {
                 low_watermark: UnixMillis(times.0),
                 received_up_to: UnixMillis(times.1),
                 subscription_start: UnixMillis(times.2),
@@ -288,7 +288,7 @@ mod tests {
                 private,
                 ..token("main", 7)
             };
-            prop_assert_eq!(keys.verify(&keys.sign(&said)), Ok(said));
+            prop_assert_eq!(keys.verify(&keys.sign(&original)), Ok(original));
         }
 
         #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::KnownPost;
+use crate::codec::{ByteReader, put_signed, put_varint};
 use crate::model::{PostId, Rule, Sequence};
 
 /// Maximum ids of a block: at about 8 bytes each, a read is about one disk page.
@@ -45,7 +46,7 @@ impl IdBlockEncoder {
         };
         put_varint(&mut self.entries, entry.id.0.wrapping_sub(self.id));
         put_varint(&mut self.entries, number);
-        put_varint(&mut self.entries, zigzag(entry.sequence.wrapping_sub(self.sequence)));
+        put_signed(&mut self.entries, entry.sequence.wrapping_sub(self.sequence) as i64);
         (self.id, self.sequence) = (entry.id.0, entry.sequence);
         self.count += 1;
     }
@@ -97,15 +98,15 @@ impl IdBlockEncoder {
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<IdEntry>, &'static str> {
     let (mut sets, count, mut scan) = open(bytes)?;
     let mut known = Vec::new();
-    while !sets.0.is_empty() {
-        known.push(sets.rules()?);
+    while !sets.is_at_end() {
+        known.push(take_rules(&mut sets)?);
     }
     let (mut id, mut sequence) = (0u64, 0u64);
     let mut entries = Vec::with_capacity(count.min(IDS_MAX));
     for _ in 0..count {
         id = id.wrapping_add(scan.varint()?);
         let rules: &Arc<[Rule]> = known.get(scan.varint()? as usize).ok_or("entry references a missing rule set")?;
-        sequence = sequence.wrapping_add(unzigzag(scan.varint()?));
+        sequence = sequence.wrapping_add(scan.signed()? as u64);
         entries.push(IdEntry { id: PostId(id), rules: rules.clone(), sequence });
     }
     Ok(entries)
@@ -118,11 +119,11 @@ pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<KnownPost>, &'
     for _ in 0..count {
         id = id.wrapping_add(scan.varint()?);
         let number = scan.varint()?;
-        sequence = sequence.wrapping_add(unzigzag(scan.varint()?));
+        sequence = sequence.wrapping_add(scan.signed()? as u64);
         if id == wanted.0 {
-            let mut rules = sets.rules()?;
+            let mut rules = take_rules(&mut sets)?;
             for _ in 0..number {
-                rules = sets.rules()?;
+                rules = take_rules(&mut sets)?;
             }
             return Ok(Some(KnownPost { rules, sequence }));
         }
@@ -133,85 +134,33 @@ pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<KnownPost>, &'
     Ok(None)
 }
 
-fn open(bytes: &[u8]) -> Result<(IdReader<'_>, usize, IdReader<'_>), &'static str> {
-    let mut scan = IdReader(bytes);
+fn open(bytes: &[u8]) -> Result<(ByteReader<'_>, usize, ByteReader<'_>), &'static str> {
+    let mut scan = ByteReader::new(bytes);
     let crc = scan.u32()?;
-    if crc32fast::hash(scan.0) != crc {
+    if crc32fast::hash(scan.rest()) != crc {
         return Err("block checksum does not match");
     }
     let sets = scan.u32()? as usize;
     let count = scan.u32()? as usize;
-    let sets = IdReader(scan.take(sets)?);
+    let sets = ByteReader::new(scan.take(sets)?);
     Ok((sets, count, scan))
 }
 
-/// Reads from encoded bytes; a premature end is an error.
-pub(super) struct IdReader<'a>(pub(super) &'a [u8]);
-
-impl<'a> IdReader<'a> {
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], &'static str> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or("unexpected end of data")?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        self.take(N)?.try_into().map_err(|_| "unexpected end of data")
-    }
-
-    pub(super) fn u32(&mut self) -> Result<u32, &'static str> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    pub(super) fn u64(&mut self) -> Result<u64, &'static str> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn varint(&mut self) -> Result<u64, &'static str> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first().ok_or("unexpected end of data")?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err("varint has too many bytes")
-    }
-
-    fn rules(&mut self) -> Result<Arc<[Rule]>, &'static str> {
-        let count = self.varint()?;
-        (0..count).map(|_| self.rule()).collect::<Result<Vec<_>, _>>().map(Arc::from)
-    }
-
-    fn rule(&mut self) -> Result<Rule, &'static str> {
-        let [has] = self.array()?;
-        let id = if has & 1 != 0 { Some(self.u64()?) } else { None };
-        let tag = if has & 2 != 0 {
-            let len = self.varint()? as usize;
-            Some(std::str::from_utf8(self.take(len)?).map_err(|_| "tag is not UTF-8")?.into())
-        } else {
-            None
-        };
-        Ok(Rule { id, tag })
-    }
+fn take_rules(from: &mut ByteReader<'_>) -> Result<Arc<[Rule]>, &'static str> {
+    let count = from.varint()?;
+    (0..count).map(|_| take_rule(from)).collect::<Result<Vec<_>, _>>().map(Arc::from)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn zigzag(difference: u64) -> u64 {
-    (difference << 1) ^ ((difference as i64 >> 63) as u64)
-}
-
-fn unzigzag(value: u64) -> u64 {
-    (value >> 1) ^ (value & 1).wrapping_neg()
+fn take_rule(from: &mut ByteReader<'_>) -> Result<Rule, &'static str> {
+    let has = from.u8()?;
+    let id = if has & 1 != 0 { Some(from.u64()?) } else { None };
+    let tag = if has & 2 != 0 {
+        let len = from.count()?;
+        Some(std::str::from_utf8(from.take(len)?).map_err(|_| "tag is not UTF-8")?.into())
+    } else {
+        None
+    };
+    Ok(Rule { id, tag })
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
-use super::block::{self, IdEntry, IdReader};
+use super::block::{self, IdEntry};
 use super::trailer::{self, MAGIC, Trailer, TrailerError};
 use super::{DedupError, KnownPost, Metrics};
+use crate::codec::ByteReader;
 use crate::model::PostId;
 
 /// An immutable id file: filters and first ids of the blocks in memory, the rest in the source.
@@ -95,7 +96,7 @@ impl IdFile {
     }
 
     fn index(source: IdFileSource, trailer: Trailer, meta: &[u8]) -> Result<Self, &'static str> {
-        let mut scan = IdReader(meta);
+        let mut scan = ByteReader::new(meta);
         let mut offset = MAGIC.len() as u64;
         let mut firsts = Vec::with_capacity(trailer.blocks as usize);
         let mut offsets = Vec::with_capacity(trailer.blocks as usize + 1);
@@ -117,12 +118,12 @@ impl IdFile {
         }
         let whole = offset == trailer.meta_offset
             && block == firsts.len()
-            && fingerprint == scan.0.len()
+            && fingerprint == scan.rest().len()
             && chunks.iter().all(FilterPartition::is_sound);
         if !whole {
             return Err("index is inconsistent");
         }
-        let fingerprints = scan.0.into();
+        let fingerprints = scan.rest().into();
         Ok(Self { source, trailer, chunks, firsts: firsts.into(), offsets: offsets.into(), fingerprints })
     }
 

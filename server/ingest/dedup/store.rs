@@ -11,7 +11,7 @@ use super::id_file::{IdFile, IdFileSource};
 use super::id_file_writer::IdFileWriter;
 use super::trailer::Coverage;
 use crate::model::{Epoch, Sequence, UnixMillis};
-use crate::state_file;
+use crate::state_file::{self, Replacement};
 
 /// Storage of id files.
 ///
@@ -86,13 +86,11 @@ impl Store {
         let Coverage { first, last, .. } = coverage;
         let number = serial.fetch_add(1, Ordering::Relaxed) + 1;
         let path = dir.join(format!("{first:020}-{last:020}-{number:010}.ids"));
-        let temporary = path.with_extension("tmp");
-        let failed = |source| io_error(&temporary, source);
-        let file = state_file::create(&temporary);
-        let out = fill(BufWriter::with_capacity(256 << 10, file.map_err(failed)?), &temporary, coverage, entries)?;
-        out.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
-        rename(&temporary, &path)?;
-        sync_folder(dir)?;
+        let failed = |source| io_error(&path, source);
+        let replacement = Replacement::new(&path).map_err(failed)?;
+        let out = fill(BufWriter::with_capacity(256 << 10, &replacement.file), &path, coverage, entries)?;
+        out.into_inner().map_err(|error| failed(error.into_error()))?;
+        replacement.finish(File::sync_all).map_err(failed)?;
         IdFile::open(&path)
     }
 
@@ -217,7 +215,7 @@ fn remove(path: &Path) -> Result<(), DedupError> {
 }
 
 fn sync_folder(dir: &Path) -> Result<(), DedupError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| io_error(dir, source))
+    state_file::sync_dir(dir).map_err(|source| io_error(dir, source))
 }
 
 fn io_error(path: &Path, source: io::Error) -> DedupError {

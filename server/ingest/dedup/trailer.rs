@@ -1,4 +1,4 @@
-use super::block::IdReader;
+use crate::codec::{ByteReader, DecodeError};
 use crate::model::{Epoch, PostId, Sequence, UnixMillis};
 
 /// First bytes of every id file.
@@ -51,9 +51,9 @@ pub(super) enum TrailerError {
     Damaged(&'static str),
 }
 
-impl From<&'static str> for TrailerError {
-    fn from(detail: &'static str) -> Self {
-        Self::Damaged(detail)
+impl From<DecodeError> for TrailerError {
+    fn from(error: DecodeError) -> Self {
+        Self::Damaged(error.into())
     }
 }
 
@@ -84,7 +84,7 @@ impl Trailer {
     }
 
     pub(super) fn decode(bytes: &[u8; LEN]) -> Result<Self, TrailerError> {
-        let mut scan = IdReader(bytes);
+        let mut scan = ByteReader::new(bytes);
         if scan.array()? != MAGIC {
             return Err(TrailerError::Damaged("missing trailer magic"));
         }
@@ -98,12 +98,12 @@ impl Trailer {
         }
         let meta_crc = scan.u32()?;
         let coverage = Coverage {
-            epoch: Epoch(u128::from_le_bytes(scan.array()?)),
+            epoch: Epoch(scan.u128()?),
             first: scan.u64()?,
             last: scan.u64()?,
             complete: scan.u64()?,
-            received_min: UnixMillis(i64::from_le_bytes(scan.array()?)),
-            received_max: UnixMillis(i64::from_le_bytes(scan.array()?)),
+            received_min: UnixMillis(scan.i64()?),
+            received_max: UnixMillis(scan.i64()?),
         };
         Ok(Self {
             coverage,

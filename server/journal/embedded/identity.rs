@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 
 use super::files;
+use crate::codec::{ByteReader, DecodeError};
 use crate::journal::disk::Disk;
-use crate::journal::wire::{ByteReader, DecodeError};
 use crate::journal::{OpenError, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term, TermStart, UnixMillis};
 use crate::state_file;

@@ -64,7 +64,7 @@ pub(in crate::journal) struct ReadPlan {
     pub(in crate::journal) done: bool,
 }
 
-/// Maximum entries examined at once: a few microseconds, because the writer may wait for the lock.
+/// Maximum entries read at once: a few microseconds, because the writer may wait for the lock.
 const ENTRIES_MAX: usize = 1024;
 
 impl SegmentIndex {

@@ -12,10 +12,10 @@ use std::path::Path;
 
 use super::files;
 use super::index::{IndexEntry, SegmentIndex};
+use crate::codec::{ByteReader, DecodeError, put_varint};
 use crate::journal::block::{BlockHeader, HEADER_BYTES, checksum, seed};
 use crate::journal::disk::{Disk, is_shortage};
 use crate::journal::rule_table::{decode_rules, encode_rules};
-use crate::journal::wire::{ByteReader, DecodeError, put_varint};
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
 

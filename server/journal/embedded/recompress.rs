@@ -16,10 +16,10 @@ use super::segment_scan;
 use super::shared::{IndexHandle, SealedSegment, SharedLog};
 use super::trim::bytes_of;
 use super::unlinked_segment::UnlinkedSegment;
+use crate::codec::DecodeError;
 use crate::journal::block::{Block, BlockEncoder, seed};
 use crate::journal::disk::{is_shortage, try_read};
 use crate::journal::rule_table::RuleInterner;
-use crate::journal::wire::DecodeError;
 use crate::state_file::Replacement;
 
 /// Payload of a large block: long enough that zstd gains no more by length, short enough that a reader of 64 KiB does

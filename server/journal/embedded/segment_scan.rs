@@ -15,10 +15,10 @@ use std::path::Path;
 use memchr::memmem;
 
 use super::index::SegmentIndex;
+use crate::codec::DecodeError;
 use crate::journal::block::{BlockHeader, HEADER_BYTES, MAGIC as BLOCK_MAGIC, seed};
 use crate::journal::disk::{Disk, try_read};
 use crate::journal::rule_table::{RuleInterner, RuleTable};
-use crate::journal::wire::DecodeError;
 use crate::model::{Epoch, Sequence, UnixMillis};
 
 const MAGIC: [u8; 8] = *b"PSGWSEG\n";

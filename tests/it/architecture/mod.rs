@@ -1,5 +1,5 @@
-//! The rules of the house, held by a test: who may import whom, who may say a word, how large things may be, what may
-//! not be there at all. Each rule has a case that breaks it, so that a check which finds nothing is known to look.
+//! Architecture rules: imports between layers, restricted identifiers, sizes, forbidden constructs. Each rule has a test
+//! with a planted breach, so that a check that finds nothing is known to work.
 
 mod breaches;
 mod cycles;
@@ -14,9 +14,9 @@ use std::path::Path;
 
 use source::{Source, words};
 
-/// Rooms by floor, the lowest first. A file imports rooms of lower floors, or its own.
+/// Modules by layer, the lowest first. A file imports modules of lower layers, or its own.
 const LAYERS: &[&[&str]] = &[
-    &["model", "proto", "state_file"],
+    &["codec", "model", "proto", "state_file"],
     &["clock", "backoff", "buffer_pool", "escape", "secret"],
     &["task", "telemetry"],
     &["xapi", "state", "tls"],
@@ -30,10 +30,10 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// The simulator is the examiner: it shares nothing with the examined, so it may import only floors below this one.
+/// The simulator is an independent test double: it shares nothing with the gateway, so it may import only layers below this.
 const SIMULATOR_BELOW: usize = 3;
 
-/// Words that only some places may say. A place is the start of a path below `server/`.
+/// Identifiers that only some places may use. A place is the start of a path below `server/`.
 struct RestrictedIdentifier {
     words: &'static [&'static str],
     /// True if the word counts in strings too.
@@ -157,7 +157,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     (concat!("to", "do!"), "finish it"),
     (concat!("unimple", "mented!"), "finish it"),
     (concat!("#[ig", "nore"), "a test that is not run is no test"),
-    (concat!("allow(dead", "_code)"), "remove what nobody uses"),
+    (concat!("allow(dead", "_code)"), "remove unused code"),
     (concat!("TO", "DO"), "finish it"),
     (concat!("FIX", "ME"), "fix it"),
     (concat!("XX", "X"), "fix it"),
@@ -213,7 +213,7 @@ fn direction(source: &Source) -> Vec<String> {
     let depth = source.path.trim_end_matches("/mod.rs").matches('/').count();
     let climb = "super::".repeat(depth);
     for at in words(&source.live_code, &climb) {
-        found.push(format!("{}:{}: say crate:: to leave the room", source.path, source.line(at)));
+        found.push(format!("{}:{}: write crate:: to leave the module", source.path, source.line(at)));
     }
     found
 }
@@ -226,16 +226,16 @@ fn restricted_identifiers(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for fence in RESTRICTED.iter().filter(|fence| !fence.places.iter().any(|place| inside.starts_with(place))) {
         let text = if fence.text { &source.live_text } else { &source.live_code };
-        let mut said: Vec<_> = fence.words.iter().flat_map(|word| words(text, word)).collect();
+        let mut found_at: Vec<_> = fence.words.iter().flat_map(|word| words(text, word)).collect();
         if fence.words == ["crate::proto"] {
             // It may also stand in a list.
             let lists = source
                 .crate_paths()
                 .into_iter()
                 .filter(|(at, name)| name == "proto" && source.live_code[*at..].starts_with("crate::{"));
-            said.extend(lists.map(|(at, _)| at));
+            found_at.extend(lists.map(|(at, _)| at));
         }
-        let lines: BTreeSet<_> = said.into_iter().map(|at| source.line(at)).collect();
+        let lines: BTreeSet<_> = found_at.into_iter().map(|at| source.line(at)).collect();
         let line = |line| format!("{}:{line}: {}: {}", source.path, fence.words[0], fence.instead);
         found.extend(lines.into_iter().map(line));
     }
@@ -323,7 +323,7 @@ fn check(rule: fn(&Source) -> Vec<String>) {
 }
 
 #[test]
-fn rooms_import_only_what_is_below_them() {
+fn modules_import_only_lower_layers() {
     check(direction);
 }
 
@@ -349,7 +349,7 @@ fn files_and_functions_stay_small() {
 }
 
 #[test]
-fn rooms_say_what_they_own() {
+fn modules_document_what_they_own() {
     check(module_docs);
 }
 
