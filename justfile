@@ -37,7 +37,7 @@ mutants *names:
 
 # What stalled subscribers cost the others, judged by the contract's +20 %. On a quiet machine.
 independence:
-    LATENCY_JUDGED=1 cargo test --test it independence:: -- --nocapture
+    LATENCY_CHECKED=1 cargo test --test it independence:: -- --nocapture
 
 # Takes proto/ as it is for the interface that was landed, which `.ci/run` compares changes with. Refuses one that breaks it.
 landed:

@@ -43,9 +43,9 @@ func (a *audit) check(frame *gateway.SubscribeResponse) error {
 	return nil
 }
 
-func (a *audit) count(told uint64) error {
-	if told != a.events {
-		return &unsound{fmt.Sprintf("the gateway has delivered %d events in this session, %d have arrived", told, a.events)}
+func (a *audit) count(reported uint64) error {
+	if reported != a.events {
+		return &unsound{fmt.Sprintf("the gateway has delivered %d events in this session, %d have arrived", reported, a.events)}
 	}
 	return nil
 }

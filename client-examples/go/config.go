@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// config is what the flags and the environment say: the table "Flags" of PROTOCOL.md.
+// config holds the flags and the environment: the table "Flags" of PROTOCOL.md.
 type config struct {
 	addr         string
 	tls          bool
@@ -62,7 +62,7 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	cursorFile := text("cursor-file", "CURSOR_FILE", "", "`PATH` of the file that keeps the resume token")
 	start := text("start", "START", "latest", "`latest|earliest`: start position without a token")
 	resumePolicy := text("resume-policy", "RESUME_POLICY", "fail", "`fail|earliest|latest`: behavior if the token is too old")
-	heartbeat := text("heartbeat", "HEARTBEAT", "10", "how often to hear from the gateway, 1 to 60 `SECONDS`")
+	heartbeat := text("heartbeat", "HEARTBEAT", "10", "interval of heartbeats of the gateway, 1 to 60 `SECONDS`")
 	count := text("count", "COUNT", "", "end once `N` events or more were printed")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		os.Exit(exitDone)

@@ -21,7 +21,7 @@ import (
 	gateway "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
 )
 
-// stopped is the way to STOPPED: an exit code, and why; without a why it was asked for.
+// stopped leads to STOPPED: an exit code and its cause; the cause is nil after a signal or --count.
 type stopped struct {
 	code int
 	err  error
@@ -34,7 +34,7 @@ type errSilent struct{ limit time.Duration }
 
 func (e errSilent) Error() string { return fmt.Sprintf("no frame for %g s", e.limit.Seconds()) }
 
-// consumer is the loop: CONNECT, STREAMING, DECIDE, BACK_OFF, STOPPED, as PROTOCOL.md has them.
+// consumer is the loop: CONNECT, STREAMING, DECIDE, BACK_OFF, STOPPED, as PROTOCOL.md specifies them.
 type consumer struct {
 	config  *config
 	cursor  *cursorFile
@@ -58,24 +58,24 @@ type session struct {
 	reconnectAfter time.Duration
 }
 
-// run goes on until ctx is done, or until coming back would get the same answer: always with a *stopped.
+// run returns when ctx is done, or when a retry would fail again: always with a *stopped.
 func (c *consumer) run(ctx context.Context) error {
 	for {
-		verdict, err := c.connectAndStream(ctx)
+		decision, err := c.connectAndStream(ctx)
 		if err != nil {
 			return err
 		}
-		if verdict.stop != 0 {
-			return &stopped{verdict.stop, errors.New(verdict.why)}
+		if decision.stop != 0 {
+			return &stopped{decision.stop, errors.New(decision.why)}
 		}
-		if err := c.backOff(ctx, verdict); err != nil {
+		if err := c.backOff(ctx, decision); err != nil {
 			return err
 		}
 	}
 }
 
 // connectAndStream is CONNECT and STREAMING, and DECIDE at their end.
-func (c *consumer) connectAndStream(ctx context.Context) (verdict, error) {
+func (c *consumer) connectAndStream(ctx context.Context) (decision, error) {
 	session, err := c.connect(ctx)
 	if err != nil {
 		return c.decide(ctx, session, err)
@@ -120,7 +120,7 @@ func (c *consumer) stream(ctx context.Context, session *session) error {
 	for {
 		frame, err := session.next()
 		if ctx.Err() != nil {
-			// No frame is begun any more.
+			// No further frame is processed.
 			return &stopped{code: exitDone}
 		}
 		if err != nil {
@@ -140,7 +140,7 @@ func (c *consumer) stream(ctx context.Context, session *session) error {
 	}
 }
 
-// handle does what the frame asks for, and stores its token then: never the other way round.
+// handle prints the frame first and stores its token afterwards, never in the other order.
 func (c *consumer) handle(frame *gateway.SubscribeResponse) error {
 	if batch := frame.GetEventBatch(); batch != nil {
 		if err := c.handler.handle(batch); err != nil {
@@ -149,7 +149,7 @@ func (c *consumer) handle(frame *gateway.SubscribeResponse) error {
 		c.left -= int64(len(batch.Events))
 	} else {
 		for _, line := range words(frame) {
-			say("%s", line)
+			printStatus("%s", line)
 		}
 	}
 	if frame.ResumeToken == "" {
@@ -161,25 +161,25 @@ func (c *consumer) handle(frame *gateway.SubscribeResponse) error {
 	return c.cursor.store(frame.ResumeToken)
 }
 
-// decide looks at how the session ended; an error is the way to STOPPED.
-func (c *consumer) decide(ctx context.Context, session *session, end error) (verdict, error) {
+// decide classifies the end of the session; an error leads to STOPPED.
+func (c *consumer) decide(ctx context.Context, session *session, end error) (decision, error) {
 	var stop *stopped
 	if errors.As(end, &stop) {
-		return verdict{}, stop
+		return decision{}, stop
 	}
 	if ctx.Err() != nil {
-		return verdict{}, &stopped{code: exitDone}
+		return decision{}, &stopped{code: exitDone}
 	}
-	var decided verdict
+	var decided decision
 	var wrong *unsound
 	var silent errSilent
 	if errors.As(end, &wrong) {
-		decided = verdict{why: wrong.Error()}
+		decided = decision{why: wrong.Error()}
 		if c.unsound++; c.unsound >= unsoundMax {
 			decided.stop = exitUnsound
 		}
 	} else if errors.Is(end, io.EOF) {
-		decided = verdict{why: "disconnected: the gateway ended the stream"}
+		decided = decision{why: "disconnected: the gateway ended the stream"}
 	} else if status, ok := status.FromError(end); ok && !errors.As(end, &silent) {
 		credential, err := readCredential(c.config)
 		hasCredential := c.config.tokenFile != "" || c.config.certFile != ""
@@ -188,7 +188,7 @@ func (c *consumer) decide(ctx context.Context, session *session, end error) (ver
 			decided.why = "disconnected: " + decided.why
 		}
 	} else {
-		decided = verdict{why: "disconnected: " + end.Error()}
+		decided = decision{why: "disconnected: " + end.Error()}
 	}
 	if decided.retryAfter == 0 && session != nil {
 		decided.retryAfter = session.reconnectAfter
@@ -196,10 +196,10 @@ func (c *consumer) decide(ctx context.Context, session *session, end error) (ver
 	return decided, nil
 }
 
-func (c *consumer) backOff(ctx context.Context, verdict verdict) error {
+func (c *consumer) backOff(ctx context.Context, decision decision) error {
 	c.failures++
-	wait := backoff(c.failures, verdict.retryAfter)
-	say("%s; reconnecting in %.1f s", verdict.why, wait.Seconds())
+	wait := backoff(c.failures, decision.retryAfter)
+	printStatus("%s; reconnecting in %.1f s", decision.why, wait.Seconds())
 	select {
 	case <-time.After(wait):
 		return nil

@@ -10,45 +10,45 @@ import (
 
 const domain = "powerstream.gateway"
 
-// verdict is what follows from how a session ended: the table "Decide" of PROTOCOL.md.
-type verdict struct {
+// decision is the next step after the end of a session: the table "Decide" of PROTOCOL.md.
+type decision struct {
 	why        string
-	retryAfter time.Duration // 0 = not said
+	retryAfter time.Duration // 0 = not requested
 	stop       int           // the exit code; 0 = BACK_OFF
 }
 
-// decide judges by the reason; by the code only where the reason is not known; an end without a reason is the network's.
-func decide(status *status.Status, hasCredential, credentialChanged bool) verdict {
+// decide classifies by the reason; by the code only if the reason is unknown; an end without a reason is one of the network.
+func decide(status *status.Status, hasCredential, credentialChanged bool) decision {
 	reason, retryAfter := details(status)
 	if reason == "" {
-		return verdict{why: status.Message(), retryAfter: retryAfter}
+		return decision{why: status.Message(), retryAfter: retryAfter}
 	}
-	verdict := verdict{why: reason + ": " + status.Message(), retryAfter: retryAfter}
+	decision := decision{why: reason + ": " + status.Message(), retryAfter: retryAfter}
 	switch reason {
 	case "DRAINING", "SESSION_ROTATED", "SESSION_TERMINATED", "RIGHTS_CHANGED", "AUTH_UNAVAILABLE", "NOT_LEADER", "NOT_READY",
 		"SESSION_LIMIT", "CONNECTION_LIMIT", "CALL_LIMIT", "REPLAY_LIMIT", "RECOVERY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
 		"STREAM_DEADLINE", "INTERNAL":
 	case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID":
-		verdict.stop = exitUsage
+		decision.stop = exitUsage
 	case "ACCESS_DENIED", "ACCESS_REVOKED", "TAG_DENIED":
-		verdict.stop = exitRefused
+		decision.stop = exitRefused
 	case "CREDENTIALS_EXPIRED":
 		if !hasCredential {
-			verdict.stop = exitRefused
+			decision.stop = exitRefused
 		}
 	case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED":
 		if !credentialChanged {
-			verdict.stop = exitRefused
+			decision.stop = exitRefused
 		}
 	case "POSITION_TOO_OLD":
-		verdict.why += "; --resume-policy earliest or latest continues without them"
-		verdict.stop = exitPosition
+		decision.why += "; --resume-policy earliest or latest continues without them"
+		decision.stop = exitPosition
 	case "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":
-		verdict.stop = exitPosition
+		decision.stop = exitPosition
 	default:
-		verdict.stop = byCode(status.Code())
+		decision.stop = byCode(status.Code())
 	}
-	return verdict
+	return decision
 }
 
 // byCode is for the reasons of a newer gateway.

@@ -1,4 +1,4 @@
-// A consumer of powerstream-gateway that survives everything. PROTOCOL.md says in words what it does.
+// A consumer of powerstream-gateway that reconnects and resumes, as PROTOCOL.md specifies.
 package main
 
 import (
@@ -18,11 +18,11 @@ func main() {
 	case err == nil:
 	case errors.As(err, &stop):
 		if stop.err != nil {
-			say("error: %v", stop.err)
+			printStatus("error: %v", stop.err)
 		}
 		os.Exit(stop.code)
 	default:
-		say("error: %v", err)
+		printStatus("error: %v", err)
 		os.Exit(exitFailed)
 	}
 }
@@ -41,20 +41,20 @@ func run() error {
 		return err
 	}
 	if config.cursorFile == "" {
-		say("no --cursor-file: the resume token is kept in memory, the next run starts by --start")
+		printStatus("no --cursor-file: the resume token is in memory only, the next run starts by --start")
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() {
 		// A second signal ends the process as the system does it.
 		stop()
-		// Whoever reads our output may have stopped reading: the frame in hand is then not stored.
+		// The reader of the output may have stopped reading: the current frame is then not stored.
 		time.AfterFunc(stopWaitMax, func() { os.Exit(exitDone) })
 	})
 	consumer := &consumer{config: config, cursor: cursor, handler: newPrinter(os.Stdout), left: config.count}
 	return consumer.run(ctx)
 }
 
-func say(format string, args ...any) {
+func printStatus(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 }

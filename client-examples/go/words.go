@@ -9,7 +9,7 @@ import (
 	gateway "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
 )
 
-// words says what a frame says, for a person: the table "Output" of PROTOCOL.md. Nothing for events and heartbeats, and
+// words describes a frame for people: the table "Output" of PROTOCOL.md. Nothing for events and heartbeats, and
 // for frames of a newer gateway.
 func words(frame *gateway.SubscribeResponse) []string {
 	switch frame := frame.Frame.(type) {

@@ -127,7 +127,7 @@ async fn play(args: &Args, script: Option<Script>, handle: &SimulatorHandle) {
     std::future::pending().await
 }
 
-/// Runs the simulator until it is told to stop.
+/// Runs the simulator until a signal.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (config, script) = match args.checked() {
         Ok(checked) => checked,
@@ -201,8 +201,11 @@ mod tests {
         std::fs::write(&path, "steps:\n  - {at: 1s, cutt: {}}\n  - {at: 2s}\n").expect("it is ours");
         let line = ["simulate", "--script", path.to_str().expect("UTF-8")];
         let args = <TestLine as clap::Parser>::parse_from(line).args;
-        let told = format!("{:#}", args.checked().expect_err("two faults"));
-        assert!(told.contains("step 1 (at 1s): unknown variant `cutt`") && told.contains("step 2 (at 2s):"), "{told}");
+        let message = format!("{:#}", args.checked().expect_err("two faults"));
+        assert!(
+            message.contains("step 1 (at 1s): unknown variant `cutt`") && message.contains("step 2 (at 2s):"),
+            "{message}"
+        );
     }
 
     #[derive(clap::Parser)]

@@ -89,6 +89,6 @@ mod tests {
         first.await.expect("no panic");
         let last = Clock::system().timeout(Duration::from_secs(20), blocking.run(|| ())).await;
         last.expect("in time").expect("no panic");
-        assert_eq!(ran.load(Ordering::Relaxed), 1, "none of those that were cancelled");
+        assert_eq!(ran.load(Ordering::Relaxed), 1, "no cancelled call ran");
     }
 }

@@ -347,7 +347,7 @@ mod tests {
         let exceeded = BudgetExceeded { scope, limit, counted: "jobs", retry_after };
         for status in [job_refused(CreateError::Budget(exceeded)), refused(StartError::RecoveryLimit(exceeded))] {
             check(&status, Code::ResourceExhausted, "RECOVERY_LIMIT");
-            assert!(status.get_details_retry_info().is_some(), "it says when");
+            assert!(status.get_details_retry_info().is_some(), "it contains a delay");
         }
         let unknown = job_unknown(&"j".repeat(99));
         check(&unknown, Code::NotFound, "JOB_NOT_FOUND");

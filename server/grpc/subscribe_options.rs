@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_kept_and_told() {
+    fn values_are_clamped_with_warnings() {
         let request = SubscribeRequest {
             max_batch_events: 1_000_000,
             max_batch_bytes: 1,

@@ -26,7 +26,7 @@ use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{GapNotice, GetCoverageResponse, SubscribeResponse};
 
 const MESSAGE_BYTES_MAX: usize = 2 << 20;
-/// The last moment that a message can tell.
+/// The last moment that a message can contain.
 const LATE: UnixMillis = UnixMillis(253_402_300_799_999);
 
 fn gap() -> Gap {
@@ -63,7 +63,7 @@ fn longest_frames_fit_message() {
         warnings: (0..20).map(|_| warning()).collect(),
     };
     check("SessionStart", FrameContent::Start(Box::new(start)));
-    // What X says is cut to 300 characters where it is read, of a problem its title and its detail.
+    // Texts of X are truncated to 300 characters where it is read, of a problem its title and its detail.
     let words = "\u{10ffff}".repeat(2 * 300);
     check("StreamNotice", FrameContent::News(UpstreamNotice { kind: UpstreamNoticeKind::Limited, message: words }));
     check("GapNotice", FrameContent::Gap { sequence: u64::MAX, gap: gap() });
@@ -151,7 +151,7 @@ fn gap_reports_closed_and_complete() {
     }
 }
 
-/// The term is encoded by hand, plain and compressed.
+/// The term is encoded without prost, plain and compressed.
 #[tokio::test]
 async fn batch_contains_term_as_text() {
     for (term, text) in [(Term(0xab), "00000000000000ab"), (Term(u64::MAX), "ffffffffffffffff"), (Term(0), "")] {

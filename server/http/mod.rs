@@ -10,7 +10,7 @@
 //!   one replaces the oldest; scrapes are counted separately, and so are HTTP/2 connections with gRPC calls, which last up to
 //!   `rpc_connection_age_max`. So a probe is answered at once, however many connections stay
 //!   open (`probe_is_answered_while_places_are_held`).
-//! - Malformed input is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
+//! - Malformed input is answered with 4xx or a closed connection, never with a panic (`malformed_requests_affect_no_other`).
 //! - It stops within `drain_timeout` of the shutdown signal (`it_stops_in_time_with_silent_clients`).
 
 mod config;

@@ -40,7 +40,7 @@ impl Port {
     async fn send(&self, bytes: &[u8]) -> String {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.expect("connected");
-            // The port may close before all of a long rubbish was sent.
+            // The port may close before all of a long request was sent.
             let _ = stream.write_all(bytes).await;
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer).await;
@@ -91,11 +91,11 @@ async fn each_path_answers_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn rubbish_hurts_nobody() {
+async fn malformed_requests_affect_no_other() {
     let port = Port::open(Config::default(), Ok(())).await;
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20));
     let random: Vec<u8> = (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    for rubbish in [
+    for malformed in [
         b"\r\n\r\n\r\n".as_slice(),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\nabc",
@@ -104,7 +104,7 @@ async fn rubbish_hurts_nobody() {
         long.as_bytes(),
         &random,
     ] {
-        let answer = port.send(&[rubbish, b"\r\n\r\n"].concat()).await;
+        let answer = port.send(&[malformed, b"\r\n\r\n"].concat()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     assert!(port.get("/livez").await.ends_with("ok\n"));
@@ -127,7 +127,7 @@ async fn slow_and_silent_clients_are_let_go() {
     port.stop().await;
 }
 
-/// 64 connections that said nothing kept the probes waiting until Kubernetes killed the process.
+/// 64 silent connections kept the probes waiting until Kubernetes killed the process.
 #[tokio::test]
 async fn probe_is_answered_while_places_are_held() {
     let long = Duration::from_secs(600);

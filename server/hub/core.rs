@@ -168,8 +168,8 @@ impl Hub {
     }
 
     /// Returns the next records of the ring, shared by all sessions of the group at the same cursor.
-    pub(super) fn read_for_group(&self, seat: &GroupMember, asked: GroupReadKey) -> Option<Arc<GroupRead>> {
-        seat.read(&self.ring, asked)
+    pub(super) fn read_for_group(&self, member: &GroupMember, asked: GroupReadKey) -> Option<Arc<GroupRead>> {
+        member.read(&self.ring, asked)
     }
 
     /// Registers a waiter with these keys in the wake-up index.

@@ -76,9 +76,9 @@ pub struct GroupRead {
     pub next: Sequence,
     /// Matching events, if any.
     pub chunk: Option<Arc<EncodedBatch>>,
-    /// Receive time of the last record examined.
+    /// Receive time of the last record that was read.
     pub received: Option<UnixMillis>,
-    /// Receive time of the last record examined that came on the live stream.
+    /// Receive time of the last record that was read and came on the live stream.
     pub streamed_at: Option<UnixMillis>,
     /// Creation time of the oldest post that did not come live.
     pub oldest_recovered_time: Option<UnixMillis>,

@@ -14,7 +14,7 @@ pub enum IngestItem {
     /// Data of a connection.
     Arrivals(ReceivedBatch),
     /// The gap tracker has changes to be logged.
-    Ledger,
+    GapChanges,
     /// Answered when all earlier items are appended.
     Flush(oneshot::Sender<()>),
 }
@@ -29,7 +29,7 @@ pub struct ReceivedBatch {
     /// When it was read, for durations.
     pub moment: Moment,
     /// Its share of the queue's capacity.
-    pub room: OwnedSemaphorePermit,
+    pub capacity: OwnedSemaphorePermit,
 }
 
 /// Kind of connection that delivered data.
@@ -41,7 +41,7 @@ pub enum IngestSource {
         connection: usize,
         /// While backfill is in progress: posts created before this time belong to it.
         backfill_before: Option<UnixMillis>,
-        /// How long before this the first time lies that some feed has not delivered yet.
+        /// Lag of the slowest feed: up to this long before the data was received, posts of some feed may still be missing.
         late: Duration,
     },
     /// A recovery job.
@@ -77,7 +77,7 @@ impl JobCounters {
 #[derive(Clone)]
 pub struct IngestQueue {
     sender: mpsc::Sender<IngestItem>,
-    room: Arc<Semaphore>,
+    capacity: Arc<Semaphore>,
     bytes_max: usize,
 }
 
@@ -88,7 +88,7 @@ const ITEMS_MAX: usize = 1_024;
 pub fn queue(bytes_max: usize) -> (IngestQueue, mpsc::Receiver<IngestItem>) {
     let (sender, receiver) = mpsc::channel(ITEMS_MAX);
     let bytes_max = bytes_max.clamp(1, Semaphore::MAX_PERMITS);
-    (IngestQueue { sender, room: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
+    (IngestQueue { sender, capacity: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
 }
 
 impl IngestQueue {
@@ -96,13 +96,13 @@ impl IngestQueue {
     pub async fn send(&self, arrivals: MessageBatch, source: IngestSource, moment: Moment) -> bool {
         let bytes = usize::try_from(arrivals.bytes).unwrap_or(usize::MAX).clamp(1, self.bytes_max);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let room = self.room.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
-        self.sender.send(IngestItem::Arrivals(ReceivedBatch { arrivals, source, moment, room })).await.is_ok()
+        let capacity = self.capacity.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
+        self.sender.send(IngestItem::Arrivals(ReceivedBatch { arrivals, source, moment, capacity })).await.is_ok()
     }
 
     /// Requests that the changes of the gap tracker are logged, after all earlier items. Returns false like `send`.
     pub async fn log_gaps(&self) -> bool {
-        self.sender.send(IngestItem::Ledger).await.is_ok()
+        self.sender.send(IngestItem::GapChanges).await.is_ok()
     }
 
     /// Waits until all earlier items are appended. Returns false if the receiver is gone.
@@ -117,7 +117,7 @@ impl IngestItem {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Arrivals(batch) => batch.arrivals.bytes,
-            Self::Ledger | Self::Flush(_) => 0,
+            Self::GapChanges | Self::Flush(_) => 0,
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum SimulatorStartError {
 }
 
 impl Simulator {
-    /// Starts on a listener that the caller has bound. It runs until the tasks are told to stop.
+    /// Starts on a listener that the caller has bound. It runs until the shutdown of the tasks.
     pub fn start(
         config: Config,
         listener: TcpListener,

@@ -1,6 +1,6 @@
 //! The write log: which post was written to which connection, when, and in what form.
 //!
-//! Reference of tests for times and writes: plain numbers and bytes, kept only if `Config::write_log_entries_max` says so.
+//! Reference of tests for times and writes: plain numbers and bytes, kept only up to `Config::write_log_entries_max`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

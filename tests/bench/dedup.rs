@@ -1,4 +1,4 @@
-//! 24 h of post ids at 1,000 posts/s: memory and time to be ready after a restart, and the cost of a verdict.
+//! 24 h of post ids at 1,000 posts/s: memory and time to be ready after a restart, and the cost of a classification.
 //!
 //! `cargo bench --bench dedup`; `-- 3600` behind it for an hour's worth.
 
@@ -16,7 +16,7 @@ const EPOCH: Epoch = Epoch(7);
 /// 2026-01-01T00:00:00Z.
 const START: UnixMillis = UnixMillis(1_767_225_600_000);
 const JOURNAL: LogBounds = LogBounds { earliest: 1, next: 1, earliest_received: None, newest_received: None };
-/// The targets: memory with everything open, and the time until the first verdict after a restart.
+/// The targets: memory with everything open, and the time until the first classification after a restart.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 const READY_MAX: Duration = Duration::from_secs(30);
 
@@ -50,8 +50,8 @@ fn main() {
     row("ready (open + replay)", format!("{:.2} s", ready.as_secs_f64()));
     let memory = rss();
     row("memory when ready", format!("{} MiB", memory >> 20));
-    verdicts(&dedup, &sets, ids);
-    row("memory after verdicts", format!("{} MiB", rss() >> 20));
+    classifications(&dedup, &sets, ids);
+    row("memory after classifications", format!("{} MiB", rss() >> 20));
     assert!(ready <= READY_MAX, "ready after {ready:?}");
     assert!(memory <= MEMORY_BYTES_MAX, "{memory} bytes of memory");
 }
@@ -83,7 +83,7 @@ fn build(dir: &Path, config: &Config, sets: &[Arc<[Rule]>], ids: u64) -> (u64, u
     for batch in 0..ids / BATCH {
         note(&mut dedup, sets, batch * BATCH, (batch + 1) * BATCH);
         if dedup.seen.needs_maintenance() {
-            dedup.maintenance.step(JOURNAL, &|_| 0).expect("upkeep");
+            dedup.maintenance.step(JOURNAL, &|_| 0).expect("maintenance");
             peak = peak.max(rss());
         }
     }
@@ -105,17 +105,17 @@ fn replay(dedup: &mut Dedup, sets: &[Arc<[Rule]>], ids: u64) {
     }
 }
 
-fn verdicts(dedup: &Dedup, sets: &[Arc<[Rule]>], ids: u64) {
-    let judge = |name: &str, count: u64, at: &dyn Fn(u64) -> (PostId, u64), expected: DedupResult| {
+fn classifications(dedup: &Dedup, sets: &[Arc<[Rule]>], ids: u64) {
+    let measure = |name: &str, count: u64, at: &dyn Fn(u64) -> (PostId, u64), expected: DedupResult| {
         let metrics = dedup.index.metrics();
         let (reads, wrong) = (metrics.file_reads.get(), metrics.false_positives.get());
         let mut times: Vec<Duration> = (0..count)
             .map(|k| {
                 let (id, n) = at(k);
                 let started = Instant::now();
-                let verdict = dedup.seen.classify(id, &sets[(n * n % 199) as usize]).expect("can be told");
+                let result = dedup.seen.classify(id, &sets[(n * n % 199) as usize]).expect("can be classified");
                 let took = started.elapsed();
-                assert_eq!(verdict, expected, "{name}");
+                assert_eq!(result, expected, "{name}");
                 took
             })
             .collect();
@@ -123,15 +123,18 @@ fn verdicts(dedup: &Dedup, sets: &[Arc<[Rule]>], ids: u64) {
         let mean = times.iter().sum::<Duration>() / count as u32;
         let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
         let (reads, wrong) = (metrics.file_reads.get() - reads, metrics.false_positives.get() - wrong);
-        row(name, format!("mean {mean:?}, median {median:?}, p99 {p99:?}; {reads} reads, {wrong} in vain, of {count}"));
+        row(
+            name,
+            format!("mean {mean:?}, median {median:?}, p99 {p99:?}; {reads} reads, {wrong} without a hit, of {count}"),
+        );
     };
     let spread = |k: u64, within: u64| k.wrapping_mul(0x9e37_79b9_7f4a_7c15) % within;
-    judge("new, live", 1_000_000, &|k| (id(ids + k), 0), DedupResult::New);
-    // Half a millisecond's worth of counter beside a known one: inside the range of a file.
-    judge("new, recovered (24 h back)", 200_000, &|k| (PostId(id(spread(k, ids)).0 ^ 1), 0), DedupResult::New);
+    measure("new, live", 1_000_000, &|k| (id(ids + k), 0), DedupResult::New);
+    // Half a millisecond's worth of counter next to a known one: inside the range of a file.
+    measure("new, recovered (24 h back)", 200_000, &|k| (PostId(id(spread(k, ids)).0 ^ 1), 0), DedupResult::New);
     let recent = ids.min(300_000);
-    judge("duplicate, last 5 min", 1_000_000, &|k| at(ids - 1 - spread(k, recent)), DedupResult::Duplicate);
-    judge("duplicate, any of 24 h", 200_000, &|k| at(spread(k, ids)), DedupResult::Duplicate);
+    measure("duplicate, last 5 min", 1_000_000, &|k| at(ids - 1 - spread(k, recent)), DedupResult::Duplicate);
+    measure("duplicate, any of 24 h", 200_000, &|k| at(spread(k, ids)), DedupResult::Duplicate);
 }
 
 fn at(n: u64) -> (PostId, u64) {

@@ -1,6 +1,6 @@
 //! What an event costs the hub alone, in process, when one of very many sessions with narrow filters wants it.
 //!
-//! `cargo bench --bench hub` prints a table; nothing is judged here. One thread; events have no JSON to speak of, so that
+//! `cargo bench --bench hub` prints a table; nothing is asserted. One thread; events have no JSON to speak of, so that
 //! what is measured is finding and waking the session, its pull and its token, and not the copying of a payload.
 #![allow(clippy::print_stdout)]
 

@@ -1,6 +1,6 @@
 //! Figures of the journal: how fast it takes posts, how fast it gives them back, what a post costs on the disk.
 //!
-//! `cargo bench --bench journal [-- POSTS]` prints a table; nothing is judged here.
+//! `cargo bench --bench journal [-- POSTS]` prints a table; nothing is asserted.
 
 mod posts;
 
@@ -99,8 +99,8 @@ fn main() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut journal = open(dir.path(), Durability::Os);
         append(&mut journal, &posts, batch);
-        for state in ["as appended", "after upkeep"] {
-            let bytes = if state == "after upkeep" { settle(&mut journal) } else { size(dir.path()) };
+        for state in ["as appended", "after maintenance"] {
+            let bytes = if state == "after maintenance" { settle(&mut journal) } else { size(dir.path()) };
             let (all, took) = replay(&journal, &KeyFilter::Always);
             assert_eq!(all, count);
             let (given, narrow_took) = replay(&journal, &narrow);

@@ -3,7 +3,7 @@
 //! `cargo bench --bench requests`; `-- 20` behind it for 20 requests of each kind instead of 100. The gateway runs in this
 //! process on a runtime of one thread, which is all that serves sessions: the processor time of that thread (schedstat) is
 //! read around each request. So is that of the account's own threads (sequencer, maintenance, reader). Work on blocking threads
-//! is bounded (`listen.lookups_max`) and nobody waits for it but the caller. Nothing is judged.
+//! is bounded (`listen.lookups_max`) and only the caller waits for it. Nothing is asserted.
 #![allow(clippy::print_stdout)]
 
 use std::future::Future;
@@ -121,7 +121,7 @@ impl Bench {
             runtime.expect("a runtime").block_on(async {
                 let app = App::start(settings).await.expect("it starts");
                 let hub = app.gateway().account("main").expect("it is open").hub.clone();
-                started.send((app.grpc_address(), app.admin_address(), hub, thread)).expect("somebody waits");
+                started.send((app.grpc_address(), app.admin_address(), hub, thread)).expect("the caller waits");
                 std::future::pending::<()>().await;
             });
         };
@@ -135,7 +135,7 @@ impl Bench {
         Self { requests, x, hub, channel, admin, thread, _dir: dir, _tasks: tasks }
     }
 
-    /// Brings the account to its bounds.
+    /// Fills the account up to its bounds.
     async fn prepare(&mut self) {
         for post in 0..TAGS / RULES {
             let rule = |n| format!(r#"{{"tag":"{:0TAG_BYTES$}","id":{n}}}"#, post * RULES + n);
@@ -286,7 +286,7 @@ impl Bench {
             assert_eq!(self.recoveries().list_gaps(request).await.expect("served").into_inner().gaps.len(), 0);
         })
         .await;
-        self.row("ListRecoveryJobs, a page of 1,000 beside 10,000 gaps", |_| async {
+        self.row("ListRecoveryJobs, a page of 1,000 with 10,000 gaps", |_| async {
             let request = ListRecoveryJobsRequest { page_size: 1_000, ..Default::default() };
             assert!(!self.recoveries().list_recovery_jobs(request).await.expect("served").into_inner().jobs.is_empty());
         })

@@ -17,7 +17,7 @@ async fn drill(upstream: impl FnOnce(&mut Upstream)) -> Drill {
     Drill::new(MINUTE_A_SECOND, upstream, |_| ()).await
 }
 
-/// Recovery took the place of backfill: it asked for the whole gap, and brought it.
+/// Recovery took the place of backfill: it requested the whole gap, and recovered it.
 fn recovered(drill: &Drill) {
     let gap = drill.gaps().last().into_iter().next().cloned().expect("there was a gap");
     let whole = crate::harness::gaps::span(&gap);
@@ -47,7 +47,7 @@ async fn reversed_doubled_backfill_delivers_each_post_once() {
     drill.env.x.stall(false);
     drill.back().await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
     let counters = drill.env.x.counters();
     assert!(counters.backfill_repeats > 50 && counters.backfill_interleaved > 10, "{counters:?}");
@@ -60,7 +60,7 @@ async fn ignored_backfill_is_replaced_by_recovery() {
     drill.env.x.update_config(|config| config.backfill = Backfill::Ignored);
     drill.outage(CutKind::Reset, OUTAGE).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
     assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(3));
     assert_eq!(drill.env.x.counters().backfills_ignored, 1);
@@ -74,7 +74,7 @@ async fn refused_backfill_is_replaced_by_recovery() {
         drill.env.x.update_config(|config| config.backfill = backfill);
         drill.outage(CutKind::Reset, OUTAGE).await;
         drill.settle().await;
-        drill.judge();
+        drill.verify();
         assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
         let asked = drill.reconnects().iter().filter(|request| backfill_asked(request).is_some()).count();
         assert_eq!(drill.env.x.counters().backfills_refused, 1, "once, and then no more");
@@ -88,7 +88,7 @@ async fn slow_reader_disconnect_uses_recovery_for_minute() {
     let mut drill = drill(|_| ()).await;
     drill.outage_by(|x| x.cut_slow_reader(&Scope::Live, true), Duration::from_secs(60)).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
     assert_eq!(drill.gaps().last()[0].cause(), GapCause::SlowReader);
     assert!(drill.reconnects().iter().all(|request| backfill_asked(request).is_none()));
@@ -101,7 +101,7 @@ async fn silent_slow_reader_drop_detected_by_empty_backfill() {
     let mut drill = drill(|_| ()).await;
     drill.outage_by(|x| x.cut_slow_reader(&Scope::Live, false), Duration::from_secs(60)).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
     assert_eq!(drill.env.x.counters().slow_readers, 1);
     recovered(&drill);

@@ -24,7 +24,7 @@ async fn bounds_use_upstream_time_despite_wrong_clock() {
         let cut = drill.env.x.now();
         drill.outage(CutKind::Reset, Duration::from_secs(40)).await;
         drill.settle().await;
-        drill.judge();
+        drill.verify();
         assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]], "{hours} h");
         assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(2), "{hours} h");
         let gap = span(drill.gaps().last()[0]);
@@ -43,7 +43,7 @@ async fn implausible_or_missing_date_changes_nothing() {
         drill.pass(ALLOWED_LATENESS * 2).await;
     }
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert!(drill.env.x.counters().dates_wrong >= dates.len() as u64);
     assert!(drill.reconnects().iter().filter_map(backfill_asked).all(|minutes| minutes <= 2));
 }
@@ -73,8 +73,8 @@ async fn long_suspend_loses_nothing() {
     let reading = tokio::spawn({
         let client = gateway.client().await;
         let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
-        let lineage = ResumingConsumer::new(&env.x, filters::all());
-        async move { lineage.read(client, all).await }
+        let consumer = ResumingConsumer::new(&env.x, filters::all());
+        async move { consumer.read(client, all).await }
     });
     env.x.set_rate(100.0);
     eventually("posts flow", async || env.x.counters().live_posts > 150).await;
@@ -86,11 +86,11 @@ async fn long_suspend_loses_nothing() {
     let woken = env.x.truth_len();
     eventually("posts flow again", async || env.x.truth_len() > woken + 50 && env.x.connections().live == 1).await;
     env.x.pause();
-    let lineage = settle_last(&env, reading).await;
-    assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact));
+    let consumer = settle_last(&env, reading).await;
+    assert!(consumer.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact));
     let truth = env.x.sent_posts();
-    lineage.assert_whole("the one that takes all", 1);
-    assert_eq!(lineage.got.len(), truth.len(), "and nothing is only excused");
+    consumer.assert_whole("the one that takes all", 1);
+    assert_eq!(consumer.got.len(), truth.len(), "and nothing is only excused");
 }
 
 /// Sends posts until the reader has seen one of them, which it takes for the last.
@@ -136,17 +136,17 @@ fn of(account: &str, start: subscribe_request::Start) -> SubscribeRequest {
     SubscribeRequest { account: account.into(), ..asking(&filters::all(), start) }
 }
 
-/// The account lost nothing, was told of no gap, has its whole log, and its starts by time are exact.
+/// The account lost nothing, received no gap, has its whole log, and its starts by time are exact.
 async fn assert_untouched(env: &TestEnv, began: UnixMillis, name: &str, x: &SimulatorHandle, session: &mut Subscriber) {
     let truth = x.sent_posts();
     session.posts(truth.len()).await;
-    let mut lineage = ResumingConsumer::new(x, filters::all());
-    lineage.follow(session);
+    let mut consumer = ResumingConsumer::new(x, filters::all());
+    consumer.follow(session);
     // On a loaded machine the first connect of a new log may be late; that gap is over before the first fault.
-    let later: Vec<_> = lineage.gaps.last().into_iter().filter(|gap| span(gap).to > began).collect();
+    let later: Vec<_> = consumer.gaps.last().into_iter().filter(|gap| span(gap).to > began).collect();
     assert!(later.is_empty(), "{name}: {later:?}");
-    lineage.assert_whole(name, 1);
-    assert_eq!(lineage.got.len(), truth.len());
+    consumer.assert_whole(name, 1);
+    assert_eq!(consumer.got.len(), truth.len());
     // Its log is whole, and a start by time is exact.
     let since = truth[truth.len() / 2].created;
     let time = prost_types::Timestamp {
@@ -214,7 +214,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
         }
     }
     assert!(wrong.counters().dates_wrong >= 10, "the fault fired: {:?}", wrong.counters());
-    assert!(farthest >= 24 * 3_600_000, "a wrong date was believed where two answers said so: {farthest} ms");
+    assert!(farthest >= 24 * 3_600_000, "a wrong date was believed after two responses that agreed: {farthest} ms");
     [&env.x, &wrong, &third].into_iter().for_each(SimulatorHandle::pause);
     let paused = env.x.now().plus(ALLOWED_LATENESS);
     eventually("what was under way is sent", async || env.x.now() >= paused).await;
@@ -250,8 +250,8 @@ async fn frozen_gateway_on_quiet_stream_loses_nothing() {
     let reading = tokio::spawn({
         let client = gateway.client().await;
         let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
-        let lineage = ResumingConsumer::new(&env.x, filters::all());
-        async move { lineage.read(client, all).await }
+        let consumer = ResumingConsumer::new(&env.x, filters::all());
+        async move { consumer.read(client, all).await }
     });
     let text = |what: &str| format!(r#"{{"text":"{what}","matching_rules":[{{"tag":"cats","id":1}}]}}"#);
     env.x.publish(&text("before")).expect("a post");
@@ -260,7 +260,7 @@ async fn frozen_gateway_on_quiet_stream_loses_nothing() {
     let (stopped, beats) = (env.x.now(), env.x.counters().heartbeats);
     pass(50).await;
     assert!(env.x.counters().heartbeats > beats, "heartbeats are in the buffers of the socket");
-    // Until it is awake nobody connects; then all is as ever.
+    // Nothing connects until it is awake; then all is as before.
     env.x.cut(CutKind::CleanEnd);
     pass(200).await;
     env.x.publish(&text("missed")).expect("a post");
@@ -269,9 +269,9 @@ async fn frozen_gateway_on_quiet_stream_loses_nothing() {
     eventually("it is connected again", async || env.x.connections().live == 1).await;
     pass(300).await;
     env.x.publish(&text("the last one")).expect("a post");
-    let lineage = reading.await.expect("no rule of sessions was broken");
-    lineage.assert_whole("the one that takes all", 1);
-    let told = lineage.gaps.last();
-    let from = told.iter().map(|gap| span(gap).from).min().expect("the stop is a gap");
-    assert!(from <= stopped, "{from} for {stopped}: {:#?}", lineage.gaps.stories());
+    let consumer = reading.await.expect("no rule of sessions was broken");
+    consumer.assert_whole("the one that takes all", 1);
+    let reported = consumer.gaps.last();
+    let from = reported.iter().map(|gap| span(gap).from).min().expect("the stop is a gap");
+    assert!(from <= stopped, "{from} for {stopped}: {:#?}", consumer.gaps.stories());
 }

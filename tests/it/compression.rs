@@ -10,14 +10,14 @@ async fn subscribed_under(encoding: CompressionEncoding, name: &str) {
     // A small ring, so that what is compressed comes from the journal too.
     let small = |settings: &mut Settings| settings.hub.ring_bytes_max = 200 << 10;
     let mut env = TestEnv::tuned(|_| (), small).await;
-    let who = [filters::all(), filters::all(), filters::any(&["cats"])];
+    let requested = [filters::all(), filters::all(), filters::any(&["cats"])];
     let mut truth = env.post_mix(300);
     env.all_logged().await;
     let mut client = env.client().await.send_compressed(encoding).accept_compressed(encoding);
-    let answer = client.subscribe(latest(&who[0])).await.expect("it begins");
+    let answer = client.subscribe(latest(&requested[0])).await.expect("it begins");
     assert_eq!(answer.metadata().get("grpc-encoding").expect("one was agreed on"), name);
     let mut sessions = Vec::new();
-    for filter in &who {
+    for filter in &requested {
         sessions.push(Subscriber::open(&mut client, earliest(filter)).await.expect("it begins"));
     }
     for session in &mut sessions {
@@ -28,7 +28,7 @@ async fn subscribed_under(encoding: CompressionEncoding, name: &str) {
         truth.extend(env.post_mix(count));
         env.all_logged().await;
     }
-    for (session, filter) in sessions.iter_mut().zip(&who) {
+    for (session, filter) in sessions.iter_mut().zip(&requested) {
         let wanted = expected(&truth, filter);
         session.posts(wanted.len()).await;
         assert_exact(name, &wanted, &session.got);

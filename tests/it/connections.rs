@@ -41,11 +41,11 @@ async fn settle(env: &TestEnv, session: &mut Subscriber, past: u64) -> ResumingC
     env.x.pause();
     let due = env.x.truth_since(past).len();
     session.until("all came, and gaps are over", |own| own.got.len() >= due && Gaps::of(own).are_over()).await;
-    let mut lineage = ResumingConsumer::new(&env.x, filters::all());
-    lineage.follow(session);
-    lineage.assert_whole("the one that takes all", 2);
+    let mut consumer = ResumingConsumer::new(&env.x, filters::all());
+    consumer.follow(session);
+    consumer.assert_whole("the one that takes all", 2);
     assert_eq!(env.x.connections().live_max_ever, 2);
-    lineage
+    consumer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,9 +71,9 @@ async fn gap_opens_only_when_both_copies_are_down() {
     x.clear_refusals();
     eventually("both are up again", async || x.connections().live == 2).await;
     pass(x, Duration::from_secs(35)).await;
-    let lineage = settle(&env, &mut session, past).await;
-    assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
-    lineage.assert_whole("the one that takes all", 2);
+    let consumer = settle(&env, &mut session, past).await;
+    assert_eq!(consumer.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    consumer.assert_whole("the one that takes all", 2);
     let metrics = env.app().metrics();
     let first: Vec<_> = metrics
         .lines()
@@ -81,11 +81,11 @@ async fn gap_opens_only_when_both_copies_are_down() {
         .collect();
     let counted = env.metric("upstream_posts_first_seen_total");
     assert!(
-        first.len() == 2 && counted > lineage.got.len() as f64 * 0.9,
+        first.len() == 2 && counted > consumer.got.len() as f64 * 0.9,
         "{counted} of {}: {first:?}",
-        lineage.got.len()
+        consumer.got.len()
     );
-    assert!(env.metric("duplicates_total") > x.sent_posts().len() as f64 / 4.0, "both brought most of it");
+    assert!(env.metric("duplicates_total") > x.sent_posts().len() as f64 / 4.0, "both delivered most of it");
     assert_eq!((x.counters().cuts_reset, x.counters().cuts_clean_end), (1, 2));
 }
 
@@ -106,17 +106,17 @@ async fn datacenter_connections_have_own_gaps() {
     x.clear_refusals();
     eventually("both are up again", async || x.connections().live == 2).await;
     pass(x, Duration::from_secs(35)).await;
-    let lineage = settle(&env, &mut session, past).await;
+    let consumer = settle(&env, &mut session, past).await;
     let truth = x.truth_since(past);
-    lineage.assert_whole("the one that takes all", 2);
-    assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
-    let hole = span(lineage.gaps.last()[0]);
+    consumer.assert_whole("the one that takes all", 2);
+    assert_eq!(consumer.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    let gap = span(consumer.gaps.last()[0]);
     assert!(
-        hole.from <= cut.minus(ALLOWED_LATENESS / 2) && hole.to >= back.plus(ALLOWED_LATENESS),
-        "{hole:?} for {cut} to {back}"
+        gap.from <= cut.minus(ALLOWED_LATENESS / 2) && gap.to >= back.plus(ALLOWED_LATENESS),
+        "{gap:?} for {cut} to {back}"
     );
     for post in truth.iter().filter(|post| post.created > cut.plus(ALLOWED_LATENESS / 2) && post.created < back) {
-        let event = lineage.got.iter().find(|event| event.post_id == post.post_id.0).expect("it came");
+        let event = consumer.got.iter().find(|event| event.post_id == post.post_id.0).expect("it came");
         let origin = if post.datacenter == 0 { Origin::Live } else { Origin::Backfill };
         assert_eq!(event.origin(), origin, "of datacenter {}", post.datacenter);
     }

@@ -54,26 +54,26 @@ async fn with_late_copy(lag: u64, stale: bool) -> (TestEnv, Subscriber, u64) {
     (env, session, past)
 }
 
-/// Reads until all is due and over, and judges.
-async fn judge(who: &str, env: &TestEnv, mut session: Subscriber, past: u64) -> Watched {
+/// Reads until all is due and over, and verifies it.
+async fn verify(label: &str, env: &TestEnv, mut session: Subscriber, past: u64) -> Watched {
     let x = &env.x;
     pass(x, 130).await;
     x.pause();
     pass(x, 60).await;
     let due = x.truth_since(past);
     let settled = |own: &Subscriber| own.got.len() >= due.len() && Gaps::of(own).are_over();
-    // What did not come is the judge's to name.
+    // The verification names what did not arrive.
     let _ = Clock::system().timeout(DEADLINE, session.read_until(settled)).await;
     let beats = session.heartbeats.len();
     session.until("a heartbeat after it", |own| own.heartbeats.len() > beats).await;
     let mut watched = Watched::new(ResumingConsumer::new(x, filters::all()));
     watched.follow(&session);
-    watched.judge(who, x, |_| true);
-    eprintln!("{who}: {} posts, {:#?}", due.len(), watched.lineage.gaps.stories());
+    watched.verify(label, x, |_| true);
+    eprintln!("{label}: {} posts, {:#?}", due.len(), watched.consumer.gaps.stories());
     watched
 }
 
-/// Fault 12, first case: the copy on time is cut and comes back; then the late one is cut, before it has delivered what the
+/// Fault 12, first case: the copy on time is disconnected and reconnects; then the late one is cut, before it has delivered what the
 /// other one missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_copy_lost_before_gap_end_loses_nothing() {
@@ -90,21 +90,21 @@ async fn late_copy_lost_before_gap_end_loses_nothing() {
         pass(x, 1).await;
         let passed_to = x.now().minus(Duration::from_secs(lag));
         assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1, "the late one is the older one now");
-        let watched = judge(&format!("late by {lag} s"), &env, session, past).await;
+        let watched = verify(&format!("late by {lag} s"), &env, session, past).await;
         assert!(x.counters().late_posts > 100, "the copy was late: {:?}", x.counters());
         if passed_to < back {
-            let told = watched.lineage.gaps.last();
-            assert!(told.iter().any(|gap| span(gap).contains(cut) && span(gap).contains(back)), "{told:?}");
+            let reported = watched.consumer.gaps.last();
+            assert!(reported.iter().any(|gap| span(gap).contains(cut) && span(gap).contains(back)), "{reported:?}");
         }
-        let again = watched.lineage.got.iter().filter(|event| event.origin() != Origin::Live).count();
-        assert!(again > 0 || passed_to >= back, "backfill or recovery brought what was missed");
+        let again = watched.consumer.got.iter().filter(|event| event.origin() != Origin::Live).count();
+        assert!(again > 0 || passed_to >= back, "backfill or recovery delivered what was missed");
     }
 }
 
-/// Fault 12, second case: the late copy is beyond the slack, and both come back at once. Until then the low watermark waits
-/// for what only the late one brings.
+/// Fault 12, second case: the late copy is beyond the allowed lateness, and both reconnect at once. Until then the low watermark waits
+/// for what only the late one delivers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn copy_later_than_slack_loses_nothing() {
+async fn copy_beyond_lateness_loses_nothing() {
     let (env, session, past) = with_late_copy(120, false).await;
     let x = &env.x;
     x.refuse(&Scope::Live, Repeat::UntilCleared, unavailable());
@@ -115,15 +115,15 @@ async fn copy_later_than_slack_loses_nothing() {
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     x.clear_refusals();
     eventually("both are back", async || x.connections().live == 2).await;
-    let watched = judge("late by 120 s", &env, session, past).await;
+    let watched = verify("late by 120 s", &env, session, past).await;
     assert!(x.counters().late_posts > 100, "the copy was late: {:?}", x.counters());
-    let told = watched.lineage.gaps.last();
-    assert!(told.iter().any(|gap| span(gap).contains(cut)), "{told:?}");
+    let reported = watched.consumer.gaps.last();
+    assert!(reported.iter().any(|gap| span(gap).contains(cut)), "{reported:?}");
 }
 
 /// The late copy delivers what the other one missed before it ends: no gap, and nothing is asked for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn late_copy_that_passed_hole_covers_it() {
+async fn late_copy_that_passed_gap_covers_it() {
     let (env, session, past) = with_late_copy(20, false).await;
     let x = &env.x;
     x.refuse(&Scope::Live, Repeat::UntilCleared, unavailable());
@@ -134,9 +134,9 @@ async fn late_copy_that_passed_hole_covers_it() {
     pass(x, 100).await;
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     eventually("both are up", async || x.connections().live == 2).await;
-    let watched = judge("late by 20 s, past the hole", &env, session, past).await;
+    let watched = verify("late by 20 s, past the gap", &env, session, past).await;
     assert!(x.counters().late_posts > 100, "the copy was late: {:?}", x.counters());
-    assert_eq!(watched.lineage.gaps.last().len(), 0, "{:#?}", watched.lineage.gaps.stories());
+    assert_eq!(watched.consumer.gaps.last().len(), 0, "{:#?}", watched.consumer.gaps.stories());
 }
 
 /// Review R6: of two full copies one is dead without a word while the other is refused for 20 s. In that time nothing comes.
@@ -152,8 +152,8 @@ async fn half_open_copy_and_cut_copy_lose_nothing() {
     x.clear_refusals();
     eventually("one is back", async || x.counters().connects >= 3).await;
     let back = x.now();
-    let watched = judge("one half open, one cut", &env, session, past).await;
+    let watched = verify("one half open, one cut", &env, session, past).await;
     assert!(x.counters().stalls > 0 && x.counters().cuts_reset >= 1, "the faults fired: {:?}", x.counters());
-    let told = watched.lineage.gaps.last();
-    assert!(told.iter().any(|gap| span(gap).contains(stopped) && span(gap).contains(back)), "{told:?}");
+    let reported = watched.consumer.gaps.last();
+    assert!(reported.iter().any(|gap| span(gap).contains(stopped) && span(gap).contains(back)), "{reported:?}");
 }

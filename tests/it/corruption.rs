@@ -1,4 +1,4 @@
-//! Damage inside the log: told exactly, and nothing damaged is delivered.
+//! Damage inside the log: reported exactly, and nothing damaged is delivered.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,8 +47,8 @@ async fn log_damage_is_reported_exactly() {
     for filter in [filters::all(), filters::any(&["cats"]), filters::any(&["nothing"])] {
         let mut after = env.subscribe(earliest(&filter)).await;
         after.caught_up().await;
-        let told: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
-        let [(first, count)] = told[..] else { panic!("one stretch is told: {told:?} for {filter:?}") };
+        let reported: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
+        let [(first, count)] = reported[..] else { panic!("one range is reported: {reported:?} for {filter:?}") };
         let lost = |sequence| (first..first + count).contains(&sequence);
         let left: Vec<_> = before.got.iter().filter(|event| !lost(event.sequence)).map(|event| event.post_id).collect();
         assert!((1..1_000).contains(&(before.got.len() - left.len())), "a part of a segment: {count}");
@@ -79,8 +79,8 @@ async fn unreadable_segment_stops_neither_start_nor_consumer() {
     let new = env.post_mix(10);
     let mut after = env.subscribe(earliest(&filters::all())).await;
     after.until("the new ones come", |own| own.got.last().is_some_and(|e| e.post_id == new[9].post_id.0)).await;
-    let told: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
-    let [(first, count)] = told[..] else { panic!("one range: {told:?}") };
+    let reported: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
+    let [(first, count)] = reported[..] else { panic!("one range: {reported:?}") };
     assert!(first > 1 && (1..1_000).contains(&count), "{first} {count}");
     assert_eq!(after.got.len() as f64 + count as f64, 2_010.0);
 }
@@ -114,11 +114,11 @@ async fn full_disk_closes_upstream_keeps_serving() {
     })
     .await;
     let beats = reader.heartbeats.len();
-    reader.until("heartbeats go on", |own| own.heartbeats.len() >= beats + 2).await;
+    reader.until("heartbeats continue", |own| own.heartbeats.len() >= beats + 2).await;
     // Until housekeeping has looked at the disk the first time, posts are logged.
     let logged = env.metric("posts_appended_total") as usize;
     assert!(logged + 50 < env.x.truth_len() as usize, "some were not logged");
-    assert_eq!(reader.got.len(), 50 + logged, "what is not in the log is shown to nobody");
+    assert_eq!(reader.got.len(), 50 + logged, "what is not in the log is delivered to no session");
 
     env.settings.journal.disk_headroom_bytes_min = headroom;
     env.restart_gateway().await;

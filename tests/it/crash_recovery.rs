@@ -15,13 +15,13 @@ use crate::harness::ground_truth::expected;
 use crate::harness::process::Gateway;
 use crate::harness::{ResumingConsumer, Subscriber, TestEnv, eventually, filters, probe, record};
 
-/// How often it is killed, if `KILLS` does not say otherwise.
+/// How often it is killed, unless `KILLS` sets another number.
 const KILLS: usize = 50;
 /// The same where X fails too.
 const KILLS_IN_OUTAGES: usize = 25;
 /// How often it is stopped.
 const STOPS: usize = 10;
-/// Posts drawn per second; those that match a rule are sent.
+/// Posts drawn per second; posts that match a rule are sent.
 const RATE: f64 = 500.0;
 /// Seed of the moments of the kills.
 const SEED: u64 = 50;
@@ -29,10 +29,10 @@ const SEED: u64 = 50;
 /// Waits until upstream has sent so many more posts.
 async fn more_posts(env: &TestEnv, count: u64) {
     let until = env.x.truth_len() + count;
-    eventually("posts go on", async || env.x.truth_len() >= until).await;
+    eventually("posts continue", async || env.x.truth_len() >= until).await;
 }
 
-/// As often as the environment says, for those who have the time.
+/// As often as the environment requests, for longer runs.
 fn kills(usual: usize) -> usize {
     std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
@@ -81,20 +81,20 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     };
     let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
     let mut rng = StdRng::seed_from_u64(SEED);
-    let mut lineages: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
+    let mut consumers: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
         .map(|filter| ResumingConsumer::new(&env.x, filter))
         .into();
-    let mut told = 0;
+    let mut announced = 0;
     for _ in 0..times {
         let gateway = Gateway::start(&env.settings, env.dir()).await;
         let (mut reading, came) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
-        for lineage in lineages.drain(..) {
+        for consumer in consumers.drain(..) {
             let came = came.clone();
             let note = move |own: &Subscriber| {
                 came.fetch_max(own.got.len(), Ordering::Relaxed);
                 false
             };
-            reading.push(tokio::spawn(lineage.read(gateway.client().await, note)));
+            reading.push(tokio::spawn(consumer.read(gateway.client().await, note)));
         }
         let enough = rng.random_range(0..100);
         eventually("so many posts came", async || came.load(Ordering::Relaxed) >= enough).await;
@@ -105,15 +105,15 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
             eventually("a moment passes", async || env.x.now().since(since) >= moment).await;
         }
         end(gateway, by).await;
-        for lineage in reading {
-            let lineage = lineage.await.expect("no rule of sessions was broken");
-            told += lineage.end.iter().filter(|end| end.metadata().contains_key(REASON_TRAILER)).count();
-            lineages.push(lineage);
+        for consumer in reading {
+            let consumer = consumer.await.expect("no rule of sessions was broken");
+            announced += consumer.end.iter().filter(|end| end.metadata().contains_key(REASON_TRAILER)).count();
+            consumers.push(consumer);
         }
     }
     match by {
-        By::Kill => assert_eq!(told, 0, "the dead say nothing"),
-        By::Stop => assert!(told > 2 * times, "those that had a session are told: {told}"),
+        By::Kill => assert_eq!(announced, 0, "a killed process sends nothing"),
+        By::Stop => assert!(announced > 2 * times, "open sessions are notified: {announced}"),
     }
     env.x.clear_refusals();
     let gateway = Gateway::start(&env.settings, env.dir()).await;
@@ -121,8 +121,8 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     more_posts(&env, 10).await;
     env.x.pause();
     let mut caught_up = Vec::new();
-    for lineage in lineages {
-        caught_up.push(lineage.read(gateway.client().await, at_rest).await);
+    for consumer in consumers {
+        caught_up.push(consumer.read(gateway.client().await, at_rest).await);
     }
     let whole = ResumingConsumer::new(&env.x, filters::all()).read(gateway.client().await, at_rest).await;
     let mut metrics = String::new();
@@ -131,7 +131,7 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
         record::are_balanced(&record::tallies(&metrics))
     })
     .await;
-    judge(&env, (&whole, &caught_up), (times, by), &metrics);
+    verify(&env, (&whole, &caught_up), (times, by), &metrics);
 }
 
 async fn end(mut gateway: Gateway, by: By) {
@@ -142,33 +142,33 @@ async fn end(mut gateway: Gateway, by: By) {
     assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
 }
 
-/// At the tip, and a heartbeat says that nothing came since.
+/// At the tip, and a heartbeat confirms that nothing arrived since.
 fn at_rest(session: &Subscriber) -> bool {
     let beats = session.heartbeats.len();
     beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
 }
 
-fn judge(
+fn verify(
     env: &TestEnv,
-    (whole, lineages): (&ResumingConsumer, &[ResumingConsumer]),
+    (whole, consumers): (&ResumingConsumer, &[ResumingConsumer]),
     (ends, by): (usize, By),
     metrics: &str,
 ) {
     let terms = oracle::Terms { is_killed: by == By::Kill, is_settled: false, ..oracle::Terms::new() };
-    let all = [whole].into_iter().chain(lineages).enumerate();
-    let subscriptions = all.map(|(number, lineage)| lineage.record(number)).collect();
+    let all = [whole].into_iter().chain(consumers).enumerate();
+    let subscriptions = all.map(|(number, consumer)| consumer.record(number)).collect();
     let mut history = record::history(&env.x, subscriptions, terms, |_| true);
     history.tallies = record::tallies(metrics);
     record::assert_sound("all over all ends, and one that reads the whole log", &history);
     let truth = env.x.sent_posts();
-    for lineage in [whole].into_iter().chain(lineages) {
-        let got: HashSet<u64> = lineage.got.iter().map(|event| event.post_id).collect();
-        let due = expected(&truth, &lineage.filter);
+    for consumer in [whole].into_iter().chain(consumers) {
+        let got: HashSet<u64> = consumer.got.iter().map(|event| event.post_id).collect();
+        let due = expected(&truth, &consumer.filter);
         let missing: Vec<u64> = due.iter().map(|post| post.post_id.0).filter(|id| !got.contains(id)).collect();
         assert!(missing.is_empty(), "X sends all of it in time, so no gap excuses {missing:?}");
     }
-    for lineage in lineages {
-        assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact), "nothing exposed is lost");
+    for consumer in consumers {
+        assert!(consumer.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact), "nothing exposed is lost");
     }
     let terms: HashSet<_> = whole.terms.iter().collect();
     assert!(terms.len() > ends / 2, "most of the {} terms delivered something", terms.len());

@@ -63,7 +63,7 @@ impl Lists {
         self.lists.push((x.now(), list.to_vec()));
         self.env.start_gateway().await;
         eventually("upstream is up", async || x.connections().live == up).await;
-        let request = match &self.watched.lineage.token {
+        let request = match &self.watched.consumer.token {
             Some(token) => after(token, &filters::all()),
             None => latest(&filters::all()),
         };
@@ -96,9 +96,9 @@ impl Lists {
         self.env.x.clear_refusals_of(&Scope::Datacenter(name.into()));
     }
 
-    /// What was told of gaps in the session that goes on.
+    /// Gaps that the open session received.
     fn gaps(&self) -> Gaps {
-        self.watched.lineage.gaps.with(self.session.as_ref().expect("it was started"))
+        self.watched.consumer.gaps.with(self.session.as_ref().expect("it was started"))
     }
 
     /// Posts that some feed of the list of their time carries.
@@ -116,37 +116,37 @@ impl Lists {
     fn came(&self, datacenter: &str, from: UnixMillis, to: UnixMillis) -> (usize, usize) {
         let of = |post: &SentPost| NAMES[post.datacenter] == datacenter && from <= post.created && post.created < to;
         let wanted: Vec<u64> = self.due().into_iter().filter(of).map(|post| post.post_id.0).collect();
-        let got = self.watched.lineage.got.iter().filter(|event| wanted.contains(&event.post_id));
+        let got = self.watched.consumer.got.iter().filter(|event| wanted.contains(&event.post_id));
         let again: Vec<bool> = got.map(|event| event.origin() != Origin::Live).collect();
         (again.len(), again.into_iter().filter(|again| *again).count())
     }
 
-    /// Until all is over; then judges.
-    async fn judge(&mut self, who: &str) {
+    /// Reads until all is over; then verifies.
+    async fn verify(&mut self, label: &str) {
         self.read(240).await;
         self.env.x.pause();
         let due = self.due();
         let mut session = self.session.take().expect("it was started");
-        let had: Vec<u64> = self.watched.lineage.got.iter().map(|event| event.post_id).collect();
-        let before = self.watched.lineage.gaps.clone();
+        let had: Vec<u64> = self.watched.consumer.got.iter().map(|event| event.post_id).collect();
+        let before = self.watched.consumer.gaps.clone();
         let settled = |own: &Subscriber| {
             let came = |post: &SentPost| {
                 had.contains(&post.post_id.0) || own.got.iter().any(|event| event.post_id == post.post_id.0)
             };
             before.with(own).are_over() && due.iter().all(came)
         };
-        // What did not come is the judge's to name.
+        // The verification names what did not arrive.
         let _ = Clock::system().timeout(DEADLINE, session.read_until(settled)).await;
         self.watched.follow(&session);
-        self.watched.judge(who, &self.env.x, |post| self.is_carried(post));
-        eprintln!("{who}: {} posts, {:#?}", due.len(), self.watched.lineage.gaps.stories());
-        assert!(self.watched.lineage.gaps.are_over(), "{who}: {:#?}", self.watched.lineage.gaps.stories());
+        self.watched.verify(label, &self.env.x, |post| self.is_carried(post));
+        eprintln!("{label}: {} posts, {:#?}", due.len(), self.watched.consumer.gaps.stories());
+        assert!(self.watched.consumer.gaps.are_over(), "{label}: {:#?}", self.watched.consumer.gaps.stories());
     }
 }
 
-/// The first datacenter of a list is down; the gateway is stopped, and started with another list while X goes on posting.
+/// The first datacenter of a list is down; the gateway is stopped, and started with another list while X continues to post.
 async fn changed(from: &[&'static str], to: &[&'static str]) {
-    let who = format!("{from:?} to {to:?}");
+    let label = format!("{from:?} to {to:?}");
     let mut lists = Lists::new();
     lists.start(from, from.len().max(1)).await;
     lists.read(80).await;
@@ -163,16 +163,19 @@ async fn changed(from: &[&'static str], to: &[&'static str]) {
     }
     let started = lists.env.x.now();
     lists.start(to, to.len().max(1)).await;
-    lists.judge(&who).await;
+    lists.verify(&label).await;
     for name in NAMES {
         let is_due = |list: &[&str]| list.is_empty() || list.contains(&name);
         if is_due(from) && from.first() == Some(&name) {
             let (came, again) = lists.came(name, began, stopped);
-            assert!(came > 100 && again * 10 > came * 8, "{who}: {name} was down: {came} posts, {again} not live");
+            assert!(came > 100 && again * 10 > came * 8, "{label}: {name} was down: {came} posts, {again} not live");
         }
         if is_due(from) {
             let (came, again) = lists.came(name, stopped, started);
-            assert!(came > 50 && again * 10 > came * 8, "{who}: the gateway was down: {came} posts of {name}, {again}");
+            assert!(
+                came > 50 && again * 10 > came * 8,
+                "{label}: the gateway was down: {came} posts of {name}, {again}"
+            );
         }
     }
 }
@@ -217,11 +220,11 @@ async fn new_datacenter_that_is_down_inherits_gap() {
     let started = lists.env.x.now();
     lists.start(&["atla", "pdxa"], 1).await;
     lists.read(180).await;
-    assert!(!lists.gaps().are_over(), "what it lacks is announced");
+    assert!(!lists.gaps().are_over(), "what is missing is announced");
     let refused = lists.env.x.requests().iter().filter(|request| request.status == 503).count();
     assert!(refused > 3, "it was down: {refused}");
     lists.up("pdxa");
-    lists.judge("all to a list of which one is down").await;
+    lists.verify("all to a list of which one is down").await;
     let (came, again) = lists.came("pdxa", stopped, started.plus(Duration::from_secs(150)));
     assert!(came > 200 && again * 10 > came * 8, "{came} posts, {again} not live");
 }
@@ -235,9 +238,9 @@ async fn datacenter_down_from_start_is_gap() {
         let began = lists.env.x.now();
         lists.start(&["atla", "pdxa"], 1).await;
         lists.read(120).await;
-        let told = lists.gaps();
-        let from = told.last().iter().map(|gap| span(gap).from).min();
-        let from = from.expect("what it lacks from the start on is announced");
+        let reported = lists.gaps();
+        let from = reported.last().iter().map(|gap| span(gap).from).min();
+        let from = from.expect("what is missing from the start on is announced");
         assert!(from <= began.plus(Duration::from_secs(20)), "{from} for {began}");
         lists.read(300).await;
         if restarted {
@@ -247,7 +250,7 @@ async fn datacenter_down_from_start_is_gap() {
         }
         let came_up = lists.env.x.now();
         lists.up("pdxa");
-        lists.judge(&format!("down from the start, restarted: {restarted}")).await;
+        lists.verify(&format!("down from the start, restarted: {restarted}")).await;
         let (came, again) = lists.came("pdxa", began, came_up);
         assert!(came > 300 && again * 10 > came * 8, "{came} posts, {again} not live");
     }

@@ -1,4 +1,4 @@
-//! The same post again, and posts that tell no rules.
+//! The same post again, and posts without rules.
 
 use powerstream_gateway::proto::{Event, TagFilter};
 use serde_json::json;
@@ -22,7 +22,7 @@ fn shown(events: &[Event]) -> Vec<Shown<'_>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delta_reaches_only_newly_matching_subscribers() {
     let env = TestEnv::new().await;
-    let who: [(TagFilter, Vec<Shown>); 5] = [
+    let requested: [(TagFilter, Vec<Shown>); 5] = [
         (filters::all(), vec![(7, false, vec!["cats"]), (8, false, vec!["end"])]),
         (filters::any(&["cats"]), vec![(7, false, vec!["cats"])]),
         (filters::any(&["dogs"]), vec![(7, true, vec!["cats", "dogs"])]),
@@ -30,7 +30,7 @@ async fn delta_reaches_only_newly_matching_subscribers() {
         (filters::any_but(&["*"], &["dogs"]), vec![(7, false, vec!["cats"]), (8, false, vec!["end"])]),
     ];
     let mut live = Vec::new();
-    for (filter, _) in &who {
+    for (filter, _) in &requested {
         live.push(env.subscribe(latest(filter)).await);
     }
     for post in [
@@ -44,11 +44,11 @@ async fn delta_reaches_only_newly_matching_subscribers() {
     }
     let mut all = env.subscribe(earliest(&filters::all())).await;
     all.posts(2).await;
-    for ((filter, expected), mut live) in who.into_iter().zip(live) {
+    for ((filter, expected), mut live) in requested.into_iter().zip(live) {
         let mut replayed = env.subscribe(earliest(&filter)).await;
         for session in [&mut live, &mut replayed] {
-            let told = |own: &Subscriber| own.heartbeats.last().is_some_and(|beat| beat.lag_records == 0);
-            in_time("a heartbeat at the tip", session.until("a heartbeat", told)).await;
+            let reported = |own: &Subscriber| own.heartbeats.last().is_some_and(|beat| beat.lag_records == 0);
+            in_time("a heartbeat at the tip", session.until("a heartbeat", reported)).await;
             assert_eq!(shown(&session.got), expected, "{filter:?}");
         }
         assert_eq!(live.got, replayed.got, "replay is live");

@@ -70,7 +70,7 @@ async fn services_are_known_and_unknown_watch_stays() {
     let first = in_time("a status", watch.message()).await.expect("no error").expect("one");
     assert_eq!(first.status(), ServingStatus::ServiceUnknown);
     assert!(serving(&mut health, "").await);
-    assert!(watch.message().now_or_never().is_none(), "it stays open, and says so once");
+    assert!(watch.message().now_or_never().is_none(), "it stays open, and reports it once");
 }
 
 async fn reflected(client: &mut ServerReflectionClient<Channel>, request: MessageRequest) -> MessageResponse {
@@ -78,7 +78,7 @@ async fn reflected(client: &mut ServerReflectionClient<Channel>, request: Messag
     let asking = client.server_reflection_info(futures::stream::iter([request]));
     let mut answers = in_time("an answer", asking).await.expect("it is served").into_inner();
     let answer: ServerReflectionResponse = answers.message().await.expect("an answer").expect("one answer");
-    answer.message_response.expect("it says something")
+    answer.message_response.expect("a response")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,7 @@ fn impatient(settings: &mut Settings) {
     settings.upstream.stale_after = STALE;
 }
 
-/// A line that carries this is left after 35 s, and the next one brings all.
+/// A line that carries this is left after 35 s, and the next one delivers all.
 async fn is_stale(flow: Flow) -> Drill {
     let mut drill = Drill::new(RATE, |_| (), impatient).await;
     drill.env.x.set_flow(&Scope::Live, flow);
@@ -30,7 +30,7 @@ async fn is_stale(flow: Flow) -> Drill {
     drill.left_by_gateway();
     drill.back().await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
     let (gaps, outage) = (drill.gaps(), drill.outages()[0]);
     let gap = gaps.last()[0];

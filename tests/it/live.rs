@@ -21,7 +21,7 @@ struct ResumingConsumer {
     got: Vec<Event>,
 }
 
-/// Comes back again and again after a few frames, from whatever token it had.
+/// Reconnects again and again after a few frames, with any of its tokens.
 async fn come_and_go(env: &TestEnv, filter: TagFilter, seed: u64) -> ResumingConsumer {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut last = env.subscribe(earliest(&filter)).await;
@@ -46,8 +46,8 @@ async fn no_loss_at_replay_live_handover() {
     let small = |settings: &mut powerstream_gateway::config::Settings| settings.hub.ring_bytes_max = 100 << 10;
     let env = TestEnv::tuned(|_| (), small).await;
     env.x.set_rate(RATE);
-    let who = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links", "retweets"])];
-    let [all, cats, rest] = who;
+    let requested = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links", "retweets"])];
+    let [all, cats, rest] = requested;
     let (all, cats, rest) =
         tokio::join!(come_and_go(&env, all, 1), come_and_go(&env, cats, 2), come_and_go(&env, rest, 3));
     env.x.pause();
@@ -93,7 +93,7 @@ async fn batches_keep_bounds_that_were_asked_for() {
     let mut stream = env.ask(request).await.expect("it begins");
     let (mut seen, mut fullest) = (0, 0);
     while seen < 201 {
-        let response = crate::harness::in_time("a frame", stream.message()).await.expect("goes on").expect("goes on");
+        let response = crate::harness::in_time("a frame", stream.message()).await.expect("no error").expect("no end");
         let Some(Frame::EventBatch(batch)) = response.frame else { continue };
         let bytes: usize = batch.events.iter().map(Message::encoded_len).sum();
         let alone = batch.events.len() == 1;

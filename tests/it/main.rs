@@ -1,4 +1,4 @@
-//! The one integration-test binary.
+//! All integration tests in one binary, so that the crate is linked once.
 
 mod access;
 mod admin;

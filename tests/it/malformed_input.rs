@@ -1,4 +1,4 @@
-//! Rubbish from both sides: told, counted, and nobody else's trouble.
+//! Malformed input from both sides: reported, counted, and without effect on others.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn accounted(env: &TestEnv) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rubbish_at_grpc_port_hurts_nobody() {
+async fn malformed_bytes_at_grpc_port_affect_no_session() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.grpc.preface_timeout = Duration::from_secs(1);
     };
@@ -66,7 +66,7 @@ async fn rubbish_at_grpc_port_hurts_nobody() {
     accounted(&env).await;
 }
 
-/// Malformed and oversized messages, as a session was told of them.
+/// Malformed and oversized messages, as reported to a session.
 fn skipped(session: &Subscriber) -> HashMap<SkipReason, u64> {
     let mut counts = HashMap::new();
     for (_, frame) in &session.notices {
@@ -102,8 +102,8 @@ async fn malformed_upstream_data_spares_neighbouring_posts() {
     }
     truth.extend(env.post_mix(5));
     for session in [&mut all, &mut nothing] {
-        let told = |own: &Subscriber| skipped(own).values().sum::<u64>() > malformed.len() as u64;
-        session.until("all that was skipped is told", told).await;
+        let reported = |own: &Subscriber| skipped(own).values().sum::<u64>() > malformed.len() as u64;
+        session.until("all that was skipped is reported", reported).await;
         let counts = skipped(session);
         assert_eq!(counts[&SkipReason::Oversized], 1);
         assert_eq!(counts[&SkipReason::Malformed], malformed.len() as u64);
@@ -114,7 +114,7 @@ async fn malformed_upstream_data_spares_neighbouring_posts() {
     env.counts("malformed_total", malformed.len() as f64).await;
     env.counts("oversized_total", 1.0).await;
     accounted(&env).await;
-    assert_eq!((env.x.counters().connects, env.x.counters().injected), (1, 6), "nobody hung up");
+    assert_eq!((env.x.counters().connects, env.x.counters().injected), (1, 6), "no connection was closed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,9 +145,9 @@ async fn every_matching_rules_form_is_parsed() {
     for shape in [MatchingRules::IdAndTag, MatchingRules::StringId, MatchingRules::TagOnly, MatchingRules::Absent] {
         let env = TestEnv::tuned(|config| config.matching_rules = shape, |_| ()).await;
         let rule = env.x.rules().first().expect("there are some").id;
-        let who = [filters::all(), filters::any(&["cats"]), filters::rules(&[rule])];
+        let requested = [filters::all(), filters::any(&["cats"]), filters::rules(&[rule])];
         let mut sessions = Vec::new();
-        for filter in &who {
+        for filter in &requested {
             sessions.push(env.subscribe(latest(filter)).await);
         }
         env.x.set_rate(2_000.0);
@@ -155,7 +155,7 @@ async fn every_matching_rules_form_is_parsed() {
         env.x.pause();
         env.all_logged().await;
         let truth = env.x.sent_posts();
-        for (filter, session) in who.iter().zip(&mut sessions) {
+        for (filter, session) in requested.iter().zip(&mut sessions) {
             let wanted = expected(&truth, filter);
             session.posts(wanted.len()).await;
             assert_exact(&format!("{shape:?} {filter:?}"), &wanted, &session.got);

@@ -9,7 +9,7 @@ use oracle::{
     Session, State, Subscription, Tally, Terms, Write,
 };
 
-/// Posts are made every ten seconds. The first connection lasts 300 s; X is away for 60 s; backfill brings what it made
+/// Posts are made every ten seconds. The first connection lasts 300 s; X is away for 60 s; backfill delivers what it made
 /// meanwhile.
 const EVERY: Ms = 10_000;
 const CUT: Ms = 300_000;
@@ -75,9 +75,9 @@ fn batch(number: u64) -> Frame {
 
 fn subscription(number: usize) -> Subscription {
     let mut frames: Vec<Frame> = (1..=POSTS).map(batch).collect();
-    let cut = frames.iter().position(|frame| frame.at >= BACK).expect("it comes back");
+    let cut = frames.iter().position(|frame| frame.at >= BACK).expect("it reconnects");
     frames.insert(cut, frame(BACK, Content::Gap(gap(State::Detected))));
-    let closed = frames.iter().position(|frame| frame.at >= BACK + 80_000).expect("it goes on");
+    let closed = frames.iter().position(|frame| frame.at >= BACK + 80_000).expect("it continues");
     frames.insert(closed, frame(BACK + 80_000, Content::Gap(gap(State::Backfilled))));
     frames.push(frame(605_000, Content::Heartbeat { low_watermark: 570_000 }));
     // Two sessions: the second one begins with the token of the last frame of the first.
@@ -167,14 +167,14 @@ fn of(history: &mut History, number: u64) -> &mut Event {
 }
 
 /// The frames of gaps and heartbeats of the first subscription.
-fn told(history: &mut History) -> Vec<&mut Content> {
+fn reported(history: &mut History) -> Vec<&mut Content> {
     let frames = history.subscriptions[0].sessions.iter_mut().flat_map(|session| &mut session.frames);
     frames.map(|frame| &mut frame.content).filter(|own| !matches!(own, Content::Posts { .. })).collect()
 }
 
 /// The announcement of a gap.
-fn told_gap(history: &mut History, number: usize) -> &mut Gap {
-    let gaps = told(history).into_iter().filter_map(|own| match own {
+fn announced_gap(history: &mut History, number: usize) -> &mut Gap {
+    let gaps = reported(history).into_iter().filter_map(|own| match own {
         Content::Gap(gap) => Some(gap),
         _ => None,
     });
@@ -273,7 +273,7 @@ fn oracle_knows_delta_rule() {
     let mut missing = birds;
     only(&mut missing, None);
     assert_eq!(found(&missing), [Kind::MissingReceived]);
-    // It was for this filter before: whoever began later gets no delta of it.
+    // It was for this filter before: a session that began later gets no delta of it.
     let mut undue = with("cats");
     undue.subscriptions[0].sessions[0].at = 202_000;
     undue.subscriptions[0].sessions.truncate(1);

@@ -1,5 +1,5 @@
 //! Outages from a second to more than a day: one live request with the right minutes of backfill, recovery for what
-//! backfill leaves, every post exactly once, every gap told in time and no wider than it was.
+//! backfill leaves, every post exactly once, every gap announced in time and no wider than it was.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn cut_for_a_second(kind: CutKind, fired: fn(&Counters) -> u64, partial: s
     drill.back().await;
     drill.pass(ALLOWED_LATENESS).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     let reconnects = drill.reconnects();
     assert_eq!(
         reconnects.iter().map(backfill_asked).collect::<Vec<_>>(),
@@ -48,15 +48,19 @@ async fn outage_of_90_s_requests_3_backfill_minutes() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |_| (), |_| ()).await;
     drill.outage(CutKind::Reset, Duration::from_secs(91)).await;
     drill.settle().await;
-    drill.judge();
-    assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(3), "with the slack it is over 2 minutes");
+    drill.verify();
+    assert_eq!(
+        drill.reconnects().last().and_then(backfill_asked),
+        Some(3),
+        "with the allowed lateness it is over 2 minutes"
+    );
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
     assert!(drill.came_by(Origin::Backfill) > 60, "{}", drill.came_by(Origin::Backfill));
     let counters = drill.env.x.counters();
     assert!(counters.refused > 0 && counters.recovery_jobs == 0, "{counters:?}");
 }
 
-/// What recovery brings of an outage, and what backfill does.
+/// What recovery delivers of an outage, and what backfill delivers.
 const BOTH: [&[GapState]; 2] =
     [&[GapState::Detected, GapState::Recovering, GapState::Recovered], &[GapState::Detected, GapState::Backfilled]];
 
@@ -65,11 +69,14 @@ async fn outage_over_backfill_limit_uses_recovery() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |_| (), |_| ()).await;
     drill.outage(CutKind::Reset, Duration::from_secs(290)).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(5));
     assert_eq!(drill.histories(), BOTH);
     let jobs: Vec<_> = drill.jobs().iter().map(window_asked).collect();
-    assert!(jobs.len() == 1 && jobs[0].1 - jobs[0].0 <= 3, "a job for the slack, in whole minutes: {jobs:?}");
+    assert!(
+        jobs.len() == 1 && jobs[0].1 - jobs[0].0 <= 3,
+        "a job for the allowed lateness, in whole minutes: {jobs:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +86,7 @@ async fn outage_of_20_minutes_recovers_during_live() {
     // Live flows while the job runs.
     drill.pass(Duration::from_secs(120)).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(5));
     assert_eq!(drill.histories(), BOTH);
     let got = &drill.sessions[0].got;
@@ -104,7 +111,7 @@ async fn outage_of_23_hours_is_recovered_whole() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
     drill.away(Duration::from_secs(23 * 3_600), 0.05).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.histories(), BOTH);
     assert_eq!(drill.gaps().excused(), Default::default(), "nothing may be missing");
     in_windows_of_two_hours(&drill, 23);
@@ -115,7 +122,7 @@ async fn thirty_hour_outage_reports_unrecoverable_part() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
     drill.away(Duration::from_secs(30 * 3_600), 0.05).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     let mut histories = drill.histories();
     // What grew too old while its job was made is a gap of its own.
     histories.retain(|history| *history != [GapState::Recovering, GapState::Unrecoverable]);

@@ -1,4 +1,4 @@
-//! What only some consumers lack, in other ways: shared by two, trimmed, from before the log, and a volume that was
+//! What only some consumers miss, in other ways: shared by two, trimmed, from before the log, and a volume that was
 //! restored from an older copy.
 
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ async fn equal_private_gaps_share_jobs() {
     let between = own.env.x.truth_len();
     let mut late = one_that_left(&mut own).await;
     lose_log_for(&mut own, 5_400).await;
-    assert_eq!(own.windows(0), [], "nobody asked yet");
+    assert_eq!(own.windows(0), [], "nothing was requested yet");
 
     early.resume(&own.env).await;
     late.resume(&own.env).await;
@@ -54,7 +54,7 @@ async fn equal_private_gaps_share_jobs() {
     tokio::join!(early.whole(&all), late.whole(&since));
     early.assert_whole("the one that left early", &own.env.x, &own.losses, &all);
     late.assert_whole("the one that left late", &own.env.x, &own.losses, &since);
-    let [longer, shorter] = [&early, &late].map(|own| own.lacked.first().expect("it lacked something"));
+    let [longer, shorter] = [&early, &late].map(|own| own.reported_missing.first().expect("it missed something"));
     assert!(longer.from < shorter.from && shorter.from < longer.to, "they overlap: {longer:?} {shorter:?}");
     assert!(late.recovered() > 200 && early.recovered() > late.recovered() + 100, "both read the side log");
     let mut windows = own.windows(0);
@@ -62,17 +62,17 @@ async fn equal_private_gaps_share_jobs() {
     assert!(windows.len() >= 2, "two hours are the longest window: {windows:?}");
     // Windows overlap by a minute, for the uncertainty of the clock.
     let overlap = Duration::from_secs(60);
-    let apart = |pair: &[TimeRange]| pair[0].to <= pair[1].from.plus(overlap) && pair[0].to < pair[1].to;
-    assert!(windows.windows(2).all(apart), "a time was asked for twice: {windows:?}");
+    let is_disjoint = |pair: &[TimeRange]| pair[0].to <= pair[1].from.plus(overlap) && pair[0].to < pair[1].to;
+    assert!(windows.windows(2).all(is_disjoint), "a time was requested twice: {windows:?}");
     assert_eq!(own.env.x.connections().recovery_max_ever, 2);
 
-    // What was brought serves whoever comes next.
+    // What was recovered serves the next consumer.
     let mut next = own.consumer(&filters::all(), after(&first_token, &filters::all())).await;
     assert_eq!(next.outcome(), StartOutcome::TimeBounded);
     next.whole(&all).await;
     assert!(next.is_healed() && next.recovered() + 1 >= early.recovered());
     assert_eq!(own.windows(0).len(), windows.len(), "X is not asked again");
-    own.judge().await;
+    own.verify().await;
 }
 
 async fn refused_if_exact(own: &Absence, request: &SubscribeRequest) {
@@ -115,7 +115,7 @@ async fn trimmed_token_gets_missing_posts() {
     let ended: Vec<_> = away.ended().iter().map(|gap| (gap.state(), gap.cause())).collect();
     assert_eq!(ended, [(GapState::Recovered, GapCause::Trimmed)]);
     assert!(own.env.metric("side_appended_total") > 0.0);
-    own.judge().await;
+    own.verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,10 +136,10 @@ async fn start_before_log_gets_earlier_posts() {
     assert_eq!(consumer.got.len() as u64, made + 20);
     assert!(consumer.doubtful.is_empty(), "it had nothing before: {:?}", consumer.doubtful);
     assert!(consumer.recovered() > 300, "backfill does not reach as far");
-    own.judge().await;
+    own.verify().await;
 }
 
-/// Nobody is shown two posts under one position.
+/// No session receives two posts under one position.
 fn agree(consumers: &[&Consumer]) -> HashMap<(String, String, u64), u64> {
     let mut shown = HashMap::new();
     for consumer in consumers {
@@ -181,25 +181,27 @@ async fn restored_volume_is_not_mistaken_for_lost_one() {
     old.whole(&own.env.x.sent_posts()).await;
     tail.resume(&own.env).await;
     assert_eq!(tail.outcome(), StartOutcome::TimeBounded, "never silently live");
-    let mut anew = own.consumer(&filters::all(), earliest(&filters::all())).await;
+    let mut fresh = own.consumer(&filters::all(), earliest(&filters::all())).await;
     own.env.post_mix(20);
     let truth = own.env.x.sent_posts();
     let lost = TimeRange::new(lost_from, passed.to.minus(Duration::from_secs(600)));
-    let brought = |gap: &Gap| {
+    let is_recovered = |gap: &Gap| {
         let recovered = (gap.state(), gap.cause()) == (GapState::Recovered, GapCause::GatewayDown);
         recovered && span(gap).covers(lost)
     };
-    let healed = |own: &Consumer| own.hub_gaps.iter().any(brought);
-    for (who, consumer) in [("of the lost tail", &mut tail), ("of the copy", &mut old), ("anew", &mut anew)] {
+    let healed = |own: &Consumer| own.hub_gaps.iter().any(is_recovered);
+    for (label, consumer) in
+        [("of the lost tail", &mut tail), ("of the copy", &mut old), ("of a new consumer", &mut fresh)]
+    {
         consumer.whole(&truth).await;
-        consumer.until("the lost time is told as brought back", healed).await;
-        consumer.assert_whole(who, &own.env.x, &own.losses, &truth);
+        consumer.until("the lost time is reported as recovered", healed).await;
+        consumer.assert_whole(label, &own.env.x, &own.losses, &truth);
     }
-    assert!(old.doubtful.is_empty() && anew.doubtful.is_empty(), "only the lost tail is in doubt");
-    let shown = agree(&[&tail, &old, &anew]);
+    assert!(old.doubtful.is_empty() && fresh.doubtful.is_empty(), "only the lost tail is in doubt");
+    let shown = agree(&[&tail, &old, &fresh]);
     let again = |(place, post): (&(String, String, u64), &u64)| {
         shown.iter().any(|(other, id)| other.2 == place.2 && other.1 != place.1 && id != post)
     };
     assert!(shown.iter().any(again), "numbers of the lost tail returned, under another term");
-    own.judge().await;
+    own.verify().await;
 }

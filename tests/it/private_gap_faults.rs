@@ -1,5 +1,5 @@
 //! More than one thing goes wrong: cuts of the line and of jobs, a log lost again, a copy put back, an upstream that is not
-//! there, all while a consumer gets back what only it lacks.
+//! there, all while a consumer recovers what only it misses.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use powerstream_gateway::simulator::{Backfill, CutKind, ErrorResponse, JobFault,
 use crate::harness::clock_jump::copy;
 use crate::harness::{Lost, eventually};
 
-/// Posts a second while nobody is connected: about 360 in two hours.
+/// Posts a second while no consumer is connected: about 360 in two hours.
 const POSTS: f64 = 0.05;
 const HOUR: i64 = 3_600;
 /// Seconds after a token within which posts may be repeats, and more.
 const NEAR: u64 = 90;
 
-/// Two hours are lacked, and come slowly enough that something can go wrong meanwhile.
+/// Two hours are missing, and arrive slowly enough that something can go wrong meanwhile.
 async fn two_hours() -> Lost {
     let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
     lost.resume().await;
@@ -35,11 +35,11 @@ async fn disconnects_during_recovery_lose_nothing() {
             x.publish(r#"{"text":"cut","matching_rules":[{"tag":"cats","id":7}]}"#).expect("a post");
         }
     }
-    lost.judge().await;
+    lost.verify().await;
     lost.once_and_certain();
     let counters = x.counters();
     assert!(counters.cuts_reset >= 4 && counters.cuts_mid_message == 1, "{counters:?}");
-    assert!(!lost.consumer.hub_gaps.is_empty(), "the cut of the line was told");
+    assert!(!lost.consumer.hub_gaps.is_empty(), "the disconnect was announced");
     assert!(lost.own.windows(0).len() >= 5, "each cut job was asked for again");
 }
 
@@ -54,7 +54,7 @@ async fn failed_jobs_are_repeated_before_gap_closes() {
         let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |_| ()).await;
         lost.own.env.x.fail_jobs(1, fault);
         lost.resume().await;
-        lost.judge().await;
+        lost.verify().await;
         lost.once_and_certain();
         let counters = lost.own.env.x.counters();
         let fault = match fired {
@@ -64,11 +64,11 @@ async fn failed_jobs_are_repeated_before_gap_closes() {
             _ => counters.recovery_died,
         };
         assert!(fault > 0 && lost.own.windows(0).len() >= 2, "{fired}: {counters:?}");
-        // All of it had come when it was told.
-        let told: Vec<_> = lost.consumer.ended().iter().map(|gap| gap.state()).collect();
+        // All of it had arrived when it was announced.
+        let reported: Vec<_> = lost.consumer.ended().iter().map(|gap| gap.state()).collect();
         assert!(
-            told.starts_with(&[GapState::Recovered]) && !told.contains(&GapState::Unrecoverable),
-            "{fired}: {told:?}"
+            reported.starts_with(&[GapState::Recovered]) && !reported.contains(&GapState::Unrecoverable),
+            "{fired}: {reported:?}"
         );
     }
 }
@@ -88,9 +88,9 @@ async fn second_log_loss_repeats_but_loses_nothing() {
     lost.own.start().await;
     lost.resume().await;
     lost.own.env.post_mix(10);
-    lost.judge().await;
+    lost.verify().await;
     assert!(lost.consumer.recovered() as u64 > lost.made + made / 2, "both times came out of the side log");
-    assert!(lost.own.windows(0).len() > asked, "what was brought was lost with the log");
+    assert!(lost.own.windows(0).len() > asked, "what was recovered was lost with the log");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +116,7 @@ async fn restored_copy_repeats_but_loses_nothing() {
     lost.resume().await;
     assert_eq!(lost.consumer.outcomes[1..3], [StartOutcome::TimeBounded, StartOutcome::Exact]);
     lost.own.env.post_mix(10);
-    lost.judge().await;
+    lost.verify().await;
     assert!(!lost.consumer.doubtful.is_empty(), "what came after the copy comes again");
 }
 
@@ -140,7 +140,7 @@ async fn subscriber_before_upstream_gets_everything() {
         lost.own.env.connected().await;
         assert!(x.now().since(began) > Duration::from_secs(60 * minutes) && x.counters().refused > 0);
         lost.own.env.post_mix(20);
-        lost.judge().await;
+        lost.verify().await;
         lost.once_and_certain();
         assert!(
             lost.consumer.recovered() > 200
@@ -155,7 +155,7 @@ async fn failed_first_backfill_falls_back_to_recovery() {
     let mut lost = Lost::for_seconds(40, 0, 1.0, refused).await;
     lost.resume().await;
     lost.own.env.post_mix(20);
-    lost.judge().await;
+    lost.verify().await;
     assert!(lost.own.env.x.counters().backfills_refused > 0);
     assert!(lost.own.windows(0).len() == 1 && lost.consumer.recovered() > 20, "{:?}", lost.own.windows(0));
 
@@ -165,6 +165,6 @@ async fn failed_first_backfill_falls_back_to_recovery() {
     eventually("it is back", async || connects() >= 3).await;
     lost.resume().await;
     lost.own.env.post_mix(20);
-    lost.judge().await;
+    lost.verify().await;
     assert!(!lost.own.windows(0).is_empty(), "a backfill that was cut is not trusted");
 }

@@ -19,10 +19,10 @@ use crate::harness::process::Gateway;
 use crate::harness::subscriber::asking;
 use crate::harness::{Absence, Subscriber, filters, probe};
 
-/// Subscriptions, if `PRIVATE_SUBSCRIPTIONS` does not say otherwise.
+/// Subscriptions, unless `PRIVATE_SUBSCRIPTIONS` sets another number.
 const SUBSCRIPTIONS: usize = 200;
 /// Time before the log, in seconds.
-const LACKED: i64 = 7_200;
+const MISSING: i64 = 7_200;
 /// Posts a second in it: about 360.
 const POSTS: f64 = 0.05;
 /// Posts but for the first and last seconds of it.
@@ -35,7 +35,7 @@ const STREAMS: usize = 100;
 /// what its neighbours add, is at most a few windows. The first connection's end of the log adds another.
 const REQUESTS_MAX: usize = 12;
 
-/// As many as the environment says, for those who have the time.
+/// As many as the environment requests, for longer runs.
 fn subscriptions() -> usize {
     let asked = std::env::var("PRIVATE_SUBSCRIPTIONS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(SUBSCRIPTIONS)
@@ -59,7 +59,7 @@ impl Order {
             Self::Mixed => number * 7_919 % count,
         };
         // The last tenth is left to the first backfill.
-        let reach = (LACKED as usize * 900 * place / count) as u64;
+        let reach = (MISSING as usize * 900 * place / count) as u64;
         passed.from.plus(Duration::from_millis(reach))
     }
 }
@@ -102,7 +102,7 @@ fn peak_mib(gateway: &Gateway) -> f64 {
 }
 
 /// Begins, waits until all others have begun, reads until all posts from its position on have come and its gap has ended,
-/// and judges them. Returns how many of them came out of the side log.
+/// and verifies them. Returns how many of them came out of the side log.
 async fn read(
     mut client: Client,
     from: UnixMillis,
@@ -118,7 +118,7 @@ async fn read(
     while came(&consumer) < due || !consumer.is_healed() {
         assert!(consumer.read().await, "it ended before");
     }
-    // X is asked for whole minutes. What nobody lacks of them is for whoever began up to the slack later.
+    // X is asked for whole minutes. What no subscription misses of them is for subscriptions that began up to the allowed lateness later.
     let got: HashSet<u64> = consumer.got.iter().map(|event| event.post_id).collect();
     let is_near = |post: &SentPost| post.created >= from.minus(ALLOWED_LATENESS) && got.contains(&post.post_id.0);
     let whole: Vec<_> = truth.iter().filter(|post| post.created >= from || is_near(post)).cloned().collect();
@@ -128,11 +128,11 @@ async fn read(
     consumer.recovered()
 }
 
-#[expect(clippy::print_stdout, reason = "figures for whoever asks for more of them")]
+#[expect(clippy::print_stdout, reason = "figures of longer runs")]
 async fn serve(order: Order) {
     let (count, clock) = (subscriptions(), Clock::system());
     let mut own = Absence::before_the_gateway(|x| x.recovery_rate = 2.0, patient);
-    let passed = own.pass_at_once(LACKED);
+    let passed = own.pass_at_once(MISSING);
     own.history(passed, BUT, POSTS);
     let env = &own.env;
     let gateway = Gateway::start(&env.settings, env.dir()).await;
@@ -159,7 +159,7 @@ async fn serve(order: Order) {
         after.cpu - before.cpu
     );
     println!("{:.0} MiB at first, {:.0} MiB at most, {} reads", before.resident_mib, peak_mib(&gateway), after.reads);
-    assert!(recovered > due_in_all / 2, "the side log brought {recovered} of {due_in_all}");
+    assert!(recovered > due_in_all / 2, "the side log delivered {recovered} of {due_in_all}");
     assert!(requests <= REQUESTS_MAX, "positions within one window share their requests: {:?}", own.windows(0));
     // A session reads on once for each batch of the side log, and a batch has a post at least; one that goes round would read
     // without end.

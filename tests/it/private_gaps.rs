@@ -1,4 +1,4 @@
-//! What only one consumer lacks because the log it knew is lost: by age of its token, and wherever it is cut.
+//! What only one consumer misses because its log is lost: by age of its token, and for any disconnect.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::harness::clock_jump::span;
 use crate::harness::ground_truth::assert_exact;
 use crate::harness::{Lost, after, eventually, filters, latest, reason};
 
-/// Posts a second while nobody is connected: about 360 in two hours.
+/// Posts a second while no consumer is connected: about 360 in two hours.
 const POSTS: f64 = 0.05;
 const HOUR: i64 = 3_600;
 /// Seconds after a token within which posts may be repeats, and more.
 const NEAR: u64 = 90;
 
-/// Seconds that the first backfill brings, and more.
+/// Seconds that the first backfill delivers, and more.
 const BACKFILL: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,13 +30,13 @@ async fn token_of_40_s_is_served_by_backfill() {
     let mut lost = Lost::for_seconds(40, 0, 1.0, |_| ()).await;
     lost.resume().await;
     lost.own.env.post_mix(20);
-    lost.judge().await;
+    lost.verify().await;
     assert_eq!(lost.own.windows(0), [], "no recovery was asked for");
     assert_eq!(lost.consumer.recovered(), 0);
-    assert!(lost.own.env.x.counters().backfill_posts >= lost.made, "backfill brought it");
+    assert!(lost.own.env.x.counters().backfill_posts >= lost.made, "backfill delivered it");
     assert!(!lost.consumer.doubtful.is_empty(), "what it had comes again");
     let (detected, ended) = (GapState::Detected, GapState::Backfilled);
-    assert_eq!(lost.told(), [(detected, GapCause::LogLost), (ended, GapCause::LogLost)]);
+    assert_eq!(lost.reported(), [(detected, GapCause::LogLost), (ended, GapCause::LogLost)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,18 +44,18 @@ async fn token_of_2_h_is_served_by_recovery() {
     let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
     lost.resume().await;
     lost.with_live(200).await;
-    lost.judge().await;
+    lost.verify().await;
     let got = &lost.consumer.got;
     let (first, last) = (
-        got.iter().position(|event| event.sequence == 0).expect("the side log brought some"),
-        got.iter().rposition(|event| event.sequence == 0).expect("the side log brought some"),
+        got.iter().position(|event| event.sequence == 0).expect("the side log delivered some"),
+        got.iter().rposition(|event| event.sequence == 0).expect("the side log delivered some"),
     );
     let live = got[first..last].iter().filter(|event| event.origin() == Origin::Live).count();
     assert!(live >= 10, "{live} live posts came between those of the side log");
     assert!(lost.consumer.recovered() as u64 + 30 > lost.made, "all but the last minutes come out of the side log");
-    let told = lost.told();
+    let reported = lost.reported();
     let cause = GapCause::LogLost;
-    assert!(told.contains(&(GapState::Recovering, cause)), "{told:?}");
+    assert!(reported.contains(&(GapState::Recovering, cause)), "{reported:?}");
     let ended: Vec<_> = lost.consumer.ended().iter().map(|gap| (gap.state(), gap.evidence())).collect();
     let recovered = (GapState::Recovered, GapEvidence::CompletionMessage);
     assert_eq!(ended, [recovered, (GapState::Backfilled, GapEvidence::BackfillQuiet)]);
@@ -65,7 +65,7 @@ async fn token_of_2_h_is_served_by_recovery() {
         .iter()
         .filter(|event| event.sequence == 0)
         .filter(|event| !parts[0].contains(UnixMillis(event.event_time_ms)));
-    assert_eq!(outside.count(), 0, "what is recovered lies in what it lacked");
+    assert_eq!(outside.count(), 0, "what is recovered lies in what was missing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +91,7 @@ async fn token_of_30_h_follows_resume_policy() {
     assert_eq!(lost.own.windows(0), [], "X is not asked for what it no longer has");
 }
 
-/// It is told what it misses, and gets all that lies after it, once.
+/// It is informed of what it misses, and receives all that lies after it, once.
 async fn clamped(lost: &Lost, request: SubscribeRequest) {
     let x = &lost.own.env.x;
     let mut clamped = lost.own.consumer(&filters::all(), request.clone()).await;
@@ -99,7 +99,7 @@ async fn clamped(lost: &Lost, request: SubscribeRequest) {
     let new = x.publish(r#"{"text":"new","matching_rules":[{"tag":"cats","id":7}]}"#).expect("a post");
     let is_new = |event: &Event| event.post_id == new.post_id.0;
     clamped.until("the new post comes", |own| own.got.iter().any(is_new)).await;
-    let missing = clamped.lacked.first().expect("it says what is missing");
+    let missing = clamped.reported_missing.first().expect("it reports what is missing");
     assert!(missing.to.since(missing.from) > Duration::from_secs(29 * 3_600), "{missing:?}");
     let after: Vec<_> = x.sent_posts().into_iter().filter(|post| post.created >= missing.to).collect();
     let got: Vec<_> =
@@ -120,7 +120,7 @@ async fn disconnect_within_private_gap_resumes() {
     lost.own.env.post_mix(10);
     lost.consumer.resume(&lost.own.env).await;
     assert_eq!(lost.consumer.outcome(), StartOutcome::Exact, "the same log, the same side log");
-    lost.judge().await;
+    lost.verify().await;
     assert!(lost.consumer.recovered() > had + 100, "the rest came after the cut");
     lost.once_and_certain();
 }
@@ -151,7 +151,7 @@ async fn random_disconnects_deliver_private_gap_once() {
         }
         assert!(cuts > 5, "it was cut {cuts} times, {restarts} of them by a restart");
         assert!(lost.consumer.outcomes[2..].iter().all(|outcome| *outcome == StartOutcome::Exact));
-        lost.judge().await;
+        lost.verify().await;
         lost.once_and_certain();
     }
 }
@@ -172,7 +172,7 @@ async fn restart_within_private_gap_resumes() {
         assert_eq!(lost.consumer.outcome(), StartOutcome::Exact, "nothing was lost by the restart");
     }
     lost.own.env.post_mix(5);
-    lost.judge().await;
+    lost.verify().await;
     lost.once_and_certain();
     assert!(lost.own.windows(0).len() >= 3, "each start asked for the rest");
 }
@@ -186,11 +186,11 @@ async fn private_gap_posts_are_filtered_and_private() {
     let before = lost.own.env.x.truth_len();
     lost.resume().await;
     lost.with_live(40).await;
-    lost.judge().await;
+    lost.verify().await;
     let new = lost.own.env.x.truth_since(before);
     assert!(new.len() >= 5, "live posts flowed");
     others.whole(&new).await;
-    others.assert_whole("one that lacks nothing", &lost.own.env.x, &lost.own.losses, &new);
+    others.assert_whole("one that misses nothing", &lost.own.env.x, &lost.own.losses, &new);
     assert_eq!((others.recovered(), others.own_gaps.len()), (0, 0), "nothing of it is shown to others");
     let side = lost.own.env.metric("side_appended_total");
     assert!(side > 2.0 * lost.consumer.recovered() as f64, "the filter left out much of {side} posts");

@@ -26,11 +26,11 @@ use crate::harness::env::patient;
 use crate::harness::process::Gateway;
 use crate::harness::{ResumingConsumer, Subscriber, TestEnv, eventually, filters, probe, record};
 
-/// A minute in a second: the slack is half a second then, more than a busy machine is late by.
+/// A minute in a second: the allowed lateness is half a second then, more than a busy machine is late by.
 const RATE: f64 = 60.0;
 /// Posts drawn per second.
 const POSTS: f64 = 1.0;
-/// How many seeds are played if nobody says so.
+/// Number of seeds that are played by default.
 const SEEDS: u64 = 20;
 /// How many at a time: most of a timeline is waiting.
 const AT_A_TIME: usize = 3;
@@ -53,7 +53,7 @@ struct Timeline {
     env: TestEnv,
     gateway: Option<Gateway>,
     skew_seconds: i64,
-    /// What was done, for the one who looks into a seed that failed.
+    /// What was done, for the analysis of a seed that failed.
     done: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl Timeline {
         let rng = StdRng::seed_from_u64(seed);
         let done = vec![format!("compression {gzip:?}")];
         let timeline = Self { rng, more, env, gateway: Some(gateway), skew_seconds: 0, done };
-        // What is before the log's beginning is not for those who start there.
+        // What is before the log's beginning is not for sessions that start there.
         timeline.pass(75).await;
         timeline
     }
@@ -144,8 +144,8 @@ impl Timeline {
         match self.rng.random_range(0..kinds.len() + 2) {
             number if number < kinds.len() => format!("cut {:?}: {}", kinds[number], x.cut(kinds[number])),
             number => {
-                let told = number == kinds.len();
-                format!("slow reader, told {told}: {}", x.cut_slow_reader(&Scope::Live, told))
+                let reported = number == kinds.len();
+                format!("slow reader, reported {reported}: {}", x.cut_slow_reader(&Scope::Live, reported))
             }
         }
     }
@@ -187,7 +187,7 @@ impl Timeline {
 
     fn job_fault(&mut self, x: &SimulatorHandle) -> String {
         let minute = self.rng.random_range(0..5);
-        // No clean end in the middle: twice in a row it cannot be told from a job that is done (contract, 6).
+        // No clean end in the middle: twice in a row it cannot be distinguished from a job that is done (contract, 6).
         let faults = [
             JobFault::Dies { minute, how: CutKind::Reset },
             JobFault::Dies { minute, how: CutKind::MidPost },
@@ -281,7 +281,7 @@ async fn subscriber(
     over: Arc<AtomicBool>,
     x: SimulatorHandle,
 ) -> ResumingConsumer {
-    let (mut rng, mut lineage, clock) =
+    let (mut rng, mut consumer, clock) =
         (StdRng::seed_from_u64(seed), ResumingConsumer::new(&x, filter), Clock::system());
     let mut late = None;
     loop {
@@ -291,9 +291,9 @@ async fn subscriber(
             tokio::task::yield_now().await;
             continue;
         };
-        let before = lineage.clone();
+        let before = consumer.clone();
         let whole = |own: &Subscriber| {
-            // Posts whose every arrival matches: the others are the judge's.
+            // Posts whose every arrival matches: the others are verified at the end.
             let (mut due, mut not_due) = (HashSet::new(), HashSet::new());
             for post in x.sent_posts() {
                 let takes = filters::takes(&before.filter, &post.rules);
@@ -318,9 +318,9 @@ async fn subscriber(
             done = whole(own) || clock.moment().since(since) > SETTLED;
             done
         };
-        lineage = lineage.read(client.max_decoding_message_size(2 << 20), &mut enough).await;
+        consumer = consumer.read(client.max_decoding_message_size(2 << 20), &mut enough).await;
         if done {
-            return lineage;
+            return consumer;
         }
     }
 }
@@ -342,25 +342,25 @@ async fn play(seed: u64) {
     }
     timeline.repair().await;
     over.store(true, Ordering::Relaxed);
-    let lineages = subscribers.join_all().await;
+    let consumers = subscribers.join_all().await;
     let metrics = timeline.balanced().await;
-    judge(&timeline, seed, &metrics, &lineages);
+    verify(&timeline, seed, &metrics, &consumers);
 }
 
-fn judge(timeline: &Timeline, seed: u64, metrics: &str, lineages: &[ResumingConsumer]) {
-    let who = format!("seed {seed} after\n  {}\n", timeline.done.join("\n  "));
+fn verify(timeline: &Timeline, seed: u64, metrics: &str, consumers: &[ResumingConsumer]) {
+    let label = format!("seed {seed} after\n  {}\n", timeline.done.join("\n  "));
     let terms = Terms { is_killed: true, ..Terms::new() };
-    let subscriptions = lineages.iter().enumerate().map(|(number, lineage)| lineage.record(number)).collect();
+    let subscriptions = consumers.iter().enumerate().map(|(number, consumer)| consumer.record(number)).collect();
     let mut history = record::history(&timeline.env.x, subscriptions, terms, |_| true);
     history.tallies = record::tallies(metrics);
-    record::assert_sound(&who, &history);
-    for lineage in lineages {
-        let lost = lineage.gaps.spans(&[GapState::Unrecoverable]);
-        assert!(lost.is_empty(), "{who} nothing was out of reach: {:?}", lineage.gaps.last());
+    record::assert_sound(&label, &history);
+    for consumer in consumers {
+        let lost = consumer.gaps.spans(&[GapState::Unrecoverable]);
+        assert!(lost.is_empty(), "{label} nothing was out of reach: {:?}", consumer.gaps.last());
     }
 }
 
-/// Plays these, some at a time, each in a runtime of its own, and names those that failed.
+/// Plays these, some at a time, each in a runtime of its own, and names the seeds that failed.
 fn play_all(seeds: std::ops::RangeInclusive<u64>) {
     let next = AtomicU64::new(*seeds.start());
     let failed = std::thread::scope(|scope| {

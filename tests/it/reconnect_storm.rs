@@ -1,4 +1,4 @@
-//! Many consumers come back at once after a restart. `CROWD=5000` sets how many.
+//! Many consumers reconnect at once after a restart. `CROWD=5000` sets how many.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn read(sessions: &mut [Subscriber], truth: &[SentPost]) {
     join_all(reading).await;
 }
 
-#[expect(clippy::print_stdout, reason = "figures for whoever asks for a larger crowd")]
+#[expect(clippy::print_stdout, reason = "figures of larger crowds")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reconnect_storm_after_restart_loses_nothing() {
     let mut env = TestEnv::new().await;

@@ -1,4 +1,4 @@
-//! Recovery jobs and all the ways in which they end. The line is away for 36 minutes, of which backfill brings five.
+//! Recovery jobs and all the ways in which they end. The line is away for 36 minutes, of which backfill delivers five.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn after_away(away: Duration, upstream: impl FnOnce(&mut Upstream), faults
     faults(&drill);
     drill.away(away, POSTS).await;
     drill.settle().await;
-    drill.judge();
+    drill.verify();
     assert_eq!(drill.reconnects().iter().filter(|request| request.status == 200).count() as u64, {
         1 + drill.env.x.counters().empty_answers
     });
@@ -42,8 +42,8 @@ fn windows(drill: &Drill) -> Vec<(i64, i64)> {
     windows.iter().map(|window| (window.0 - first, window.1 - first)).collect()
 }
 
-/// What was told of the part that recovery brought, and on what it rests.
-fn told(drill: &Drill) -> (Vec<GapState>, GapEvidence) {
+/// States and evidence that were announced for the recovered part.
+fn announced(drill: &Drill) -> (Vec<GapState>, GapEvidence) {
     let gaps = drill.gaps();
     let recovered: Vec<_> = gaps.last().into_iter().filter(|gap| gap.state() == GapState::Recovered).collect();
     let [gap] = recovered[..] else { panic!("one gap was recovered: {recovered:?}") };
@@ -59,7 +59,7 @@ async fn job_aborted_twice_resumes_before_last_minute() {
     let windows = windows(&drill);
     let end = windows[0].1;
     assert_eq!(windows, [(0, end), (6, end), (12, end)]);
-    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_died, 2);
 }
 
@@ -68,7 +68,7 @@ async fn only_failed_minutes_are_requested_again() {
     let fault = JobFault::MinutesFailed(vec![3, 9, 10]);
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     assert_eq!(windows(&drill)[1..], [(3, 4), (9, 11)]);
-    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_minutes_failed, 3);
 }
 
@@ -78,7 +78,7 @@ async fn unprocessed_range_is_requested_again() {
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     let windows = windows(&drill);
     assert_eq!(windows, [(0, windows[0].1), (10, windows[0].1)]);
-    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_unprocessed, 1);
 }
 
@@ -88,7 +88,7 @@ async fn silent_end_is_trusted_after_empty_confirmation() {
     let windows = windows(&drill);
     let [(0, end), (tail, again)] = windows[..] else { panic!("once more, for the tail: {windows:?}") };
     assert!(again == end && end - tail <= 2, "{windows:?}");
-    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CleanEof));
+    assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CleanEof));
     assert_eq!(drill.env.x.counters().recovery_silent, 2);
 }
 
@@ -99,7 +99,7 @@ async fn long_outages_use_two_parallel_windows() {
     let windows = windows(&drill);
     assert!(windows.iter().all(|window| window.1 - window.0 <= 120) && windows.len() >= 4, "{windows:?}");
     assert_eq!(drill.env.x.connections().recovery_max_ever, 2);
-    assert_eq!(told(&drill).1, GapEvidence::CompletionMessage);
+    assert_eq!(announced(&drill).1, GapEvidence::CompletionMessage);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,11 +111,11 @@ async fn second_job_waits_for_single_slot() {
     let mut drill = Drill::new(RATE, upstream, |_| ()).await;
     drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
     drill.settle().await;
-    drill.judge_all_but_bounds();
+    drill.verify_except_bounds();
     let (open, counters) = (drill.env.x.connections(), drill.env.x.counters());
     assert_eq!(open.recovery_max_ever, 1);
     assert!((1..=8).contains(&counters.too_many_connections), "{counters:?}");
-    assert_eq!(told(&drill).1, GapEvidence::CompletionMessage);
+    assert_eq!(announced(&drill).1, GapEvidence::CompletionMessage);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,9 +131,9 @@ async fn ten_minutes_of_429_spare_live_stream() {
     // 60, 120, 240, 480 s, and two that may ask.
     assert!((1..=8).contains(&refused), "{refused} requests in ten minutes");
     drill.settle().await;
-    drill.judge();
-    assert!(drill.sessions[0].got.len() > live + 300, "live went on");
-    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    drill.verify();
+    assert!(drill.sessions[0].got.len() > live + 300, "live continued");
+    assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(x.counters().connects, 2 + x.counters().empty_answers);
 }
 
@@ -145,7 +145,7 @@ async fn recovery_plan_survives_restart() {
     eventually("two jobs run", async || x.connections().recovery == 2).await;
     drill.restart().await;
     drill.settle().await;
-    drill.judge_all_but_bounds();
+    drill.verify_except_bounds();
     assert_eq!(x.connections().recovery_max_ever, 2);
     assert!(drill.came_by(Origin::Recovery) > 0);
 }
@@ -157,15 +157,15 @@ async fn foreign_answers_close_no_gap() {
         drill.env.x.answer_with(&Scope::Recovery, Repeat::Next(3), hollow);
         drill.away(AWAY, POSTS).await;
         drill.settle().await;
-        drill.judge();
-        assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage), "{hollow:?}");
+        drill.verify();
+        assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage), "{hollow:?}");
         assert!(drill.jobs().len() >= 4, "{hollow:?}: {:?}", drill.jobs());
     }
 }
 
 const NOT_ENTITLED: &str = "RECOVERY_NOT_ENTITLED";
 
-/// Why recovery is blocked, as an operator is told: by `GetStream`, `ListRecoveryJobs` and `GetCoverage` of the last
+/// Why recovery is blocked, as reported to an operator: by `GetStream`, `ListRecoveryJobs` and `GetCoverage` of the last
 /// half hour.
 async fn reported(drill: &Drill) -> [String; 3] {
     let mut stream = drill.env.client().await;
@@ -195,8 +195,8 @@ async fn refused_recovery_is_retried_with_live_untouched() {
     assert_eq!(reported(&drill).await, [NOT_ENTITLED; 3], "in the state, of the jobs, and where posts are missing");
     drill.settle().await;
     assert_eq!(reported(&drill).await, [""; 3]);
-    drill.judge();
-    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    drill.verify();
+    assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert!(x.counters().refused_recovery >= 6 && drill.env.metric("recovery_jobs_refused") < 1.0);
     assert_eq!(x.counters().connects, 2 + x.counters().empty_answers, "live was left alone");
 }

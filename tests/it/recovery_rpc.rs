@@ -1,4 +1,4 @@
-//! RecoveryService by a real client: gaps, coverage, jobs by hand, and what each refusal says.
+//! RecoveryService by a real client: gaps, coverage, manual jobs, and the message of each refusal.
 
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ async fn outage_of_20_minutes_recovers_automatically() {
     })
     .await;
     gaps.sort_by_key(|gap| start(gap.interval).map(|from| from.seconds));
-    // The first backfill of the log brought nothing, and may have been ignored: what lies between the start and the first
+    // The first backfill of the log delivered nothing, and may have been ignored: what lies between the start and the first
     // byte, which is a heartbeat, is recovered.
     let [first, far, near] = &gaps[..] else { panic!("three gaps: {gaps:?}") };
     let states = [first, far, near].map(|gap| (gap.state(), gap.recovered_count));
@@ -193,7 +193,7 @@ async fn invalid_job_requests_get_reasons() {
     assert!((3_600..3_800).contains(&missing) && info.metadata.contains_key("oldest_time"), "{info:?}");
     let future = create(&mut client, at(now, -60), at(now, 3_600)).await.expect_err("it has not ended");
     check(&future, Code::OutOfRange, "POSITION_IN_FUTURE");
-    let unknown = cancel(&mut client, "j99").await.expect_err("nobody made it");
+    let unknown = cancel(&mut client, "j99").await.expect_err("no such job");
     check(&unknown, Code::NotFound, "JOB_NOT_FOUND");
     assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name, "j99");
     check(&cancel(&mut client, "g1").await.expect_err("no id of a job"), Code::NotFound, "JOB_NOT_FOUND");
@@ -229,7 +229,7 @@ async fn jobs_are_paged_and_cancellable() {
     assert_eq!(made, ["j1", "j2", "j3", "j4", "j5"]);
     eventually("X has refused", async || env.metric("recovery_upstream_connect_attempts_total") >= 1.0).await;
     let again = create(&mut client, at(now, -1_200), at(now, -1_100)).await.expect("it can be asked for");
-    assert_eq!(again.job_id, "j1", "it still has to bring that");
+    assert_eq!(again.job_id, "j1", "it still has to recover that");
 
     let (mut got, mut page_token) = (Vec::new(), String::new());
     loop {
@@ -257,9 +257,9 @@ async fn jobs_are_paged_and_cancellable() {
     assert!(ended[0].end_time.is_some());
 }
 
-/// Anybody could create 2,000 jobs, and 1,717 requests reached X within seconds.
+/// Any caller could create 2,000 jobs, and 1,717 requests reached X within seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn caller_beyond_budget_is_told_when_to_retry() {
+async fn caller_beyond_budget_receives_retry_delay() {
     let tune = |settings: &mut Settings| settings.ingest.recovery.manual_jobs_per_hour_per_caller_max = 3;
     let mut env = TestEnv::tuned(|_| (), tune).await;
     env.x.refuse_until_cleared(ErrorResponse::too_many_connections());
@@ -270,7 +270,7 @@ async fn caller_beyond_budget_is_told_when_to_retry() {
     for n in 1..=50 {
         if let Err(status) = create(&mut first, nth(n).0, nth(n).1).await {
             check(&status, Code::ResourceExhausted, "RECOVERY_LIMIT");
-            let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says when");
+            let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("a retry delay");
             assert!(wait > Duration::from_secs(3_500) && wait <= Duration::from_secs(3_600), "{wait:?}");
             let quota = status.get_details_quota_failure().expect("it names the limit").violations;
             assert_eq!(quota[0].subject, "ingest.recovery.manual_jobs_per_hour_per_caller_max");
@@ -305,7 +305,8 @@ async fn open_gap_is_listed_and_uncovered() {
         let request = ListGapsRequest { states, ..ListGapsRequest::default() };
         client.list_gaps(request).await.expect("it is served").into_inner().gaps
     };
-    eventually("the gap is told", async || !listed(&mut client.clone(), &[GapState::Detected]).await.is_empty()).await;
+    eventually("the gap is announced", async || !listed(&mut client.clone(), &[GapState::Detected]).await.is_empty())
+        .await;
     let gaps = listed(&mut client, &[]).await;
     let [gap] = &gaps[..] else { panic!("one gap: {gaps:?}") };
     assert_eq!((gap.cause(), gap.state(), end(gap.interval)), (GapCause::Disconnected, GapState::Detected, None));

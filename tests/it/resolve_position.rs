@@ -39,12 +39,12 @@ async fn post_or_time_resolves_to_preceding_token() {
     let first = whole.got.partition_point(|event| event.received_time_ms < millis);
     assert_eq!(session.got, whole.got[first..]);
 
-    let unknown = resolve(&mut client, Target::PostId(5)).await.expect_err("nobody sent it");
+    let unknown = resolve(&mut client, Target::PostId(5)).await.expect_err("it was never sent");
     assert_eq!((unknown.code(), reason(&unknown)), (Code::NotFound, "POST_NOT_FOUND"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stream_info_tells_what_log_holds() {
+async fn stream_info_describes_log() {
     let mut env = TestEnv::new().await;
     env.post(&[&["cats"], &["cats", "dogs"], &[]]);
     env.all_logged().await;

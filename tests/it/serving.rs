@@ -1,4 +1,4 @@
-//! `serve` as a process: what it starts with, what it says about it, and that a signal ends a start that hangs.
+//! `serve` as a process: what it starts with, what it reports, and that a signal ends a start that hangs.
 
 use powerstream_gateway::clock::Clock;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -33,8 +33,8 @@ async fn strict_start_fails_with_any_unusable_account() {
     assert_eq!(strict.exited().await.code(), Some(0), "{}", strict.log());
 }
 
-/// SIGTERM was not heard during the start: 37 s with a long tail. Here the start never ends, for a FIFO stands in the place
-/// of a segment, and nobody writes to it.
+/// SIGTERM was not handled during the start: 37 s with a long tail. Here the start never ends, for a FIFO stands in the place
+/// of a segment, and no process writes to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signal_ends_hanging_start() {
     let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
@@ -63,14 +63,14 @@ async fn directory_of_no_account_is_logged() {
     std::fs::create_dir_all(&orphan).expect("the directory is ours");
     let mut gateway = Gateway::start(&env.settings, env.dir()).await;
     let log = gateway.log();
-    let told: Vec<_> =
+    let reported: Vec<_> =
         log.lines().filter(|line| line.contains("log directory belongs to no configured account")).collect();
-    assert!(told.len() == 1 && told[0].contains(&orphan.display().to_string()), "{told:?}");
+    assert!(reported.len() == 1 && reported[0].contains(&orphan.display().to_string()), "{reported:?}");
     gateway.terminate();
     assert_eq!(gateway.exited().await.code(), Some(0));
 }
 
-/// A step of maintenance that fails is counted by its name and tried again; the other steps and delivery go on.
+/// A step of maintenance that fails is counted by its name and tried again; the other steps and delivery continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_maintenance_is_counted_by_step() {
     let mut env = TestEnv::new().await;

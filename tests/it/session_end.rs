@@ -17,8 +17,8 @@ use crate::harness::{Subscriber, TestEnv, after, earliest, eventually, filters, 
 fn check(status: &Status, code: Code, because: &str) -> ErrorDetails {
     let details = status.get_error_details();
     let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
-    let told = (status.code(), info.reason.as_str(), info.domain.as_str());
-    assert_eq!(told, (code, because, "powerstream.gateway"), "{status:?}");
+    let reported = (status.code(), info.reason.as_str(), info.domain.as_str());
+    assert_eq!(reported, (code, because, "powerstream.gateway"), "{status:?}");
     assert_eq!(reason(status), because);
     details
 }
@@ -163,7 +163,7 @@ async fn client_deadline_ends_stream_with_token() {
     let missed = env.post_mix(3);
     let mut resumed = env.subscribe(after(&token, &filters::all())).await;
     resumed.posts(3).await;
-    assert_exact("the one that comes back", &missed, &resumed.got);
+    assert_exact("the resumed one", &missed, &resumed.got);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,8 @@
 //! Every number of the configuration at its bounds, with the gateway as it is served: 100 posts reach a subscriber.
 //!
 //! The keys come from the schema, so that a new key is covered by itself. What values are refused, and how often X is asked
-//! with the others, is examined on a virtual clock (`server/app/tests/settings.rs`), which has neither ports nor clients.
-//! Keys of `upstream`, `ingest` and `clock` are examined there; `SETTINGS=full` plays them here too, and 0 and 1 of all keys.
+//! with the others, is tested on a virtual clock (`server/app/tests/settings.rs`), which has neither ports nor clients.
+//! Keys of `upstream`, `ingest` and `clock` are tested there; `SETTINGS=full` plays them here too, and 0 and 1 of all keys.
 //! Not played is a `clock.rate` beyond 1: all time-outs of the real connections would run out as fast (`world::patient`).
 
 use std::path::Path;
@@ -97,14 +97,14 @@ async fn play((path, value): (String, String)) -> Result<bool, String> {
     let delivery = async {
         eventually("the upstream connection is up", async || env.x.connections().live > 0).await;
         let sent = env.post_mix(POSTS);
-        let mut lineage = ResumingConsumer::new(&env.x, filters::all());
-        while lineage.got.len() < POSTS {
+        let mut consumer = ResumingConsumer::new(&env.x, filters::all());
+        while consumer.got.len() < POSTS {
             let address = format!("http://{}", env.app().grpc_address());
             let Ok(client) = Client::connect(address).await else { continue };
-            let had = lineage.got.len();
-            lineage = lineage.read(client, |session| had + session.got.len() >= POSTS).await;
+            let had = consumer.got.len();
+            consumer = consumer.read(client, |session| had + session.got.len() >= POSTS).await;
         }
-        ground_truth::assert_exact(&format!("{path}={value}"), &sent, &lineage.got);
+        ground_truth::assert_exact(&format!("{path}={value}"), &sent, &consumer.got);
     };
     match Clock::system().timeout(DEADLINE, delivery).await {
         Ok(()) => Ok(true),

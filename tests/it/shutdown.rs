@@ -1,4 +1,4 @@
-//! SIGTERM: everybody is told, nobody can hold it up.
+//! SIGTERM: every session is notified, and none can delay the shutdown.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn shutdown_notifies_readers_and_skips_stalled() {
     let began = Clock::system();
     gateway.terminate();
     for reader in &mut readers {
-        told_to_leave(reader).await;
+        is_asked_to_leave(reader).await;
         assert_exact("a reader", &truth, &reader.got);
     }
     let status = gateway.exited().await;
@@ -63,15 +63,17 @@ async fn shutdown_notifies_readers_and_skips_stalled() {
         let mut resumed = Subscriber::open(&mut gateway.client().await, request).await.expect("it begins");
         assert_eq!(resumed.start.outcome(), StartOutcome::Exact);
         resumed.posts(1).await;
-        assert_exact("the one that came back", std::slice::from_ref(&next), &resumed.got);
+        assert_exact("the resumed one", std::slice::from_ref(&next), &resumed.got);
     }
 }
 
-async fn told_to_leave(reader: &mut Subscriber) {
+async fn is_asked_to_leave(reader: &mut Subscriber) {
     let status = reader.ended().await;
     assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "DRAINING"));
     assert_eq!(last_token(&status), reader.token());
-    let Some((_, Frame::Draining(draining))) = reader.notices.last() else { panic!("not told: {:?}", reader.notices) };
+    let Some((_, Frame::Draining(draining))) = reader.notices.last() else {
+        panic!("not notified: {:?}", reader.notices)
+    };
     assert_eq!(draining.reason(), DrainReason::Shutdown);
     assert!(draining.deadline.is_some() && draining.reconnect_after.is_some());
 }
@@ -86,7 +88,7 @@ async fn second_process_on_directory_fails_to_start() {
     let mut second = Gateway::spawn(&env.settings, &elsewhere);
     let status = second.exited().await;
     assert_eq!(status.code(), Some(1), "{}", second.log());
-    assert!(second.log().contains("error:"), "it says why: {}", second.log());
+    assert!(second.log().contains("error:"), "the cause is reported: {}", second.log());
     assert_eq!(env.x.counters().sockets, 1, "it never came near upstream");
     let posted = env.x.publish(&posts::post(1, &["cats"])).expect("a post");
     let mut reader = Subscriber::open(&mut first.client().await, earliest(&filters::all())).await.expect("it begins");

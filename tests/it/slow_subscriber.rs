@@ -1,4 +1,4 @@
-//! A subscriber whose application does not read, beside others that do.
+//! A subscriber whose application does not read, next to others that do.
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
@@ -29,7 +29,7 @@ async fn metric(gateway: &Gateway, name: &str) -> f64 {
 /// Resident bytes of the process, as the system counts them.
 fn resident(gateway: &Gateway) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux reports it");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1_024.0
 }
 
@@ -53,7 +53,7 @@ async fn stalled_subscriber_does_not_block_others() {
         env.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
         if (number + 1).is_multiple_of(AT_A_TIME) {
             for reader in &mut readers {
-                // What was read is judged by its count here; the whole is judged once, at the end of the stalled one.
+                // Only the count is checked here; everything is checked once, at the end of the stalled one.
                 reader.posts(number + 1).await;
                 reader.got.iter_mut().for_each(|event| event.json.clear());
             }
@@ -64,11 +64,11 @@ async fn stalled_subscriber_does_not_block_others() {
     }
     let grown = resident(&gateway) - before;
     assert!(before > 0.0 && grown < GROWTH_BYTES_MAX, "memory grew by {grown} from {before}");
-    let told = POSTS as f64;
-    eventually("all is in the log", async || metric(&gateway, "posts_appended_total").await == told).await;
+    let reported = POSTS as f64;
+    eventually("all is in the log", async || metric(&gateway, "posts_appended_total").await == reported).await;
     for reader in &readers {
         let behind = reader.notices.iter().any(|(_, frame)| matches!(frame, Frame::FellBehind(_)));
-        assert!(!behind, "a reader was held up");
+        assert!(!behind, "a reader was delayed");
     }
     assert!(stalled.got.is_empty(), "it did not read");
     stalled.posts(POSTS).await;
@@ -80,7 +80,7 @@ async fn stalled_subscriber_does_not_block_others() {
         stalled.notices.iter().map(|(_, frame)| frame).filter(about_itself).map(std::mem::discriminant).collect();
     let (behind, caught) = (Frame::FellBehind(Default::default()), Frame::CaughtUp(Default::default()));
     let [caught, behind] = [&caught, &behind].map(std::mem::discriminant);
-    assert_eq!(kinds, [caught, behind, caught], "it was told that it fell behind, and that it caught up");
+    assert_eq!(kinds, [caught, behind, caught], "it received that it fell behind, and that it caught up");
     assert_eq!(env.x.connections().live_max_ever, 1);
 }
 
@@ -90,7 +90,7 @@ async fn subscriber_behind_retention_gets_position_too_old() {
         settings.hub.ring_bytes_max = 64 << 10;
         settings.journal.segment_bytes_max = 64 << 10;
         settings.journal.retention_bytes_max = 1 << 20;
-        // Nobody is asked for what is gone.
+        // No log is asked for what is gone.
         settings.hub.private_gaps.enabled = false;
     };
     let env = TestEnv::tuned(|_| (), tune).await;

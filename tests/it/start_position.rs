@@ -64,7 +64,7 @@ async fn every_policy(env: &TestEnv, request: SubscribeRequest, whole: &Subscrib
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_start_begins_where_it_says() {
+async fn every_start_begins_at_its_position() {
     let mut env = TestEnv::new().await;
     let mut truth = Vec::new();
     for _ in 0..10 {
@@ -144,7 +144,7 @@ async fn token_of_lost_log_resumes_by_time() {
     std::fs::remove_dir_all(env.log_dir("main")).expect("it was there");
     env.start_gateway().await;
     env.connected().await;
-    // The first backfill of the new log brings back what the consumer has had.
+    // The first backfill of the new log delivers again what the consumer has received.
     let new = env.post_mix(20);
     let wanted = [had, new].concat();
     let mut resumed = env.subscribe(after(first.token(), &filters::all())).await;

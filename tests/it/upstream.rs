@@ -1,4 +1,4 @@
-//! Manners towards X, with a clock that runs fast: how often it is asked, with what, and what subscribers hear of it.
+//! Manners towards X, with a clock that runs fast: how often it is asked, with what, and what subscribers receive of it.
 
 use std::time::Duration;
 
@@ -75,8 +75,8 @@ async fn disconnect_is_notified_as_reconnecting_then_connected() {
     // Refused once, so that it is down for longer than a heartbeat.
     env.x.refuse_next(1, ErrorResponse::named("unavailable").expect("it is known"));
     assert_eq!(env.x.cut(CutKind::Reset), 1);
-    session.until("it is told that it connects again", |own| told(own, StreamNoticeKind::UpstreamConnected)).await;
-    assert!(told(&session, StreamNoticeKind::UpstreamReconnecting), "{:?}", session.notices);
+    session.until("the reconnect is reported", |own| reported(own, StreamNoticeKind::UpstreamConnected)).await;
+    assert!(reported(&session, StreamNoticeKind::UpstreamReconnecting), "{:?}", session.notices);
     let states: Vec<_> = session.heartbeats.iter().map(|beat| beat.upstream_state()).collect();
     assert!(states.contains(&UpstreamState::BackingOff), "{states:?}");
     let after = env.post_mix(20);
@@ -88,12 +88,12 @@ async fn disconnect_is_notified_as_reconnecting_then_connected() {
     assert_eq!(env.x.connections().live_max_ever, 1);
 }
 
-fn told(session: &Subscriber, kind: StreamNoticeKind) -> bool {
+fn reported(session: &Subscriber, kind: StreamNoticeKind) -> bool {
     session.notices.iter().any(|(_, frame)| matches!(frame, Frame::StreamNotice(notice) if notice.kind() == kind))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connection_is_left_and_made_anew() {
+async fn silent_connection_is_replaced() {
     let tune = |settings: &mut Settings| {
         settings.upstream.stale_after = Duration::from_secs(2);
         // X may hold the slot for a moment after it was left.

@@ -1,5 +1,5 @@
-//! X says 200 and then nothing of use, for ever; or sends the gateway elsewhere. Few attempts, the sessions stay and are
-//! told, and what was missed meanwhile comes once it is over.
+//! X responds 200 and then sends nothing of use, forever; or sends the gateway elsewhere. Few attempts, the sessions stay and are
+//! notified, and what was missed meanwhile comes once it is over.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const RATE: f64 = 120.0;
 /// How long X answers like this.
 const TIME: Duration = Duration::from_secs(1_800);
 
-/// For half an hour X answers each request like this. Posts are so rare that nobody can tell from their number whether a
+/// For half an hour X answers each request like this. Posts are so rare that their number does not show whether a
 /// backfill is missing.
 async fn hollow_for_long(hollow: BogusResponse, fired: fn(&Counters) -> u64) {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
@@ -46,15 +46,15 @@ async fn hollow_for_long(hollow: BogusResponse, fired: fn(&Counters) -> u64) {
     eventually("X serves again", async || x.connections().live == 1 && live() > attempts).await;
     drill.env.post_mix(1);
     drill.settle().await;
-    drill.judge_all_but_bounds();
+    drill.verify_except_bounds();
     for session in &drill.sessions {
-        let told = |kind| {
+        let reported = |kind| {
             session
                 .notices
                 .iter()
                 .any(|(_, frame)| matches!(frame, Frame::StreamNotice(notice) if notice.kind() == kind))
         };
-        assert!(told(StreamNoticeKind::UpstreamReconnecting) && session.end.is_none(), "{hollow:?}");
+        assert!(reported(StreamNoticeKind::UpstreamReconnecting) && session.end.is_none(), "{hollow:?}");
     }
 }
 
@@ -84,6 +84,6 @@ async fn redirect_is_not_followed_with_bearer() {
     // The same request will not fare better soon: the longest wait at once.
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 320_000), "{times:?}");
     assert_eq!((env.x.counters().redirects, times.len()), (2, 3));
-    assert!(elsewhere.accept().is_err(), "somebody came elsewhere");
+    assert!(elsewhere.accept().is_err(), "a request went elsewhere");
     assert!(session.end.is_none());
 }

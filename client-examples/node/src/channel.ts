@@ -11,7 +11,7 @@ import {
   KEEPALIVE_TIMEOUT,
 } from './limits.js';
 
-/** A channel that shares nothing with the one before: name, addresses and authorities are looked up anew. */
+/** A channel that shares nothing with the one before: name, addresses and authorities are looked up again. */
 export async function newChannel(config: Config, credential: Credential): Promise<StreamServiceClient> {
   return new StreamServiceClient(`dns:///${config.addr}`, await transport(config, credential), {
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),

@@ -3,7 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 export type ResumePolicyFlag = 'fail' | 'earliest' | 'latest';
 export type Start = 'latest' | 'earliest';
 
-/** What the flags and the environment say: the table "Flags" of PROTOCOL.md. */
+/** Flags and environment: the table "Flags" of PROTOCOL.md. */
 export interface Config {
   /** `HOST:PORT`. */
   addr: string;

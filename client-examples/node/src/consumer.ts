@@ -13,7 +13,7 @@ import { linesOf } from './line.js';
 import type { Output } from './output.js';
 import { Ended, Session } from './session.js';
 import { endingOf, milliseconds } from './status.js';
-import { decide, Exit, type CredentialState, type Ending } from './verdict.js';
+import { decide, Exit, type CredentialState, type Ending } from './decision.js';
 import { Silence } from './watchdog.js';
 import { wordsOf } from './words.js';
 
@@ -40,12 +40,12 @@ export class Consumer {
       if (outcome === 'STOPPED') {
         break;
       }
-      const verdict = decide(outcome.ending, await this.#credentialNow());
-      if (verdict.next === 'STOPPED') {
-        this.output.say(verdict.words);
-        return verdict.exit;
+      const decision = decide(outcome.ending, await this.#credentialNow());
+      if (decision.next === 'STOPPED') {
+        this.output.printStatus(decision.words);
+        return decision.exit;
       }
-      await this.#backOff(verdict.words, verdict.retryDelay || outcome.reconnectAfter);
+      await this.#backOff(decision.words, decision.retryDelay || outcome.reconnectAfter);
     }
     return Exit.DONE;
   }
@@ -108,7 +108,7 @@ export class Consumer {
       await this.output.print(linesOf(frame.value));
       this.#printed += frame.value.events.length;
     } else {
-      this.output.say(...wordsOf(response));
+      this.output.printStatus(...wordsOf(response));
     }
   }
 
@@ -121,7 +121,7 @@ export class Consumer {
 
   async #backOff(words: string, asked: number | undefined): Promise<void> {
     const wait = this.#backoff.next(asked);
-    this.output.say(`${words}; reconnecting in ${(wait / 1_000).toFixed(1)} s`);
+    this.output.printStatus(`${words}; reconnecting in ${(wait / 1_000).toFixed(1)} s`);
     await sleep(wait, undefined, { signal: this.stop }).catch(() => {});
   }
 

@@ -30,12 +30,12 @@ export type Ending =
 /** What this process knows about its credential. */
 export type CredentialState = 'none' | 'same' | 'changed';
 
-export type Verdict =
+export type Decision =
   | { next: 'BACK_OFF'; words: string; retryDelay?: number }
   | { next: 'STOPPED'; exit: Exit; words: string };
 
 /** The table "Decide" of PROTOCOL.md: by the reason; by the code only where the reason is not known. */
-export function decide(ending: Ending, credential: CredentialState): Verdict {
+export function decide(ending: Ending, credential: CredentialState): Decision {
   switch (ending.how) {
     case 'silence':
       return { next: 'BACK_OFF', words: `disconnected: no frame for ${ending.seconds} s` };

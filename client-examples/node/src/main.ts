@@ -4,19 +4,19 @@ import { readCredential, Unreadable } from './credential.js';
 import { CursorDamaged, CursorFile } from './cursor_file.js';
 import { STOP_WAIT_MAX } from './limits.js';
 import { Output } from './output.js';
-import { Exit } from './verdict.js';
+import { Exit } from './decision.js';
 
 /** The first SIGTERM or SIGINT stops; a second one ends the process as the system does it. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
   const signals = ['SIGTERM', 'SIGINT'] as const;
-  const heard = (): void => {
-    signals.forEach((signal) => process.off(signal, heard));
+  const onSignal = (): void => {
+    signals.forEach((signal) => process.off(signal, onSignal));
     stop.abort();
-    // Whoever reads the output may have stopped reading.
+    // The reader of the output may have stopped reading.
     setTimeout(() => process.exit(Exit.DONE), STOP_WAIT_MAX).unref();
   };
-  signals.forEach((signal) => process.on(signal, heard));
+  signals.forEach((signal) => process.on(signal, onSignal));
   return stop.signal;
 }
 
@@ -26,7 +26,7 @@ async function main(output: Output): Promise<Exit> {
   await readCredential(config);
   const cursor = await CursorFile.load(config.cursorFile);
   if (config.cursorFile === undefined) {
-    output.say('no --cursor-file: the resume token is kept in memory and gone with this process');
+    output.printStatus('no --cursor-file: the resume token is in memory only and lost with this process');
   }
   return await new Consumer(config, cursor, output, stop).run();
 }
@@ -41,7 +41,7 @@ function exitOf(error: unknown): Exit {
 const output = new Output(process.stdout, process.stderr);
 main(output)
   .catch((error: unknown) => {
-    output.say(`error: ${error instanceof Error ? error.message : String(error)}`);
+    output.printStatus(`error: ${error instanceof Error ? error.message : String(error)}`);
     return exitOf(error);
   })
   .then((exit) => process.exit(exit));

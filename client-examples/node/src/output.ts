@@ -24,7 +24,7 @@ export class Output {
     });
   }
 
-  say(...lines: string[]): void {
+  printStatus(...lines: string[]): void {
     for (const line of lines) {
       // A text from outside stays on its line.
       this.people.write(`${line.replaceAll(/\s+/g, ' ')}\n`);

@@ -17,7 +17,7 @@ export class Session {
     private readonly channel: StreamServiceClient,
     private readonly call: ClientReadableStream<SubscribeResponse>,
   ) {
-    // The iterator throws what the call ends with; an end that nobody waits for any more must not end the process.
+    // The iterator throws what the call ends with; an end that no call waits for any more must not end the process.
     call.on('error', () => {});
     this.#frames = call[Symbol.asyncIterator]();
   }
@@ -30,7 +30,7 @@ export class Session {
   /** The next frame. Throws Silence, Ended, or the ServiceError that the call ended with. */
   async next(silenceMaxMs: number): Promise<SubscribeResponse> {
     const waiting = this.#frames.next();
-    // After silence nobody waits for it any more.
+    // After silence no call waits for it any more.
     waiting.catch(() => {});
     const { done, value } = await watched(waiting, silenceMaxMs);
     if (done) {

@@ -2,7 +2,7 @@ import { status, type ServiceError } from '@grpc/grpc-js';
 
 import { ErrorInfo, RetryInfo } from './gen/google/rpc/error_details.js';
 import { Status } from './gen/google/rpc/status.js';
-import type { Ending } from './verdict.js';
+import type { Ending } from './decision.js';
 
 const DOMAIN = 'powerstream.gateway';
 

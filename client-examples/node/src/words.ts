@@ -13,7 +13,7 @@ import {
 } from './gen/powerstream/gateway/v1/stream_service.js';
 import type { TimeInterval } from './gen/powerstream/gateway/v1/time_interval.js';
 
-/** What a frame says to a person, a line each. */
+/** Describes a frame for people, a line for each fact. */
 export function wordsOf({ frame }: SubscribeResponse): string[] {
   switch (frame?.$case) {
     case 'sessionStart':

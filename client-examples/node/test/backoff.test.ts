@@ -3,7 +3,7 @@ import { test } from 'node:test';
 
 import { Backoff } from '../src/backoff.js';
 
-test('waits double up to the longest one, and begin anew after a sound frame', () => {
+test('delays double up to the maximum, and start again after a sound frame', () => {
   const backoff = new Backoff(() => 0);
   const waits = Array.from({ length: 9 }, () => backoff.next());
   assert.deepEqual(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);

@@ -3,11 +3,11 @@ import { test } from 'node:test';
 
 import { status } from '@grpc/grpc-js';
 
-import { decide, Exit, type CredentialState } from '../src/verdict.js';
+import { decide, Exit, type CredentialState } from '../src/decision.js';
 
 function check(code: status, reason: string | undefined, credential: CredentialState, exit: Exit | undefined): void {
-  const verdict = decide({ how: 'status', code, text: 'words', reason }, credential);
-  assert.equal(verdict.next === 'STOPPED' ? verdict.exit : undefined, exit, `${reason} ${status[code]}`);
+  const decision = decide({ how: 'status', code, text: 'words', reason }, credential);
+  assert.equal(decision.next === 'STOPPED' ? decision.exit : undefined, exit, `${reason} ${status[code]}`);
 }
 
 test('the reason decides, and the code only where the reason is not known', () => {

@@ -183,15 +183,15 @@ impl Demo {
         self.truth.pause();
         let due = self.due("cats");
         self.pump_until([cats], |_, viewers| viewers[0].tracker.len() >= due).await?;
-        let verdict = cats.tracker.compare(&self.truth.sent_posts(), "cats");
+        let comparison = cats.tracker.compare(&self.truth.sent_posts(), "cats");
         print_status(format_args!(
             "\n   Resumed with that token: missed {}, received {}, repeated {}",
             due - before,
-            verdict.got as usize - before,
-            verdict.repeated
+            comparison.got as usize - before,
+            comparison.repeated
         ));
         self.truth.resume();
-        Ok(verdict.is_sound())
+        Ok(comparison.is_sound())
     }
 
     /// Disconnects the gateway from X while posts are sent: backfill recovers the posts that the gateway missed.
@@ -234,11 +234,11 @@ impl Demo {
         let truth = self.truth.sent_posts();
         print_status(format_args!("\nSummary:"));
         for viewer in [&cats, &dogs] {
-            let verdict = viewer.tracker.compare(&truth, viewer.tag);
-            sound &= verdict.is_sound();
+            let comparison = viewer.tracker.compare(&truth, viewer.tag);
+            sound &= comparison.is_sound();
             print_status(format_args!(
                 "  {}: sent {}, received {}, repeated {}, not requested {}",
-                viewer.tag, verdict.due, verdict.got, verdict.repeated, verdict.foreign
+                viewer.tag, comparison.due, comparison.got, comparison.repeated, comparison.foreign
             ));
         }
         Ok(if sound { Exit::Done } else { Exit::ContractViolated })

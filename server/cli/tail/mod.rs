@@ -6,7 +6,7 @@
 //! Invariants, with tests in `tests.rs`:
 //! - A token is stored only after its frame was printed, and the file always contains a whole token: a killed `tail` misses
 //!   no event. Events of the last frame may be printed again.
-//! - It ends only if the same request would fail again, or at the first violation of the contract. The exit code says which,
+//! - It ends only if the same request would fail again, or at the first violation of the contract. The exit code distinguishes them,
 //!   and the token of the violating frame is not stored.
 //!
 //! `--token-file` is replaced by rename after each frame with a token, and synced at most once a second and at the end.

@@ -1,4 +1,4 @@
-//! The consumer against a gateway that does what a script says: one list of acts per Subscribe call.
+//! The consumer against a gateway that follows a script: one list of acts per Subscribe call.
 
 mod flags;
 

@@ -20,7 +20,7 @@ fn span(from: i64, to: i64) -> TimeRange {
 
 fn check(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>, expected: &[(i64, i64, &str)]) {
     let found = missing(asked, gaps, held);
-    let told: Vec<_> = found
+    let reported: Vec<_> = found
         .iter()
         .map(|missing| {
             let why = match &missing.why {
@@ -32,7 +32,7 @@ fn check(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>, expected: &[(i
         })
         .collect();
     let expected: Vec<_> = expected.iter().map(|(from, to, why)| (*from, *to, (*why).to_owned())).collect();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn skips_while_gap_closes_belong_to_it() {
     assert_eq!(search(&journal, (300, 310), &[known], 1 << 20).0, [] as [Sequence; 0]);
 }
 
-/// The answer is bounded, and says so.
+/// The answer is bounded, and marked as such.
 #[test]
 fn skips_beyond_bound_are_counted_not_listed() {
     let many = SKIPS_MAX as i64 + 5;

@@ -39,7 +39,7 @@ pub struct ChargedBody {
     exchange: Option<Arc<Exchange>>,
 }
 
-/// A session that a response carries beside a body of tonic's that is empty. tonic would copy each event for each session.
+/// A session that a response carries in addition to an empty body of tonic. tonic would copy each event for each session.
 #[derive(Clone)]
 pub struct SessionBody(Arc<Mutex<Option<SessionMessages>>>);
 
@@ -110,7 +110,7 @@ impl Body for RequestBody {
 impl ChargedBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<EncodedMessage>, Status>>> {
         if let Some(exchange) = &self.exchange {
-            // Before the next frame, and the end: so that what waits can be taken back as long as nobody reads it.
+            // Before the next frame, and the end: so that what waits can be withdrawn until it is read.
             ready!(exchange.poll_sent());
         }
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()? else {

@@ -31,7 +31,7 @@ use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
 
 /// Streams that may wait to be accepted though their peer has cancelled them (CVE-2023-44487). More than one turn of a
-/// connection can bring, so that no client is ever cut off for cancelling: its rate is bounded instead (`intake`).
+/// connection can send, so that no client is ever cut off for cancelling: its rate is bounded instead (`intake`).
 const PENDING_RESETS_MAX: usize = 2 * TURN_BYTES / STREAM_AND_RESET_BYTES;
 /// The smallest stream and its cancellation: two frame headers, six indexed header fields, and an error code.
 const STREAM_AND_RESET_BYTES: usize = 9 + 6 + 9 + 4;
@@ -81,7 +81,7 @@ impl ConnectionServer {
         self.places.clone()
     }
 
-    /// Accepts until `shutdown`, and then waits for those that are open: their streams have to be ended before.
+    /// Accepts until `shutdown`, and then waits for open connections: their streams have to be ended before.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
         let server = Arc::new(self);
         server.accept(listener, shutdown).await;
@@ -223,7 +223,7 @@ async fn answer(handler: &RequestHandler, request: Request<Incoming>, caller: Pe
     ResponseBody::install(handler.answer(request, caller).await, exchange, call)
 }
 
-/// What a call of this method keeps for as long as it lasts, beside its response; a session's has bounds of its own.
+/// What a call of this method keeps for as long as it lasts, in addition to its response; a session's has bounds of its own.
 fn kept_bytes(path: &str) -> Option<usize> {
     if path == SUBSCRIBE_PATH {
         None

@@ -188,7 +188,7 @@ pub struct ClientConnection {
 }
 
 impl ClientConnection {
-    /// What has to be asked after each turn of whoever writes.
+    /// Checked after each turn of the writer.
     pub fn pusher(&self) -> CorkFlusher {
         self.pusher.clone()
     }

@@ -26,7 +26,7 @@ tokio::task_local! {
     static CURRENT: Arc<Exchange>;
 }
 
-/// What each exchange is charged beside its response: its stream, and what its service keeps for it.
+/// What each exchange is charged in addition to its response: its stream, and what its service keeps for it.
 pub const STREAM_BYTES: usize = 2 << 10;
 /// What a reflection stream is charged: two responses may wait inside the service, each with the descriptors of a file and
 /// all that it imports.
@@ -145,7 +145,7 @@ impl ResponseBudget {
 const WATCHING: u8 = 2;
 
 impl ConnectionCharge {
-    /// Which are ended first: those that do not read, then those that keep responses for requests to come, then others.
+    /// Which are ended first: exchanges that do not read, then exchanges with responses for later requests, then others.
     fn class(&self) -> u8 {
         match self.progress.unsent.load(Ordering::Relaxed) {
             1.. => 0,
@@ -218,7 +218,7 @@ impl Exchange {
     }
 
     /// Whether it was ended from outside; wakes the reader of the request when it is. A service may keep the request in a task
-    /// of its own, and a stream is reset only when nobody has either half of it.
+    /// of its own, and a stream is reset only when neither half of it is used.
     pub fn poll_request_ended(&self, cx: &mut Context<'_>) -> bool {
         self.progress.request_waker.register(cx.waker());
         self.progress.ended.load(Ordering::Acquire)

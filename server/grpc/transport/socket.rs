@@ -1,7 +1,7 @@
 //! A client's socket.
 //!
 //! HTTP/2 writes each frame of a message by itself. The kernel would make a packet of each, and its way through TCP costs more
-//! than the copying of its bytes; so it is told when more follows at once, and puts the frames of a message together.
+//! than the copying of its bytes; so it is notified when more follows at once, and puts the frames of a message together.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::tls::TcpTransport;
 
 /// Behind a write of this length there is more of the same message, as a rule: it is the longest frame that most peers
-/// take, with its head (RFC 9113, 4.1 and 4.2), perhaps with a few bytes in front of it. To those that take much longer ones
+/// take, with its head (RFC 9113, 4.1 and 4.2), perhaps with a few bytes in front of it. To clients that accept much longer ones
 /// a message is one.
 const FULL_FRAME_BYTES: Range<usize> = 9 + (16 << 10)..32 << 10;
 
@@ -35,7 +35,7 @@ pub struct CorkFlusher(Arc<Shared>);
 
 struct Shared {
     stream: TcpStream,
-    /// The kernel was told that more follows.
+    /// The kernel was notified that more follows.
     waits: AtomicBool,
     /// Bytes that were read in this turn.
     taken: AtomicUsize,
@@ -47,7 +47,7 @@ impl Socket {
         Self(Arc::new(Shared { stream, waits: AtomicBool::new(false), taken: AtomicUsize::new(0) }))
     }
 
-    /// What has to be asked after each turn of whoever writes.
+    /// Checked after each turn of the writer.
     pub fn pusher(&self) -> CorkFlusher {
         CorkFlusher(self.0.clone())
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_reads_what_comes_and_tells_its_end() {
+    async fn bytes_and_end_are_read() {
         let (mut socket, mut client) = pair().await;
         client.write_all(b"PRI").await.expect("room");
         let mut read = [0; 3];

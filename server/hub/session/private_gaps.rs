@@ -64,7 +64,7 @@ impl PrivateGapReader {
     /// Creates the reader of a session that begins with these gaps.
     pub(super) fn new(hub: &Hub, private_gaps: PrivateGaps, subscription_start: UnixMillis) -> Self {
         let mut changes = hub.side().changes();
-        // Examined before the first frame.
+        // Processed before the first frame.
         changes.mark_changed();
         let mut own = Self {
             private_gaps,

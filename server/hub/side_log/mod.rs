@@ -51,7 +51,7 @@ use crate::model::{Budget, GapEvidence, GapState, KeyFilter, Sequence, TimeRange
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrivateGapConfig {
-    /// Whether the gateway recovers ranges that only some subscriptions lack: positions that the log no longer
+    /// Whether the gateway recovers ranges that only some subscriptions miss: positions that the log no longer
     /// retains, or of a lost log. If false, such positions are rejected with POSITION_TOO_OLD unless the request has
     /// a resume policy.
     pub enabled: bool,
@@ -160,8 +160,8 @@ impl SideLog {
         let mut state = self.state.lock();
         let to = state.missing_until(span, from_beginning, self.clock.uncertainty());
         state.shares.forget(oldest, earliest, next);
-        let (lacked, stamp) = (TimeRange::new(span.from.max(oldest), to), state.next_stamp());
-        let change = state.shares.request(lacked, earliest, next, stamp);
+        let (needed, stamp) = (TimeRange::new(span.from.max(oldest), to), state.next_stamp());
+        let change = state.shares.request(needed, earliest, next, stamp);
         let change = state.bound(self.config.intervals_max, change);
         self.idle.store(state.shares.len() == 0, Ordering::Release);
         let since = state.shares.since(span);

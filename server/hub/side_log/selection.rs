@@ -61,12 +61,12 @@ impl PrivateGaps {
             delivery = self.after_record(event, private_gap, takes_all);
         }
         let Some(private_gap) = private_gap.filter(|_| delivery != Delivery::Skip) else { return delivery };
-        let beside_matches = event.counterpart_rules.as_deref().is_none_or(matches);
-        match event.counterpart.filter(|_| beside_matches) {
+        let counterpart_matches = event.counterpart_rules.as_deref().is_none_or(matches);
+        match event.counterpart.filter(|_| counterpart_matches) {
             // The subscription may have it from a record that was trimmed since, or will receive it from a record of
             // the side log that is not skipped for this one.
             _ if private_gap.is_restarted => Delivery::PossibleDuplicate,
-            Some(beside) if private_gap.sees(beside) => Delivery::Skip,
+            Some(in_other_log) if private_gap.sees(in_other_log) => Delivery::Skip,
             // The side log received the post again after the gap ended; the subscription may have an earlier record of
             // it.
             Some(counterpart) if private_gap.since <= counterpart => Delivery::PossibleDuplicate,
@@ -113,8 +113,8 @@ impl PrivateGaps {
         {
             return Delivery::Skip;
         }
-        let beside_matches = event.counterpart_rules.as_deref().is_none_or(matches);
-        let delivery = match event.counterpart.filter(|_| beside_matches) {
+        let counterpart_matches = event.counterpart_rules.as_deref().is_none_or(matches);
+        let delivery = match event.counterpart.filter(|_| counterpart_matches) {
             // It may have been left to a record of the side log that was trimmed before it was read.
             Some(_) if private_gap.is_restarted => Delivery::PossibleDuplicate,
             Some(main) if self.coverage.contains(main) => Delivery::Skip,

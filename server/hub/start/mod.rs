@@ -256,8 +256,8 @@ impl<'a> Resolver<'a> {
             return self.clamped(token);
         }
         let (from, allowed_lateness) = (self.missing_from(&token), self.hub.config().allowed_lateness);
-        let lacking = self.missing_since(from);
-        if lacking.is_some() && self.private && !self.is_recoverable(from) {
+        let missing_range = self.missing_since(from);
+        if missing_range.is_some() && self.private && !self.is_recoverable(from) {
             return self.clamped(token);
         }
         if !self.private && self.now.since(from) > self.hub.config().recovery_window {
@@ -273,8 +273,8 @@ impl<'a> Resolver<'a> {
             ..at_tip
         };
         let mut held = token.private.unwrap_or_default();
-        held.rebase(if lacking.is_some() { self.extent.earliest } else { resumed.cursor });
-        Ok(match lacking {
+        held.rebase(if missing_range.is_some() { self.extent.earliest } else { resumed.cursor });
+        Ok(match missing_range {
             Some(span) if self.private => {
                 let private_gap = PrivateGap::new(span, GapCause::LogLost, repeats_until, self.extent.earliest);
                 self.add_private_gap(private_gap, held, resumed)

@@ -24,7 +24,7 @@ pub(super) struct AppendBatch {
     /// Lateness of the data: maximum, and last value.
     pub(super) late: Option<(Duration, Duration)>,
     /// Its share of the queue's capacity.
-    pub(super) room: Vec<OwnedSemaphorePermit>,
+    pub(super) capacity: Vec<OwnedSemaphorePermit>,
     /// Callers of `flush` that wait for the append.
     pub(super) flushes: Vec<oneshot::Sender<()>>,
 }

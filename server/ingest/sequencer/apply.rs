@@ -23,7 +23,7 @@ impl Sequencer {
         for intake in intakes {
             match intake {
                 IngestItem::Arrivals(item) => self.apply_item(&mut batch, item, pending, giving_up).await?,
-                IngestItem::Ledger => self.append_gap_records(&mut batch),
+                IngestItem::GapChanges => self.append_gap_records(&mut batch),
                 IngestItem::Flush(done) => batch.flushes.push(done),
             }
         }
@@ -44,11 +44,11 @@ impl Sequencer {
         pending: &mut Vec<PendingSkip>,
         giving_up: &Shutdown,
     ) -> Result<(), dedup::DedupError> {
-        let ReceivedBatch { arrivals, source, moment, room } = item;
+        let ReceivedBatch { arrivals, source, moment, capacity } = item;
         // Data read before the clock was corrected has a time of the old scale.
         let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
         let received = if corrected { self.stamp(moment) } else { arrivals.received };
-        batch.room.push(room);
+        batch.capacity.push(capacity);
         if let IngestSource::Live { late, .. } = source {
             batch.late = Some((batch.late.map_or(late, |(most, _)| most.max(late)), late));
             if arrivals.is_sign_of_life() {

@@ -80,7 +80,7 @@ impl Sequencer {
         let mut pending: Vec<PendingSkip> = Vec::new();
         let mut open = true;
         // Gaps found at the start: the outage of the gateway.
-        self.write(vec![IngestItem::Ledger], &mut pending, giving_up).await?;
+        self.write(vec![IngestItem::GapChanges], &mut pending, giving_up).await?;
         while open {
             let next = self.intakes.recv();
             let first = match self.clock.timeout(SKIP_INTERVAL, next).await {

@@ -67,7 +67,7 @@ impl SimulatorHandle {
         self.state.config()
     }
 
-    /// Changes settings while it runs; `Config` says which are read only once.
+    /// Changes settings while it runs; `Config` lists which are read only once.
     pub fn update_config(&self, change: impl FnOnce(&mut Config)) {
         self.state.tune(change);
     }
@@ -106,7 +106,7 @@ impl SimulatorHandle {
         self.state.log.counts().1
     }
 
-    /// No posts are made any more; heartbeats go on.
+    /// Generates no more posts; heartbeats continue.
     pub fn pause(&self) {
         self.state.pace.send_modify(|pace| pace.paused = true);
         // The post that is being made is in the ground truth, too.

@@ -1,11 +1,11 @@
 //! Posts in the native-enriched shape: drawn from a seed, or played from a file.
 //!
-//! Owns: ids, words, the shape of a post, its text form with X's escapes, and changes to that text at the root.
+//! Owns: ids, the corpus of words, the shape of a post, its text form with X's escapes, and changes to that text at the root.
 //! Does not own: rules and what they match (`rules`), delivery to connections (`stream`).
 //!
 //! Invariants
 //! - The same seed, ids and times give the same bytes (`generator`: `same_seed_draws_same_posts`).
-//! - No id is given twice (`snowflake`: `ids_are_unique_and_contain_time`).
+//! - No id is used twice (`snowflake`: `ids_are_unique_and_contain_time`).
 //! - A change at the root leaves every other byte as it was (`splice`: `other_bytes_stay_as_they_were`).
 
 mod corpus;

@@ -125,7 +125,7 @@ pub(in crate::simulator) fn created_at(unix_ms: i64) -> String {
     time.strftime("%a %b %d %H:%M:%S +0000 %Y").to_string()
 }
 
-/// The members of a post; `live` adds those that only the root of a streamed post has.
+/// The members of a post; `live` adds members that only the root of a streamed post has.
 pub(super) fn post(w: &mut JsonWriter, draft: &PostDraft, live: bool) {
     w.string("created_at", &created_at(draft.created_ms));
     w.raw("id", draft.id);

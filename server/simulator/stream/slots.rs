@@ -165,7 +165,7 @@ impl SlotState {
         self.links.iter().filter(|link| link.kind == kind && !link.is_over(held)).count()
     }
 
-    /// Those of them that somebody still has: a client that left before it asked again is not refused for the moment that it
+    /// Slots that a client still has: a client that left before it asked again is not refused for the moment that it
     /// takes to notice.
     fn in_use(&self, kind: StreamKind, held: bool) -> usize {
         let of_it = |link: &&Arc<StreamHandle>| link.kind == kind && !link.is_over(held);

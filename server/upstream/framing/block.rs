@@ -33,10 +33,10 @@ impl ByteBlock {
     /// break in a string, or a backslash outside of strings.
     #[inline]
     pub(super) fn read(bytes: &[u8; BYTES], place: ScanState) -> Option<Self> {
-        let (lanes, _) = bytes.as_chunks();
+        let (parts, _) = bytes.as_chunks();
         let mask = |byte: u8| {
-            let bits = |lane: &[u8; 16]| u64::from(u8x16::new(*lane).simd_eq(u8x16::splat(byte)).to_bitmask());
-            lanes.iter().rev().fold(0, |mask, lane| mask << 16 | bits(lane))
+            let bits = |part: &[u8; 16]| u64::from(u8x16::new(*part).simd_eq(u8x16::splat(byte)).to_bitmask());
+            parts.iter().rev().fold(0, |mask, part| mask << 16 | bits(part))
         };
         let backslashes = mask(b'\\');
         let (escaped, ends_escaped) = escaped(backslashes, place == ScanState::Escaped);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::wire::Fault;
 use crate::world::cache;
 
-const TOLD_MAX: usize = 64;
+const QUEUE_MAX: usize = 64;
 
 /// A client program.
 pub struct Client {
@@ -71,40 +71,40 @@ pub fn run(arguments: &[String]) -> Result<(), Fault> {
     let (subscribers, events) = (number(subscribers)?, number(events)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     runtime.block_on(async {
-        let (told, mut telling) = mpsc::channel(TOLD_MAX);
+        let (sender, mut reports) = mpsc::channel(QUEUE_MAX);
         for nth in 0..subscribers {
-            tokio::spawn(subscribe(format!("http://{address}"), nth, events, told.clone()));
+            tokio::spawn(subscribe(format!("http://{address}"), nth, events, sender.clone()));
         }
-        drop(told);
+        drop(sender);
         let (mut counts, mut slowest) = (HashMap::new(), None);
-        while let Some(count) = telling.recv().await {
+        while let Some(count) = reports.recv().await {
             let (nth, count) = count?;
             counts.insert(nth, count);
             let least = counts.values().min().copied().filter(|_| counts.len() as u64 == subscribers);
             if least != slowest {
                 slowest = least;
-                say(least.unwrap_or_default());
+                print_count(least.unwrap_or_default());
             }
         }
         if slowest == Some(events) { Ok(()) } else { Err(format!("ended at {slowest:?} of {events}")) }
     })
 }
 
-type Told = mpsc::Sender<Result<(u64, u64), Fault>>;
+type CountSender = mpsc::Sender<Result<(u64, u64), Fault>>;
 
-async fn subscribe(url: String, nth: u64, events: u64, told: Told) {
-    if let Err(fault) = read(url, nth, events, &told).await {
-        told.send(Err(fault)).await.ok();
+async fn subscribe(url: String, nth: u64, events: u64, sender: CountSender) {
+    if let Err(fault) = read(url, nth, events, &sender).await {
+        sender.send(Err(fault)).await.ok();
     }
 }
 
-async fn read(url: String, nth: u64, events: u64, told: &Told) -> Result<(), Fault> {
+async fn read(url: String, nth: u64, events: u64, sender: &CountSender) -> Result<(), Fault> {
     let mut client = StreamServiceClient::connect(url).await.map_err(text)?;
     let mut frames = client.subscribe(SubscribeRequest::default()).await.map_err(text)?.into_inner();
     let (mut count, mut sequence) = (0, 0);
     while count < events {
         match frames.message().await.map_err(text)?.and_then(|response| response.frame) {
-            Some(Frame::CaughtUp(_)) => told.send(Ok((nth, 0))).await.map_err(text)?,
+            Some(Frame::CaughtUp(_)) => sender.send(Ok((nth, 0))).await.map_err(text)?,
             Some(Frame::EventBatch(batch)) => {
                 for event in &batch.events {
                     if event.sequence <= sequence {
@@ -116,7 +116,7 @@ async fn read(url: String, nth: u64, events: u64, told: &Told) -> Result<(), Fau
                 if batch.delivered_total != count {
                     return Err(format!("delivered_total is {}, got {count}", batch.delivered_total));
                 }
-                told.send(Ok((nth, count))).await.map_err(text)?;
+                sender.send(Ok((nth, count))).await.map_err(text)?;
             }
             Some(_) => {}
             None => return Err("the stream ended".into()),
@@ -125,7 +125,7 @@ async fn read(url: String, nth: u64, events: u64, told: &Told) -> Result<(), Fau
     Ok(())
 }
 
-fn say(count: u64) {
+fn print_count(count: u64) {
     match count {
         0 => println!("ready"),
         count => println!("{count}"),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::load::Load;
-use crate::measure::to_nobody;
+use crate::measure::without_subscribers;
 use crate::peers::Gateway;
 use crate::process::Process;
 use crate::wire::Fault;
@@ -57,7 +57,7 @@ impl Example {
     pub fn rate(&self, world: &World, posts: u64, cursor_file: bool) -> Result<f64, Fault> {
         let mut served = Gateway::default().serve(world)?;
         let mut load = Load::new(served.running.feed.take())?;
-        to_nobody(&served.running, &mut load, posts)?;
+        without_subscribers(&served.running, &mut load, posts)?;
         let mut command = self.command()?;
         command.args(["--addr", &served.address, "--from", "earliest", "--count", &posts.to_string()]);
         if cursor_file {

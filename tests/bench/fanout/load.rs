@@ -44,7 +44,7 @@ pub trait Frames {
         false
     }
 
-    /// Whether the server has said that it took so many posts.
+    /// Whether the server has confirmed so many posts.
     fn taken(&self, posts: u64) -> bool {
         self.acknowledged().is_some_and(|taken| taken >= posts)
     }
@@ -100,7 +100,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// A player to this feed, if it is not the server that plays; nobody reads yet.
+    /// A player to this feed, if it is not the server that plays; no subscriber reads yet.
     pub fn new(feed: Option<Feed>) -> Result<Self, Fault> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| error.to_string())?;
         if let Some(feed) = &feed {
@@ -123,7 +123,7 @@ impl Load {
         })
     }
 
-    /// Reads what this subscriber gets from now on; or all there is, if its `events` say so.
+    /// Reads what this subscriber gets from now on; or all there is, if its `events` request so.
     pub fn join(&mut self, reader: Reader) -> Result<(), Fault> {
         watch(&self.epoll, &reader.socket, self.readers.len() as u64, EventFlags::IN)?;
         self.readers.push(reader);
@@ -154,8 +154,8 @@ impl Load {
         self.turn_until("the events are there", 0, |load| load.slowest() >= events)
     }
 
-    /// Plays without a subscriber; true if the server said that it took all.
-    pub fn play_to_nobody(&mut self, posts: u64) -> Result<bool, Fault> {
+    /// Plays without a subscriber; true if the server confirmed all.
+    pub fn play_without_subscribers(&mut self, posts: u64) -> Result<bool, Fault> {
         self.turn_until("all posts are written", posts, |load| load.sent == posts && load.waiting.is_empty())?;
         let Some(feed) = &mut self.feed else { return Ok(false) };
         if !feed.frames.ask(&mut self.waiting) && feed.frames.acknowledged().is_none() {
@@ -185,7 +185,7 @@ impl Load {
         Ok(())
     }
 
-    /// Every subscriber has got each of these events once: by count, and by bytes where the protocol tells them.
+    /// Every subscriber has got each of these events once: by count, and by bytes where the protocol contains them.
     pub fn verify(&mut self, events: u64) -> Result<(), Fault> {
         for (at, reader) in self.readers.iter_mut().enumerate() {
             reader.events += reader.wire.decode()?;

@@ -1,4 +1,4 @@
-//! What a delivered message costs: this gateway beside its peers, interleaved in one run.
+//! What a delivered message costs: this gateway and its peers, interleaved in one run.
 //!
 //! `cargo bench --bench fanout`; `-- --quick` to try it out, `-- --rounds 9`, `-- --only latency,replay`,
 //! `-- --rows gateway,plain`, `-- --subscribers 10,100`. Prints a table in Markdown and writes

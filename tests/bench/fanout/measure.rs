@@ -44,7 +44,7 @@ impl Cell {
         self.cpu_seconds * 1e6 / self.deliveries as f64
     }
 
-    /// The same without what the events cost when nobody listens.
+    /// The same without the cost of the events without subscribers.
     pub fn fan_out(&self, per_event_alone: f64) -> f64 {
         self.whole() - per_event_alone * self.events as f64 / self.deliveries as f64
     }
@@ -98,25 +98,25 @@ fn cell(process: &Process, events: u64, subscribers: u64, before: Duration, took
     }
 }
 
-/// Plays to nobody: what an event costs by itself.
+/// Plays without subscribers: what an event costs by itself.
 pub fn alone(world: &World, peer: &dyn Peer, plan: &Plan) -> Result<Cell, Fault> {
     let mut running = peer.start(world)?;
     let mut load = subscribed(&mut running, 0)?;
-    to_nobody(&running, &mut load, plan.warm(0))?;
+    without_subscribers(&running, &mut load, plan.warm(0))?;
     let events = plan.events(0, f64::INFINITY);
     let (before, began) = (running.process.cpu(), Instant::now());
-    to_nobody(&running, &mut load, events)?;
+    without_subscribers(&running, &mut load, events)?;
     Ok(cell(&running.process, events, 1, before, began.elapsed()))
 }
 
 /// Plays so many posts and waits until the server has taken them.
-pub fn to_nobody(running: &Running, load: &mut Load, posts: u64) -> Result<(), Fault> {
+pub fn without_subscribers(running: &Running, load: &mut Load, posts: u64) -> Result<(), Fault> {
     let all = load.sent + posts;
-    if load.play_to_nobody(all)? {
+    if load.play_without_subscribers(all)? {
         return Ok(());
     }
     running.process.rest();
-    let counted = running.counted.as_ref().ok_or("nobody says what was taken")?()?;
+    let counted = running.counted.as_ref().ok_or("the server does not report what it accepted")?()?;
     if counted == all { Ok(()) } else { Err(format!("{counted} posts were taken of {all}")) }
 }
 
@@ -172,7 +172,7 @@ pub fn floor(world: &World, posts: u64) -> Result<Vec<Duration>, Fault> {
 pub fn saturated(world: &World, subscribers: usize, plan: &Plan) -> Result<Cell, Fault> {
     let mut running = Gateway::default().start(world)?;
     let mut load = subscribed(&mut running, 0)?;
-    to_nobody(&running, &mut load, RING_POSTS)?;
+    without_subscribers(&running, &mut load, RING_POSTS)?;
     for nth in 0..subscribers {
         let reader = (running.subscribe)(&mut running.process, nth)?;
         load.join(Reader { events: load.sent, ..reader })?;
@@ -186,7 +186,7 @@ pub fn saturated(world: &World, subscribers: usize, plan: &Plan) -> Result<Cell,
 pub fn replay(world: &World, posts: u64) -> Result<(f64, f64), Fault> {
     let mut running = Gateway { earliest: true, ..Gateway::default() }.start(world)?;
     let mut load = subscribed(&mut running, 0)?;
-    to_nobody(&running, &mut load, posts)?;
+    without_subscribers(&running, &mut load, posts)?;
     load.join((running.subscribe)(&mut running.process, 0)?)?;
     load.receive(posts)?;
     let began = Instant::now();

@@ -26,7 +26,7 @@ pub struct Posts {
 }
 
 impl Posts {
-    /// The same posts at every run, but for their ids, which tell the time.
+    /// The same posts at every run, but for their ids, which contain the time.
     pub fn new() -> Self {
         let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
         let templates = (0..TEMPLATES).map(|n| template(&mut numbers, n)).collect();

@@ -87,7 +87,7 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago; in a namespace of our own nobody else takes it.
+/// A port that was free a moment ago; in a namespace of our own no other process takes it.
 pub fn free_port() -> Result<u16, Fault> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
     listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())

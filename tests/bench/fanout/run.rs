@@ -38,7 +38,7 @@ pub const PARTS: [(&str, Part); 7] = [
 /// The name of the row without a gateway.
 pub const FLOOR: &str = "floor: no gateway";
 
-/// A row's name, and the number of subscribers; 0 = nobody.
+/// A row's name, and the number of subscribers; 0 = none.
 pub type Place = (String, usize);
 
 /// Median and 99th percentile of one round, in microseconds.
@@ -82,8 +82,8 @@ pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
                 Part::Compression => compression(world, plan, round, &mut found)?,
                 Part::Clients => clients(world, plan, &mut found)?,
                 Part::Examples => examples(world, plan, &mut found)?,
-                Part::Memory => found.memory.push(told("memory", measure::saturated(world, 1_000, plan))?),
-                Part::Replay => found.replay.push(told("replay", measure::replay(world, plan.replay_posts))?),
+                Part::Memory => found.memory.push(with_row("memory", measure::saturated(world, 1_000, plan))?),
+                Part::Replay => found.replay.push(with_row("replay", measure::replay(world, plan.replay_posts))?),
             }
         }
     }
@@ -107,7 +107,7 @@ fn fan_out(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, fou
                 0 => measure::alone(world, peer, plan),
                 _ => measure::fan_out(world, peer, subscribers, plan),
             };
-            let cell = told(&format!("{} × {subscribers}", peer.name()), cell)?;
+            let cell = with_row(&format!("{} × {subscribers}", peer.name()), cell)?;
             let (whole, rate) = (cell.whole(), cell.rate());
             note(&format!("  {} × {subscribers}: {whole:.2} µs, {rate:.0}/s", peer.name()));
             found.fan_out.entry((peer.name(), subscribers)).or_default().push(cell);
@@ -122,7 +122,7 @@ fn latency(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, fou
             Some(peer) => (peer.name(), measure::latencies(world, &**peer, plan.latency_posts)),
             None => (FLOOR.to_owned(), measure::floor(world, plan.latency_posts)),
         };
-        let mut took = told(&format!("latency of {name}"), took)?;
+        let mut took = with_row(&format!("latency of {name}"), took)?;
         took.sort_unstable();
         let at = |share: usize| micros(took.get(took.len() * share / 100).copied().unwrap_or_default());
         note(&format!("  latency of {name}: p50 {:.0} µs, p99 {:.0} µs", at(50), at(99)));
@@ -147,7 +147,7 @@ fn compression(world: &World, plan: &Plan, round: usize, found: &mut Found) -> R
                         found.left_out.insert(name, fault);
                     }
                     cell => {
-                        let cell = told(&name, cell)?;
+                        let cell = with_row(&name, cell)?;
                         note(&format!("  {name} × {subscribers}: {:.2} µs", cell.whole()));
                         found.compressed.entry((name, subscribers)).or_default().push(cell);
                     }
@@ -173,7 +173,7 @@ fn clients(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> {
             }
         };
         let events = if plan.seconds < 1.0 { client.events / 4 } else { client.events };
-        let cell = told(client.name, measure::client(world, &mut command, events, client.warm))?;
+        let cell = with_row(client.name, measure::client(world, &mut command, events, client.warm))?;
         note(&format!("  {}: {:.2} µs, {:.0}/s", client.name, cell.whole(), cell.rate()));
         found.clients.entry(client.name.into()).or_default().push(cell);
     }
@@ -186,7 +186,7 @@ fn examples(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> 
             found.left_out.insert(example_name(example.name), why);
             continue;
         }
-        let rate = |cursor_file| told(example.name, example.rate(world, plan.example_posts, cursor_file));
+        let rate = |cursor_file| with_row(example.name, example.rate(world, plan.example_posts, cursor_file));
         let rates = (rate(false)?, rate(true)?);
         note(&format!("  example in {}: {:.0}/s, {:.0}/s with a cursor file", example.name, rates.0, rates.1));
         found.examples.entry(example.name.into()).or_default().push(rates);
@@ -198,7 +198,7 @@ fn example_name(language: &str) -> String {
     format!("client-examples, {language}")
 }
 
-fn told<T>(row: &str, result: Result<T, Fault>) -> Result<T, Fault> {
+fn with_row<T>(row: &str, result: Result<T, Fault>) -> Result<T, Fault> {
     result.map_err(|fault| format!("{row}: {fault}"))
 }
 
@@ -206,7 +206,7 @@ fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// Progress goes beside the table.
+/// Progress is printed next to the table.
 fn note(line: &str) {
     eprintln!("{line}");
 }

@@ -55,7 +55,7 @@ impl Found {
 
 /// Prints the table and writes the file.
 pub fn print(world: &World, plan: &Plan, found: &Found) -> Result<(), Fault> {
-    let targets = targets::judge(found);
+    let targets = targets::evaluate(found);
     let mut out = String::new();
     let conditions = conditions(world, plan);
     for (name, value) in &conditions {
@@ -83,7 +83,7 @@ fn conditions(world: &World, plan: &Plan) -> Map<String, Value> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|it| it.1));
-    // The folder of the program says which profile it was built with, the settings of which cargo does not tell.
+    // The folder of the program names the profile it was built with; cargo does not report its settings.
     let profile =
         std::env::var("CARGO_PROFILE_BENCH_LTO").map_or("bench".to_owned(), |lto| format!("bench, lto {lto}"));
     let rows: Map<_, _> = peers::all().iter().map(|peer| (peer.name(), json!(peer.terms()))).collect();
@@ -133,7 +133,7 @@ fn fan_out(out: &mut String, found: &Found) {
         let (end, most) = (|cell: &Cell| cell.rss_bytes as f64 / 1e6, |cell: &Cell| cell.rss_bytes_max as f64 / 1e6);
         Some(format!("{:.0}, {:.0}", found.spread(name, n, end)?.median, found.spread(name, n, most)?.median))
     });
-    head(out, "an event by itself", &["CPU-µs per event, nobody listening".into()]);
+    head(out, "an event by itself", &["CPU-µs per event, no subscriber".into()]);
     for name in rows.iter().filter(has) {
         row(out, name, [found.spread(name, 0, Cell::per_event).map(|it| it.show(2))].into_iter());
     }

@@ -1,4 +1,4 @@
-//! What the gateway is meant to reach, as ratios within one run. Said, not enforced: a busy machine is no fault.
+//! What the gateway is meant to reach, as ratios within one run. Reported, not enforced: a busy machine is no fault.
 
 use crate::measure::Cell;
 use crate::run::{FLOOR, Found, compressed_name};
@@ -24,7 +24,7 @@ const FAN_OUT_RATIOS_MIN: [(&str, usize, f64); 6] = [
     ("NATS core", 100, 1.9),
     ("NATS core", 1_000, 3.2),
 ];
-/// Of the whole cost, against those that keep a log too.
+/// Of the whole cost, against peers that have a log too.
 const WHOLE_RATIOS_MIN: [(&str, usize, f64); 4] = [
     ("NATS JetStream, file storage", 10, 2.5),
     ("NATS JetStream, file storage", 100, 3.2),
@@ -51,8 +51,8 @@ impl Target {
     }
 }
 
-/// All targets that this run can tell about.
-pub fn judge(found: &Found) -> Vec<Target> {
+/// All targets that this run has figures for.
+pub fn evaluate(found: &Found) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut add = |name: String, at_most: bool, bound: f64, ratio: Option<f64>| {
         targets.extend(ratio.map(|found| Target { name, at_most, bound, found }));

@@ -1,4 +1,4 @@
-//! Where it runs: a network namespace of its own with `reno`, a core for the server and one for the load.
+//! Isolation of a run: a network namespace with `reno`, a core for the server and one for the load.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -7,10 +7,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
-/// The flag by which the process knows how its second run was started.
+/// Flag of the run inside the namespace: how the namespace was created.
 const INSIDE: &str = "--inside=";
 
-/// Runs this program again in a namespace; or here, if there is none to be had.
+/// Returns the conditions of the run inside a network namespace, or here if none can be created. Outside, it runs this program
+/// again inside of one, and returns the exit code of that run as an error.
 pub fn enter(arguments: &[String]) -> Result<World, ExitCode> {
     if let Some(how) = arguments.iter().find_map(|argument| argument.strip_prefix(INSIDE)) {
         return Ok(World::new(how));
@@ -31,7 +32,7 @@ pub fn enter(arguments: &[String]) -> Result<World, ExitCode> {
 
 /// The conditions of a run.
 pub struct World {
-    /// How it is kept apart, for the table.
+    /// How it is isolated, for the table.
     pub isolation: String,
     pub congestion: String,
     server_core: usize,
@@ -89,7 +90,7 @@ fn pin(core: usize) {
     sched_setaffinity(None, &set).ok();
 }
 
-/// Brings loopback up and takes `reno`: BBR's pacing moves results on loopback two to four times between equal runs.
+/// Sets loopback up and selects `reno`: BBR's pacing moves results on loopback two to four times between equal runs.
 fn raise(how: &str) -> String {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     if !up.is_ok_and(|status| status.success()) {

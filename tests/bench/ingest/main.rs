@@ -1,6 +1,6 @@
-//! The way in: from the bytes of a stream to the journal and the hub, on one core.
+//! The ingest path: from the bytes of a stream to the journal and the hub, on one core.
 //!
-//! `cargo bench --bench ingest [-- POSTS] [ROWS]` prints a table, of the rows that have these words; nothing is judged
+//! `cargo bench --bench ingest [-- POSTS] [ROWS]` prints a table, of the rows that have these words; nothing is asserted
 //! here. `RULES_PER_POST` sets how many rules each post matches. Each row is the median of its rounds by processor time. The whole is the gateway's own session, queue, sequencer,
 //! ids, journal (`os`) and hub, put together as `app` does it, without maintenance and subscribers; only X is left out, and but
 //! for one row HTTP. The thread that sends over HTTP runs on another core and is not counted.
@@ -73,7 +73,7 @@ fn cores() -> (usize, usize) {
     (cores.next_back().unwrap_or(first), first)
 }
 
-/// Keeps this thread, and those that it starts, on one core.
+/// Keeps this thread, and threads that it starts, on one core.
 pub fn pin(core: usize) {
     let mut set = CpuSet::new();
     set.set(core);

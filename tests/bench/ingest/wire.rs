@@ -49,7 +49,7 @@ impl Wire {
         Self { bytes: bytes.into(), ends }
     }
 
-    /// As HTTP chunks bring it.
+    /// As HTTP chunks deliver it.
     pub fn by_post(&self) -> Arc<[Bytes]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(from, to)| self.bytes.slice(from..*to)).collect()

@@ -14,7 +14,7 @@ use crate::wire::http2::{Call, call};
 const METHOD: &str = "/powerstream.gateway.v1.StreamService/Subscribe";
 const READ_BYTES: usize = 256 << 10;
 
-/// Subscribes from this token on, and reads until at least so many posts have come; tells how many.
+/// Subscribes from this token on, and reads until at least so many posts have arrived. Returns how many.
 pub fn receive(address: SocketAddr, token: &str, posts: u64) -> u64 {
     let request = SubscribeRequest { start: Some(Start::ResumeToken(token.into())), ..SubscribeRequest::default() };
     let mut socket = TcpStream::connect(address).expect("the gateway listens");
@@ -23,7 +23,7 @@ pub fn receive(address: SocketAddr, token: &str, posts: u64) -> u64 {
     socket.write_all(&call).expect("it takes requests");
     let (mut wire, mut reply, mut bytes, mut received) = (Grpc::default(), Vec::new(), vec![0; READ_BYTES], 0);
     while received < posts {
-        let count = socket.read(&mut bytes).expect("it goes on");
+        let count = socket.read(&mut bytes).expect("the stream continues");
         assert!(count > 0, "the stream ended");
         received += wire.take(&bytes[..count], &mut reply).expect("a stream of posts");
         socket.write_all(&reply).expect("it listens");

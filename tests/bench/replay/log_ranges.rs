@@ -1,4 +1,4 @@
-//! Which stretch of the log a row reads next: always another one, so that none is left in memory by a row before.
+//! Which range of the log a row reads next: always another one, so that none is left in memory by a row before.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub struct Parts {
 }
 
 /// Goes round in each part.
-pub struct Stretches {
+pub struct LogRanges {
     packed: Round,
     near: Round,
     far: Round,
@@ -46,7 +46,7 @@ impl Round {
     }
 }
 
-impl Stretches {
+impl LogRanges {
     /// At the beginning of each part.
     pub fn new(parts: &Parts) -> Self {
         let Range { start, end } = parts.packed;
@@ -60,7 +60,7 @@ impl Stretches {
         }
     }
 
-    /// The next stretch that is recompressed.
+    /// The next range that is recompressed.
     pub fn packed(&mut self, posts: u64) -> Sequence {
         self.packed.take(posts)
     }

@@ -1,13 +1,13 @@
-//! What reading from the journal costs: alone, through a session, and through a socket, beside the same from the ring.
+//! What reading from the journal costs: alone, through a session, and through a socket, compared with the same from the ring.
 //!
 //! `cargo bench --bench replay [-- POSTS --rounds=7 --only=WORDS]`, where the words are in the name of a row. One gateway in this process over a log made for it; all rows are measured in
-//! turn within each round, over stretches that no row before has left in memory. Prints medians; nothing is judged here.
+//! turn within each round, over ranges that no row before has left in memory. Prints medians; nothing is asserted.
 #![allow(clippy::print_stdout)]
 
 mod client;
+mod log_ranges;
 #[path = "../posts.rs"]
 mod posts;
-mod stretches;
 #[path = "../fanout/wire/mod.rs"]
 #[expect(dead_code, reason = "of the fan-out benchmark's readers this one needs a part")]
 mod wire;
@@ -16,8 +16,8 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use log_ranges::LogRanges;
 use powerstream_gateway::model::{KeyFilter, Sequence};
-use stretches::Stretches;
 use world::{Session, World};
 
 /// The allocator of the gateway's program.
@@ -41,11 +41,11 @@ fn main() {
     let only = flag("--only=").unwrap_or_default();
     let rounds = flag("--rounds=").and_then(|it| it.parse().ok()).unwrap_or(ROUNDS);
     let world = World::new(count);
-    let mut stretches = Stretches::new(&world.parts);
+    let mut log_ranges = LogRanges::new(&world.parts);
     let mut rates: BTreeMap<(usize, String), Vec<f64>> = BTreeMap::new();
     for _ in 0..rounds {
         for (at, row) in rows().into_iter().filter(|row| row.name.contains(&only)).enumerate() {
-            let rate = (row.measure)(&world, &mut stretches);
+            let rate = (row.measure)(&world, &mut log_ranges);
             rates.entry((at, row.name)).or_default().push(rate);
         }
     }
@@ -64,9 +64,9 @@ struct Row {
     measure: Measure,
 }
 
-type Measure = Box<dyn Fn(&World, &mut Stretches) -> f64>;
+type Measure = Box<dyn Fn(&World, &mut LogRanges) -> f64>;
 
-fn row(name: impl Into<String>, measure: impl Fn(&World, &mut Stretches) -> f64 + 'static) -> Row {
+fn row(name: impl Into<String>, measure: impl Fn(&World, &mut LogRanges) -> f64 + 'static) -> Row {
     Row { name: name.into(), measure: Box::new(measure) }
 }
 
@@ -86,10 +86,10 @@ fn rows() -> Vec<Row> {
         row("through a socket: recompressed, the oldest tenth", |world, at| sockets(world, &[at.far(POSTS)])),
     ];
     for crowd in CROWDS {
-        rows.push(row(format!("{crowd} at once, the same stretch"), move |world, at| {
+        rows.push(row(format!("{crowd} at once, the same range"), move |world, at| {
             sockets(world, &vec![at.packed(POSTS); crowd])
         }));
-        rows.push(row(format!("{crowd} at once, different stretches"), move |world, at| {
+        rows.push(row(format!("{crowd} at once, different ranges"), move |world, at| {
             sockets(world, &(0..crowd).map(|_| at.packed(POSTS)).collect::<Vec<_>>())
         }));
     }
@@ -100,7 +100,7 @@ fn rate(posts: u64, took: Duration) -> f64 {
     posts as f64 / took.as_secs_f64()
 }
 
-/// The journal's reader alone: decoded posts, not encoded for anybody.
+/// The journal's reader alone: decoded posts, not encoded.
 fn read(world: &World, from: Sequence) -> f64 {
     let started = Instant::now();
     let mut cursor = from;
@@ -111,7 +111,7 @@ fn read(world: &World, from: Sequence) -> f64 {
     rate(cursor - from, started.elapsed())
 }
 
-/// A session that hands its frames to nobody.
+/// A session whose frames are dropped.
 fn session(world: &World, from: Sequence) -> f64 {
     let started = Instant::now();
     let posts = world.runtime.block_on(Session::open(world, from).read(POSTS));

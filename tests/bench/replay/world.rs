@@ -21,8 +21,8 @@ use powerstream_gateway::model::{
 use powerstream_gateway::secret;
 use tempfile::TempDir;
 
+use crate::log_ranges::Parts;
 use crate::posts::{Numbers, json};
-use crate::stretches::Parts;
 
 /// Posts of an append, as of a busy stream.
 const APPENDED: usize = 50;
@@ -109,11 +109,11 @@ impl Session {
         Self(Subscription::open(hub.clone(), opening))
     }
 
-    /// Reads until at least so many posts have come; tells how many.
+    /// Reads until at least so many posts have arrived. Returns how many.
     pub async fn read(mut self, posts: u64) -> u64 {
         let mut read = 0;
         while read < posts {
-            if let FrameContent::Batch(batch) = self.0.next().await.expect("it goes on").content {
+            if let FrameContent::Batch(batch) = self.0.next().await.expect("the session continues").content {
                 read += batch.chunk.entries.len() as u64;
             }
         }
@@ -125,7 +125,7 @@ fn settings(dir: &Path, count: u64) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bench").expect("the directory is ours");
     let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
-    // Nobody is there: it stays without an upstream.
+    // Nothing listens there: it stays without an upstream.
     account.url = "http://127.0.0.1:9/".parse().expect("a URL");
     let mut settings = Settings { data_dir: dir.join("data"), accounts: vec![account], ..Settings::default() };
     settings.grpc.address = "127.0.0.1:0".parse().expect("an address");
@@ -135,7 +135,7 @@ fn settings(dir: &Path, count: u64) -> Settings {
     settings
 }
 
-/// Segments so long that what is fresh stays so: maintenance goes on while rows are measured.
+/// Segments so long that what is fresh stays so: maintenance continues while rows are measured.
 fn journal_settings() -> journal::Config {
     journal::Config { segment_bytes_max: 1 << 30, ..journal::Config::default() }
 }

@@ -10,7 +10,7 @@ fn finds(rule: fn(&Source) -> Vec<String>, path: &str, text: &str, expected: usi
 }
 
 #[test]
-fn import_from_above_or_beside_is_found() {
+fn import_from_same_or_higher_layer_is_found() {
     finds(direction, "server/hub/ring.rs", "use crate::journal::Reader;", 0);
     finds(direction, "server/hub/ring.rs", "use crate::hub::Entry;", 0);
     finds(direction, "server/hub/ring.rs", "use crate::ingest::Account;", 1);
@@ -90,7 +90,7 @@ fn oversized_and_undocumented_files_are_reported() {
 }
 
 #[test]
-fn scanner_tells_code_from_strings_and_comments() {
+fn scanner_separates_code_strings_and_comments() {
     let text = "/* a /* b */ c */ fn f<'a>(x: [u8; 3]) -> &'a str {\n let c = '{'; let d = '\\''; let s = \"}\\\"{\";\n \
                 let r = r#\"fn g() { \"}\"#; let b = br\"{\"; // {\n}\nfn h(f: fn(u8));\n";
     let functions = Source::new("server/hub/ring.rs", text).functions();

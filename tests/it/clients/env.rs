@@ -8,13 +8,13 @@ use powerstream_gateway::telemetry::LogFormat;
 use super::example::Example;
 use super::language::Language;
 use super::network::Network;
-use super::printed::{is_whole, judge};
+use super::printed::{assert_printed, is_whole};
 use super::security::{Presents, Security};
 use crate::harness::env::sum;
 use crate::harness::process::Gateway;
 use crate::harness::{TestEnv, after, eventually, filters, probe};
 
-/// Posts drawn per second; those that match a rule are sent.
+/// Posts drawn per second; posts that match a rule are sent.
 const RATE: f64 = 300.0;
 /// What the example asks for: about two thirds of what is sent.
 const TAGS: [&str; 2] = ["links", "ca*"];
@@ -89,7 +89,7 @@ impl Stage {
         self.example.start();
     }
 
-    /// The number of the record that the stored token stands at; 0 without one.
+    /// The sequence of the stored token; 0 without one.
     pub async fn stored(&self) -> u64 {
         let Some(token) = self.example.cursor() else { return 0 };
         let start = self.security.begin(self.gateway().grpc(), after(&token, &filter())).await;
@@ -141,7 +141,7 @@ impl Stage {
     /// Waits until upstream has sent so many more posts.
     pub async fn more_posts(&self, count: u64) {
         let until = self.env.x.truth_len() + count;
-        eventually("posts go on", async || self.env.x.truth_len() >= until).await;
+        eventually("posts continue", async || self.env.x.truth_len() >= until).await;
     }
 
     /// Stops the posts until all are printed, and verifies them; then the posts continue.
@@ -162,7 +162,13 @@ impl Stage {
             }
         };
         let truth = whole.await;
-        judge(&format!("{} {after}", self.example.name()), &mut self.example.lives, &self.stored, &truth, &filter());
+        assert_printed(
+            &format!("{} {after}", self.example.name()),
+            &mut self.example.lives,
+            &self.stored,
+            &truth,
+            &filter(),
+        );
         x.resume();
     }
 }

@@ -35,7 +35,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// Not started yet; it keeps its files in this directory, and hears from the gateway every second.
+    /// Not started yet; it keeps its files in this directory, and requests a heartbeat every second.
     pub fn new(language: Language, dir: &Path, addr: &str) -> Self {
         let (flags, environment) = (Vec::new(), vec![("GATEWAY_ADDR".into(), addr.into())]);
         let own = Self { language, dir: dir.into(), flags, environment, child: None, lives: Vec::new() };
@@ -83,7 +83,7 @@ impl Example {
         self.lives.push(Printed::new(out, err));
     }
 
-    /// The same, with an output that nobody can write to.
+    /// The same, with an output that accepts no bytes.
     pub fn start_into_a_full_disk(&mut self) {
         let full = File::options().write(true).open("/dev/full").expect("Linux has it");
         let err = self.dir.join(format!("stderr.{}", self.lives.len()));
@@ -183,7 +183,7 @@ impl Example {
 
     /// SIGTERM, and the end in order that follows.
     pub async fn stop(&mut self) {
-        // A process that has not run yet dies of the signal: it hears of it from its first words on.
+        // A process that has not run yet dies of the signal: it handles signals from its first line of output on.
         self.until("it has begun", |life| !life.stderr().is_empty() || !life.lines().is_empty()).await;
         self.terminate();
         self.ends_with(0).await;
@@ -193,7 +193,7 @@ impl Example {
 impl Drop for Example {
     fn drop(&mut self) {
         if let Some(life) = self.lives.last().filter(|_| std::thread::panicking()) {
-            eprintln!("what {} said last:\n{}", self.language.name(), life.stderr());
+            eprintln!("last output of {}:\n{}", self.language.name(), life.stderr());
         }
         if let Some(mut child) = self.child.take() {
             // It may have ended already.

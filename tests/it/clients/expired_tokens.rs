@@ -17,7 +17,7 @@ const NEAR: u64 = 90;
 /// Posts a second while the consumer was away: about a thousand.
 const POSTS: f64 = 0.01;
 
-pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Language) {
+pub async fn too_old_token_follows_resume_policy(language: Language) {
     let mut lost = Lost::for_seconds(30 * HOUR, NEAR, POSTS, |_| ()).await;
     let begun = &lost.own.env;
     eventually("the log has begun", async || begun.metric("posts_appended_total") > 0.0).await;
@@ -71,10 +71,10 @@ pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Languag
     }
 }
 
-/// Up to where posts are missing, as the example says.
+/// End of the missing range that the example reports.
 fn missing_to(words: &str) -> UnixMillis {
-    let line = words.lines().find_map(|line| line.strip_prefix("missing: from ")).expect("it says what is missing");
-    let (from, to) = line.split_once(" to ").expect("it says from and to");
+    let line = words.lines().find_map(|line| line.strip_prefix("missing: from ")).expect("it reports what is missing");
+    let (from, to) = line.split_once(" to ").expect("both ends are reported");
     let [from, to] = [from, to].map(|time| time.parse::<jiff::Timestamp>().expect("it is RFC 3339").as_millisecond());
     assert!(to - from > 29 * HOUR * 1_000, "{line}");
     UnixMillis(to)

@@ -19,7 +19,7 @@ const SEED: u64 = 7;
 /// Heartbeats of a second that may fail to come.
 const WATCHDOG: Duration = Duration::from_secs(3);
 
-pub async fn killed_20_times_it_misses_nothing_and_repeats_only_its_last_batch(language: Language) {
+pub async fn kills_miss_nothing_and_repeat_one_batch(language: Language) {
     let mut stage = Stage::new(language).await;
     let mut rng = StdRng::seed_from_u64(SEED);
     let (mut spoke, mut open) = (0, 0);
@@ -47,7 +47,7 @@ pub async fn killed_20_times_it_misses_nothing_and_repeats_only_its_last_batch(l
     stage.example.stop().await;
 }
 
-pub async fn restarts_of_the_gateway_are_survived(language: Language) {
+pub async fn gateway_restarts_lose_nothing(language: Language) {
     let mut stage = Stage::new(language).await;
     stage.start().await;
     stage.example.prints(50).await;
@@ -69,7 +69,7 @@ pub async fn restarts_of_the_gateway_are_survived(language: Language) {
     stage.example.stop().await;
 }
 
-pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Language) {
+pub async fn posts_of_upstream_outage_are_printed(language: Language) {
     let mut stage = Stage::new(language).await;
     stage.start().await;
     stage.example.prints(20).await;
@@ -92,7 +92,7 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
     stage.example.stop().await;
 }
 
-pub async fn what_the_gateway_compresses_is_printed_all_the_same(language: Language) {
+pub async fn compressed_batches_are_printed(language: Language) {
     let mut stage = Stage::with(language, |settings| settings.grpc.compression = Compression::Accepted).await;
     // Batches of many, out of the log, and then of one, live.
     stage.more_posts(300).await;
@@ -110,7 +110,7 @@ pub async fn what_the_gateway_compresses_is_printed_all_the_same(language: Langu
     stage.example.stop().await;
 }
 
-pub async fn a_stalled_network_is_noticed_and_left(language: Language) {
+pub async fn stalled_network_is_detected(language: Language) {
     let mut stage = Stage::new(language).await;
     stage.start().await;
     // One that is behind may have taken all that its window allows, and then the gateway has nothing to send.
@@ -121,14 +121,14 @@ pub async fn a_stalled_network_is_noticed_and_left(language: Language) {
     stage.example.reports("disconnected: no frame for 3 s; reconnecting in ").await;
     let silent = clock.moment().since(since);
     assert!(silent + Duration::from_millis(500) >= WATCHDOG && silent < 3 * WATCHDOG, "noticed after {silent:?}");
-    assert!(stage.network.held_bytes() > 0, "the gateway went on sending");
+    assert!(stage.network.held_bytes() > 0, "the gateway continued to send");
     stage.network.heal();
     stage.verify("over a stalled network").await;
     assert!(stage.network.connections() > before, "it came by another connection");
     stage.example.stop().await;
 }
 
-pub async fn told_to_stop_it_stores_what_it_printed(language: Language) {
+pub async fn stop_stores_token_of_last_output(language: Language) {
     let mut stage = Stage::new(language).await;
     for _ in 0..3 {
         stage.start().await;

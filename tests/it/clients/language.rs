@@ -35,7 +35,7 @@ impl Language {
         }
     }
 
-    /// Builds the example, once; `None` if it is to be skipped, which is said.
+    /// Builds the example, once; `None` if it is to be skipped, which is reported.
     pub async fn built(self) -> Option<Self> {
         static BUILDS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
         let building = move || *BUILDS[self as usize].get_or_init(|| self.build());
@@ -62,7 +62,7 @@ impl Language {
         true
     }
 
-    /// Past the capture of the test's output: whoever runs the tests shall see it.
+    /// Not through the captured output of the test: it must be visible.
     fn skip(self, why: &str) {
         writeln!(std::io::stderr(), "SKIPPED: the example in {} is not tested: {why}", self.name()).ok();
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A proxy with a fixed address, in front of a gateway that may come back at another one.
+/// A proxy with a fixed address, in front of a gateway that may restart at another one.
 pub struct Network {
     address: SocketAddr,
     wire: Arc<Wire>,

@@ -15,7 +15,7 @@ use crate::harness::ground_truth::expected;
 const KEYS: [&str; 9] =
     ["sequence", "post_id", "tags", "event_time_ms", "origin", "gap_id", "delta", "possible_duplicate", "json"];
 
-/// One event, as a line says it.
+/// One event, as printed on a line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
@@ -84,7 +84,7 @@ impl Printed {
         Self { stdout, stderr, read: 0, rest: Vec::new(), lines: Vec::new(), killed: false }
     }
 
-    /// All it has said on stderr.
+    /// All of stderr.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(&self.stderr).expect("it is UTF-8")
     }
@@ -119,29 +119,29 @@ pub fn is_whole(lives: &mut [Printed], truth: &[SentPost], filter: &TagFilter) -
 
 /// What was printed, put together, is the truth: nothing missing, nothing foreign, and nothing twice but what a life
 /// printed after the token that was stored last (`stored`: where each life found the token when it began).
-pub fn judge(who: &str, lives: &mut [Printed], stored: &[u64], truth: &[SentPost], filter: &TagFilter) {
-    assert_eq!(lives.len(), stored.len(), "{who}: each life began somewhere");
+pub fn assert_printed(label: &str, lives: &mut [Printed], stored: &[u64], truth: &[SentPost], filter: &TagFilter) {
+    assert_eq!(lives.len(), stored.len(), "{label}: each life began somewhere");
     let wanted: HashMap<_, _> = expected(truth, filter).into_iter().map(|post| (post.post_id.0, post)).collect();
     let mut printed = HashSet::new();
     for (life, stored) in lives.iter_mut().zip(stored) {
         let mut last = *stored;
         for line in life.lines() {
-            assert!(line.sequence() > last, "{who}: {} after {last}, begun after {stored}", line.sequence());
+            assert!(line.sequence() > last, "{label}: {} after {last}, begun after {stored}", line.sequence());
             last = line.sequence();
             let post = wanted.get(&line.post_id());
-            assert_is(who, line, post.unwrap_or_else(|| panic!("{who}: nobody sent {line:?}")));
+            assert_is(label, line, post.unwrap_or_else(|| panic!("{label}: no post was sent for {line:?}")));
             printed.insert(line.post_id());
         }
     }
     let missing: Vec<_> = wanted.keys().filter(|id| !printed.contains(id)).collect();
-    assert!(missing.is_empty(), "{who}: {} of {} are missing, such as {:?}", missing.len(), wanted.len(), missing[0]);
+    assert!(missing.is_empty(), "{label}: {} of {} are missing, such as {:?}", missing.len(), wanted.len(), missing[0]);
 }
 
-/// The line tells this post.
-pub fn assert_is(who: &str, line: &Line, post: &SentPost) {
-    assert_eq!(line.json.as_bytes(), post.json, "{who}: the payload is another");
+/// Asserts that the line is this post.
+pub fn assert_is(label: &str, line: &Line, post: &SentPost) {
+    assert_eq!(line.json.as_bytes(), post.json, "{label}: the payload is another");
     let tags: HashSet<_> = post.rules.iter().filter_map(|rule| rule.tag.as_deref()).collect();
-    assert_eq!(tags, line.tags.iter().map(String::as_str).collect(), "{who}: it has other tags");
-    assert!(!line.delta && !line.possible_duplicate, "{who}: {line:?}");
-    assert!((line.event_time_ms() - post.created.0).abs() < 1_000, "{who}: {line:?} was created at {}", post.created);
+    assert_eq!(tags, line.tags.iter().map(String::as_str).collect(), "{label}: it has other tags");
+    assert!(!line.delta && !line.possible_duplicate, "{label}: {line:?}");
+    assert!((line.event_time_ms() - post.created.0).abs() < 1_000, "{label}: {line:?} was created at {}", post.created);
 }

@@ -20,7 +20,7 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Events of a batch where the batches are counted.
 const BATCH: u64 = 10;
 
-pub async fn it_comes_back_for_each_reason_to_come_back(language: Language) {
+pub async fn transient_reasons_lead_to_reconnect(language: Language) {
     let asking = |reason: &str| vec![end(Code::Unavailable, reason, Some(ASKED))];
     let mut scripts = vec![
         vec![start("t0"), batch("t1", &[3, 5], 2), end(Code::Unavailable, "DRAINING", Some(ASKED))],
@@ -78,7 +78,7 @@ pub async fn it_comes_back_for_each_reason_to_come_back(language: Language) {
     assert_eq!(own.example.cursor().as_deref(), Some("t4"));
 }
 
-pub async fn it_stops_for_each_reason_to_stop(language: Language) {
+pub async fn permanent_reasons_end_consumer(language: Language) {
     let cases = [
         (Code::InvalidArgument, "FILTER_INVALID", 2),
         (Code::PermissionDenied, "ACCESS_DENIED", 4),
@@ -95,12 +95,12 @@ pub async fn it_stops_for_each_reason_to_stop(language: Language) {
         own.example.ends_with(exit).await;
         let words = own.example.life().stderr();
         assert!(words.contains(&format!("error: {reason}: as scripted")), "{words}");
-        assert_eq!(own.gateway.calls().len(), 1, "it did not come back");
+        assert_eq!(own.gateway.calls().len(), 1, "it did not reconnect");
     };
     join_all(cases.map(check)).await;
 }
 
-pub async fn what_is_unsound_is_not_printed_and_asked_for_again(language: Language) {
+pub async fn unsound_frame_is_not_printed_and_redelivered(language: Language) {
     let scripts = [
         // One of the second batch was lost on the way.
         vec![start("t0"), batch("t1", &[3, 5], 2), batch("t2", &[7], 4), Act::Hang],
@@ -110,7 +110,7 @@ pub async fn what_is_unsound_is_not_printed_and_asked_for_again(language: Langua
     let mut own = Scripted::new(language, scripts).await;
     own.example.start();
     own.example.ends_with(3).await;
-    assert_eq!(own.gateway.tokens(), ["", "t1", "t2"], "the next session brings what was lost");
+    assert_eq!(own.gateway.tokens(), ["", "t1", "t2"], "the next session delivers what was lost");
     let printed: Vec<_> = own.example.life().all_lines().iter().map(super::printed::Line::sequence).collect();
     assert_eq!(printed, [3, 5, 6, 7]);
     assert_eq!(own.example.cursor().as_deref(), Some("t2"), "the token of what is unsound is not stored");
@@ -119,7 +119,7 @@ pub async fn what_is_unsound_is_not_printed_and_asked_for_again(language: Langua
     assert!(words.contains("\nerror: UNSOUND: "), "{words}");
 }
 
-pub async fn its_waits_grow_and_begin_anew_and_silence_is_an_end(language: Language) {
+pub async fn delays_grow_until_reset_and_silence_disconnects(language: Language) {
     let scripts = [
         vec![cut()],
         vec![cut()],
@@ -135,7 +135,7 @@ pub async fn its_waits_grow_and_begin_anew_and_silence_is_an_end(language: Langu
     for (number, least) in [1, 2, 4, 1].into_iter().enumerate() {
         assert!(waits[number] >= BACKOFF_MIN * least, "wait {number} of {waits:?}");
     }
-    assert!(waits[3] < BACKOFF_MIN * 8, "a sound frame lets the waits begin anew: {waits:?}");
+    assert!(waits[3] < BACKOFF_MIN * 8, "a sound frame resets the delays: {waits:?}");
     assert!(waits[4] >= Duration::from_secs(3) + BACKOFF_MIN, "three heartbeats of a second: {waits:?}");
     assert_eq!(own.gateway.tokens(), ["", "", "", "", "t0", "t1"]);
     let words = own.example.life().stderr();
@@ -143,7 +143,7 @@ pub async fn its_waits_grow_and_begin_anew_and_silence_is_an_end(language: Langu
     own.example.stop().await;
 }
 
-pub async fn killed_between_two_batches_it_repeats_at_most_one(language: Language) {
+pub async fn kill_between_batches_repeats_at_most_one(language: Language) {
     let mut rng = StdRng::seed_from_u64(3);
     let session = |first: u64, batches: u64| {
         let batches = (first..first + batches).map(|number| {
@@ -165,7 +165,7 @@ pub async fn killed_between_two_batches_it_repeats_at_most_one(language: Languag
     }
 }
 
-pub async fn what_it_cannot_work_with_is_said_at_once(language: Language) {
+pub async fn unusable_setup_is_reported_at_once(language: Language) {
     let check = |exit: i32, flags: &'static [&'static str], cursor: Option<&'static str>| async move {
         let mut own = Scripted::new(language, []).await;
         if let Some(text) = cursor {

@@ -1,4 +1,4 @@
-//! A gateway that does what a script says: one list of acts for each Subscribe.
+//! A gateway that follows a script: one list of acts for each Subscribe.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub enum Act {
     Send(Box<SubscribeResponse>),
     /// Ends the stream with this status.
     End(Status),
-    /// Goes on once the test has opened the gate.
+    /// Continues once the test has opened the gate.
     Gate,
     /// Keeps the stream open and silent.
     Hang,
@@ -229,7 +229,7 @@ pub fn heartbeat(token: &str, delivered_total: u64) -> Act {
     send(token, Frame::Heartbeat(Heartbeat { delivered_total, ..Heartbeat::default() }))
 }
 
-/// A farewell that asks to come back after this.
+/// A Draining frame that requests a reconnect after this.
 pub fn draining(token: &str, after: Duration) -> Act {
     let reconnect_after = Some(prost_types::Duration { seconds: 0, nanos: after.subsec_nanos() as i32 });
     send(token, Frame::Draining(Draining { reconnect_after, ..Draining::default() }))
@@ -250,7 +250,7 @@ pub fn end_of(domain: &str, code: Code, reason: &str, after: Option<Duration>) -
     Act::End(Status::with_error_details(code, "as scripted", details))
 }
 
-/// An end that nobody explains.
+/// An end without a reason.
 pub fn cut() -> Act {
     Act::End(Status::unavailable("connection reset"))
 }

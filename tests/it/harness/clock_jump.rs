@@ -1,4 +1,4 @@
-//! Time that passes at once while the gateway is down, and consumers that are away meanwhile: what only they lack is told
+//! Time that passes at once while the gateway is down, and consumers that are away meanwhile: what only they miss is reported
 //! to them alone.
 //!
 //! The clock of gateway and upstream runs fast, and is set forward for both by the same span between two starts of the
@@ -47,16 +47,16 @@ pub struct Consumer {
     pub doubtful: HashSet<usize>,
     /// Epoch and term of each.
     pub terms: Vec<(String, String)>,
-    /// What it was told of gaps that are its own, in order.
+    /// Its private gaps as received, in order.
     pub own_gaps: Vec<Gap>,
-    /// What it was told of gaps of the log.
+    /// Gaps of the log as received.
     pub hub_gaps: Vec<Gap>,
     /// How each session began.
     pub outcomes: Vec<StartOutcome>,
-    /// The intervals that it was told to lack.
-    pub lacked: TimeRangeSet,
-    /// How many posts had come before each of its own gaps was told.
-    told_after: Vec<usize>,
+    /// The intervals that were reported as missing.
+    pub reported_missing: TimeRangeSet,
+    /// How many posts had arrived before each private gap was announced.
+    announced_after: Vec<usize>,
     /// Its sessions, for the oracle.
     sessions: Vec<oracle::Session>,
     session: Option<Subscriber>,
@@ -153,13 +153,13 @@ impl Absence {
         TimeRange::new(from, self.env.x.now())
     }
 
-    /// Waits until so much time has passed while all goes on.
+    /// Waits until so much time has passed while everything runs.
     pub async fn pass(&self, seconds: u64) {
         let until = self.env.x.now().plus(Duration::from_secs(seconds));
         eventually("time passes", async || self.env.x.now() >= until).await;
     }
 
-    /// Posts of the time that passed while nobody was connected, but for its first and last seconds: that many a second.
+    /// Posts of the time that passed while no consumer was connected, but for its first and last seconds: that many a second.
     pub fn history(&self, passed: TimeRange, (after, before): (u64, u64), per_second: f64) -> u64 {
         let [after, before] = [after, before].map(Duration::from_secs);
         let made = self.env.x.history(TimeRange::new(passed.from.plus(after), passed.to.minus(before)), per_second);
@@ -187,7 +187,7 @@ impl Absence {
     }
 
     /// What holds after every run: what came in is accounted for, and X was never asked for more at once than it allows.
-    pub async fn judge(&self) {
+    pub async fn verify(&self) {
         self.balanced().await;
         let mut history = record::history(&self.env.x, Vec::new(), oracle::Terms::new(), |_| true);
         history.tallies = record::tallies(&self.env.app().metrics());
@@ -217,8 +217,8 @@ impl Consumer {
             own_gaps: Vec::new(),
             hub_gaps: Vec::new(),
             outcomes: Vec::new(),
-            lacked: TimeRangeSet::default(),
-            told_after: Vec::new(),
+            reported_missing: TimeRangeSet::default(),
+            announced_after: Vec::new(),
             sessions: Vec::new(),
             session: None,
         }
@@ -242,7 +242,7 @@ impl Consumer {
         self.token = session.token().to_owned();
         self.outcomes.push(session.start.outcome());
         for missing in &session.start.missing {
-            self.lacked.insert(interval(missing));
+            self.reported_missing.insert(interval(missing));
         }
         self.session = Some(session);
     }
@@ -252,7 +252,7 @@ impl Consumer {
         self.sessions.extend(self.session.take().map(|session| session.record));
     }
 
-    /// It comes back with its last token.
+    /// Reconnects with its last token.
     pub async fn resume(&mut self, env: &TestEnv) {
         self.begin(env, after(&self.token, &self.filter)).await;
     }
@@ -265,8 +265,8 @@ impl Consumer {
     /// Takes the next frame; false if the session ended.
     pub async fn read(&mut self) -> bool {
         let session = self.session.as_mut().expect("it has a session");
-        let (had, marked, told) = (session.got.len(), session.doubtful.len(), session.notices.len());
-        let goes_on = session.read().await;
+        let (had, marked, reported) = (session.got.len(), session.doubtful.len(), session.notices.len());
+        let is_open = session.read().await;
         let came = self.got.len()..self.got.len() + session.got.len() - had;
         if session.doubtful.len() > marked {
             // A frame is one batch.
@@ -274,21 +274,21 @@ impl Consumer {
         }
         self.got.extend_from_slice(&session.got[had..]);
         self.terms.extend(session.terms[had..].iter().map(|term| (session.start.epoch.clone(), term.clone())));
-        for (_, frame) in &session.notices[told..] {
+        for (_, frame) in &session.notices[reported..] {
             if let Frame::GapNotice(notice) = frame {
                 let gap = notice.gap.clone().expect("a notice of a gap has one");
                 assert_eq!(gap.private, notice.sequence == 0, "what is private is not in the log: {gap:?}");
                 if gap.private {
                     self.own_gaps.push(gap);
                     // A frame is a batch or a notice, not both.
-                    self.told_after.push(self.got.len());
+                    self.announced_after.push(self.got.len());
                 } else {
                     self.hub_gaps.push(gap);
                 }
             }
         }
         self.token = session.token().to_owned();
-        goes_on
+        is_open
     }
 
     /// Reads until this holds.
@@ -301,7 +301,7 @@ impl Consumer {
         in_time(what, reading).await;
     }
 
-    /// Reads until all of this has come, and nothing that it lacked is open.
+    /// Reads until all of this has come, and nothing that it missed is open.
     pub async fn whole(&mut self, truth: &[SentPost]) {
         let wanted: HashSet<u64> = expected(truth, &self.filter).iter().map(|post| post.post_id.0).collect();
         let reading = async {
@@ -313,14 +313,14 @@ impl Consumer {
                 assert!(self.read().await, "it ended before all had come");
             }
         };
-        // What did not come is the judge's to name.
+        // The verification names what did not arrive.
         let _ = Clock::system().timeout(DEADLINE, reading).await;
     }
 
-    /// True if all that it lacked has an end.
+    /// True if all that it missed has an end.
     pub fn is_healed(&self) -> bool {
         let ended: TimeRangeSet = self.ended().iter().map(span).collect();
-        self.lacked.iter().all(|lacked| ended.covers(lacked))
+        self.reported_missing.iter().all(|reported_missing| ended.covers(reported_missing))
     }
 
     /// The gaps of its own that have ended.
@@ -334,8 +334,8 @@ impl Consumer {
     }
 
     /// Nothing that it got, or did not get, is against the contract. Where all of the truth has to have come, none of it is
-    /// only excused: what it lacked has ended, and had come by then.
-    pub fn assert_whole(&self, who: &str, x: &SimulatorHandle, losses: &[oracle::Loss], truth: &[SentPost]) {
+    /// only excused: what it missed has ended, and had arrived by then.
+    pub fn assert_whole(&self, label: &str, x: &SimulatorHandle, losses: &[oracle::Loss], truth: &[SentPost]) {
         let sessions = self.sessions.iter().chain(self.session.as_ref().map(|session| &session.record));
         let sessions = sessions.cloned().collect();
         let subscription = oracle::Subscription { number: 0, filter: record::filter(&self.filter), sessions };
@@ -343,24 +343,24 @@ impl Consumer {
         let terms = oracle::Terms { is_settled: false, ..oracle::Terms::new() };
         let mut history = record::history(x, vec![subscription], terms, |_| true);
         history.losses = losses.to_vec();
-        record::assert_sound(who, &history);
+        record::assert_sound(label, &history);
         let wanted = expected(truth, &self.filter);
         let came: HashSet<u64> = self.got.iter().map(|event| event.post_id).collect();
         let missing: Vec<_> = wanted.iter().map(|post| post.post_id.0).filter(|id| !came.contains(id)).collect();
-        assert!(missing.is_empty(), "{who}: {missing:?} did not come");
-        for (gap, had) in self.own_gaps.iter().zip(&self.told_after).filter(|(gap, _)| gap.closed) {
-            assert_ne!(gap.state(), GapState::Unrecoverable, "{who}: X had it all: {gap:?}");
+        assert!(missing.is_empty(), "{label}: {missing:?} did not come");
+        for (gap, had) in self.own_gaps.iter().zip(&self.announced_after).filter(|(gap, _)| gap.closed) {
+            assert_ne!(gap.state(), GapState::Unrecoverable, "{label}: X had it all: {gap:?}");
             let before: HashSet<u64> = self.got[..*had].iter().map(|event| event.post_id).collect();
-            // What the log lacks as well is told by its own gaps.
-            let told = |post: &&SentPost| {
+            // What the log misses as well is announced by its own gaps.
+            let reported = |post: &&SentPost| {
                 self.hub_gaps.iter().any(|gap| {
                     gap.interval.is_some_and(|own| own.end_time.is_some()) && span(gap).contains(post.created)
                 })
             };
-            let within = wanted.iter().filter(|post| span(gap).contains(post.created) && !told(post));
+            let within = wanted.iter().filter(|post| span(gap).contains(post.created) && !reported(post));
             let late: Vec<_> = within.map(|post| post.post_id.0).filter(|id| !before.contains(id)).collect();
-            assert!(late.is_empty(), "{who}: {late:?} came after {gap:?}");
+            assert!(late.is_empty(), "{label}: {late:?} came after {gap:?}");
         }
-        assert!(self.is_healed(), "{who}: it lacked {:?}, and was told {:?}", self.lacked, self.own_gaps);
+        assert!(self.is_healed(), "{label}: it missed {:?}, and received {:?}", self.reported_missing, self.own_gaps);
     }
 }

@@ -36,7 +36,7 @@ pub fn takes(filter: &TagFilter, rules: &[Rule]) -> bool {
 }
 
 #[test]
-fn oracle_reads_filters_as_api_says() {
+fn oracle_reads_filters_like_api() {
     let rule = |id, tag: Option<&str>| Rule { id: Some(id), tag: tag.map(Into::into) };
     let post = [rule(1, Some("cats")), rule(2, Some("news/jp")), rule(3, None)];
     let check = |filter: TagFilter, expected| assert_eq!(takes(&filter, &post), expected, "{filter:?}");

@@ -16,7 +16,7 @@ pub const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct Gaps {
     /// Number of posts before the report, whether it was in the first frame of a session, and the reported gap.
-    told: Vec<(usize, bool, Gap)>,
+    reported: Vec<(usize, bool, Gap)>,
 }
 
 /// A time in which upstream was down, by the write log of the simulator.
@@ -43,27 +43,27 @@ pub fn span(gap: &Gap) -> TimeRange {
 }
 
 impl Gaps {
-    /// What one session was told.
+    /// Gaps that one session received.
     pub fn of(session: &Subscriber) -> Self {
         let mut gaps = Self::default();
         gaps.follow(0, session);
         gaps
     }
 
-    /// And what the next one was told, before which so many posts had come.
+    /// Adds those of the next session, before which so many posts had arrived.
     pub fn follow(&mut self, had: usize, session: &Subscriber) {
-        self.told.extend(session.start.open_gaps.iter().map(|gap| (had, true, gap.clone())));
+        self.reported.extend(session.start.open_gaps.iter().map(|gap| (had, true, gap.clone())));
         for (before, frame) in &session.notices {
             if let Frame::GapNotice(notice) = frame {
-                self.told.push((had + before, false, notice.gap.clone().expect("a notice of a gap has one")));
+                self.reported.push((had + before, false, notice.gap.clone().expect("a notice of a gap has one")));
             }
         }
     }
 
-    /// Each gap as it was told last, in the order in which they were told first.
+    /// Each gap as announced last, in the order of the first announcements.
     pub fn last(&self) -> Vec<&Gap> {
         let mut last: Vec<&Gap> = Vec::new();
-        for (_, _, gap) in &self.told {
+        for (_, _, gap) in &self.reported {
             match last.iter_mut().find(|own| own.gap_id == gap.gap_id) {
                 Some(own) => *own = gap,
                 None => last.push(gap),
@@ -75,12 +75,12 @@ impl Gaps {
     /// The states that a gap went through.
     pub fn states(&self, id: &str) -> Vec<GapState> {
         let mut states: Vec<_> =
-            self.told.iter().filter(|(_, _, gap)| gap.gap_id == id).map(|(_, _, gap)| gap.state()).collect();
+            self.reported.iter().filter(|(_, _, gap)| gap.gap_id == id).map(|(_, _, gap)| gap.state()).collect();
         states.dedup();
         states
     }
 
-    /// All that was told, for those who look into a failure.
+    /// All announcements, for the analysis of a failure.
     pub fn stories(&self) -> Vec<String> {
         let own =
             |gap: &&Gap| format!("{} with {:?}: {}", gap.gap_id, gap.evidence(), self.story(&gap.gap_id).join("; "));
@@ -92,10 +92,10 @@ impl Gaps {
             let when = if *first_frame { "at a start, " } else { "" };
             format!("{when}after {before} posts: {:?} {:?} {:?}", gap.state(), span(gap), gap.cause())
         };
-        self.told.iter().filter(|(_, _, gap)| gap.gap_id == id).map(line).collect()
+        self.reported.iter().filter(|(_, _, gap)| gap.gap_id == id).map(line).collect()
     }
 
-    /// The states of each gap, in the order in which they were told first.
+    /// The states of each gap, in the order of the first announcements.
     pub fn histories(&self) -> Vec<Vec<GapState>> {
         self.last().iter().map(|gap| self.states(&gap.gap_id)).collect()
     }
@@ -109,7 +109,7 @@ impl Gaps {
     pub fn since(&self, time: UnixMillis) -> Self {
         let over: Vec<String> =
             self.last().into_iter().filter(|gap| span(gap).to <= time).map(|gap| gap.gap_id.clone()).collect();
-        Self { told: self.told.iter().filter(|(_, _, gap)| !over.contains(&gap.gap_id)).cloned().collect() }
+        Self { reported: self.reported.iter().filter(|(_, _, gap)| !over.contains(&gap.gap_id)).cloned().collect() }
     }
 
     /// The same with one session more.

@@ -11,6 +11,6 @@ pub fn expected(truth: &[SentPost], filter: &TagFilter) -> Vec<SentPost> {
 }
 
 /// Nothing is missing, repeated, out of order, foreign, damaged or mislabelled.
-pub fn assert_exact(who: &str, expected: &[SentPost], got: &[Event]) {
-    record::assert_sound(who, &record::plain(expected, got));
+pub fn assert_exact(label: &str, expected: &[SentPost], got: &[Event]) {
+    record::assert_sound(label, &record::plain(expected, got));
 }

@@ -67,11 +67,11 @@ impl Lost {
     }
 
     /// Asserts that all live, backfilled and recovered posts came once, and missing intervals have ended.
-    pub async fn judge(&mut self) {
+    pub async fn verify(&mut self) {
         let truth = self.truth();
         self.consumer.whole(&truth).await;
         self.consumer.assert_whole("the one that was away", &self.own.env.x, &self.own.losses, &truth);
-        self.own.judge().await;
+        self.own.verify().await;
     }
 
     /// All posts.
@@ -80,10 +80,10 @@ impl Lost {
     }
 
     /// Returns states and causes of its private gaps.
-    pub fn told(&self) -> Vec<(GapState, GapCause)> {
-        let mut told: Vec<_> = self.consumer.own_gaps.iter().map(|gap| (gap.state(), gap.cause())).collect();
-        told.dedup();
-        told
+    pub fn reported(&self) -> Vec<(GapState, GapCause)> {
+        let mut reported: Vec<_> = self.consumer.own_gaps.iter().map(|gap| (gap.state(), gap.cause())).collect();
+        reported.dedup();
+        reported
     }
 
     /// Asserts that posts of the disconnected time came once, and only those near the token are marked.

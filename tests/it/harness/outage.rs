@@ -20,7 +20,7 @@ use super::gaps::{ALLOWED_LATENESS, Gaps, Outage};
 use super::resuming_consumer::ResumingConsumer;
 use super::{Subscriber, TestEnv, after, filters, latest, record};
 
-/// Posts drawn per second of the fast clock; only those that match a rule are sent.
+/// Posts drawn per second of the fast clock; only posts that match a rule are sent.
 const POSTS: f64 = 2.0;
 /// After this time a cut connection is reconnected at once (`upstream.healthy_after` is 30 s), and a new log knows its
 /// start: the allowed lateness of its first backfill, and once more without a post of it.
@@ -269,11 +269,11 @@ impl Drill {
 
     /// Returns the gap reports of the session without a filter.
     pub fn gaps(&self) -> Gaps {
-        self.lineage(0).gaps.since(self.healthy)
+        self.consumer(0).gaps.since(self.healthy)
     }
 
     /// One of them over all its sessions.
-    fn lineage(&self, at: usize) -> ResumingConsumer {
+    fn consumer(&self, at: usize) -> ResumingConsumer {
         self.before[at].with(&self.sessions[at])
     }
 
@@ -307,36 +307,36 @@ impl Drill {
 
     /// All that holds after every drill: nothing is against the contract, gaps are tight, and X was never asked for more
     /// connections than it allows.
-    pub fn judge(&self) {
-        self.judge_with(Some(0));
+    pub fn verify(&self) {
+        self.verify_with(Some(0));
         assert_eq!(self.env.x.counters().too_many_connections, 0);
     }
 
     /// The same where outages were not remembered.
-    pub fn judge_all_but_bounds(&self) {
-        self.judge_with(None);
+    pub fn verify_except_bounds(&self) {
+        self.verify_with(None);
     }
 
-    fn judge_with(&self, tight_within: Option<oracle::Ms>) {
+    fn verify_with(&self, tight_within: Option<oracle::Ms>) {
         let terms = oracle::Terms { tight_within, ..oracle::Terms::new() };
-        let subscriptions = (0..self.sessions.len()).map(|at| self.lineage(at).record(at)).collect();
+        let subscriptions = (0..self.sessions.len()).map(|at| self.consumer(at).record(at)).collect();
         let mut history = record::history(&self.env.x, subscriptions, terms, |_| true);
         history.tallies = record::tallies(&self.env.app().metrics());
         record::assert_sound(&format!("{:#?}", self.gaps().stories()), &history);
         for at in 0..self.sessions.len() {
-            let own = self.lineage(at);
+            let own = self.consumer(at);
             assert!(own.gaps.are_over(), "{:?}: gaps are open: {:?}", own.filter, own.gaps.last());
             let histories = own.gaps.since(self.healthy).histories();
-            assert_eq!(histories, self.gaps().histories(), "{:?}: all are told the same", own.filter);
+            assert_eq!(histories, self.gaps().histories(), "{:?}: all sessions receive the same", own.filter);
         }
     }
 
     /// Posts that came in this way to the one that takes everything.
     pub fn came_by(&self, origin: Origin) -> usize {
-        self.lineage(0).got.iter().filter(|event| event.origin() == origin).count()
+        self.consumer(0).got.iter().filter(|event| event.origin() == origin).count()
     }
 
-    /// The states of all gaps, in the order in which they were told first.
+    /// The states of all gaps, in the order of the first announcements.
     pub fn histories(&self) -> Vec<Vec<GapState>> {
         self.gaps().histories()
     }

@@ -160,7 +160,7 @@ fn gap(own: &proto::Gap, log: &str) -> Gap {
     }
 }
 
-/// What happened up to now, for subscriptions over all their sessions. `is_carried`: some feed brings the post.
+/// What happened up to now, for subscriptions over all their sessions. `is_carried`: some feed carries the post.
 pub fn history(
     x: &SimulatorHandle,
     subscriptions: Vec<oracle::Subscription>,
@@ -237,10 +237,10 @@ fn posts_of(truth: &[SentPost], is_carried: impl Fn(&SentPost) -> bool) -> (Vec<
 }
 
 /// Nothing that happened is against the contract.
-pub fn assert_sound(who: &str, history: &History) {
+pub fn assert_sound(label: &str, history: &History) {
     let faults = oracle::check(history);
     let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    assert!(faults.is_empty(), "{who}: {} faults:\n  {}", faults.len(), list.join("\n  "));
+    assert!(faults.is_empty(), "{label}: {} faults:\n  {}", faults.len(), list.join("\n  "));
 }
 
 /// A history of posts that came over one connection in this order, and of one subscriber that got these: where a scenario
@@ -310,7 +310,7 @@ pub fn plain(expected: &[SentPost], got: &[proto::Event]) -> History {
     }
 }
 
-/// What the counters of a process say: all that came in is accounted for, and all records that sessions passed.
+/// The counters of a process: all that came in is accounted for, and all records that sessions passed.
 pub fn tallies(metrics: &str) -> Vec<Tally> {
     let of = |name: &str, whole: &str, parts: &[&str]| {
         let value = |name: &str| sum(metrics, &format!("{name}_total")) as u64;

@@ -95,8 +95,8 @@ impl ResumingConsumer {
     }
 
     /// Nothing that it got, or did not get, is against the contract; so many live connections are allowed.
-    pub fn assert_whole(&self, who: &str, live_max: usize) {
+    pub fn assert_whole(&self, label: &str, live_max: usize) {
         let terms = oracle::Terms { live_max, ..oracle::Terms::new() };
-        record::assert_sound(&format!("{who}, which was told {:#?}", self.gaps.stories()), &self.history(terms));
+        record::assert_sound(&format!("{label}, which received {:#?}", self.gaps.stories()), &self.history(terms));
     }
 }

@@ -88,7 +88,7 @@ impl Subscriber {
         let first = in_time("the first frame", stream.message()).await?.expect("a stream has a first frame");
         let Some(Frame::SessionStart(start)) = first.frame else { panic!("the first frame is {first:?}") };
         let mut opened = Self {
-            sequence: start.position.as_ref().expect("it says where it starts").sequence,
+            sequence: start.position.as_ref().expect("a start has a position").sequence,
             record: record::session(now(), asked, &start),
             start,
             got: Vec::new(),
@@ -231,9 +231,9 @@ impl Subscriber {
 }
 
 /// Returns the rule of a delivered post.
-pub fn rule(told: &powerstream_gateway::proto::MatchedRule) -> powerstream_gateway::model::Rule {
-    let id = (told.id != 0).then_some(told.id);
-    powerstream_gateway::model::Rule { id, tag: told.tag.as_deref().map(Into::into) }
+pub fn rule(reported: &powerstream_gateway::proto::MatchedRule) -> powerstream_gateway::model::Rule {
+    let id = (reported.id != 0).then_some(reported.id);
+    powerstream_gateway::model::Rule { id, tag: reported.tag.as_deref().map(Into::into) }
 }
 
 /// Returns the reason of a status, from its trailer.

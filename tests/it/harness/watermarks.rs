@@ -8,27 +8,27 @@ use super::{ResumingConsumer, Subscriber, record};
 /// One consumer over all its sessions, and the low watermarks that it was given.
 pub struct Watched {
     /// What it got.
-    pub lineage: ResumingConsumer,
+    pub consumer: ResumingConsumer,
 }
 
 impl Watched {
     /// It has not begun.
-    pub fn new(lineage: ResumingConsumer) -> Self {
-        Self { lineage }
+    pub fn new(consumer: ResumingConsumer) -> Self {
+        Self { consumer }
     }
 
     /// Adds the frames of a session.
     pub fn follow(&mut self, session: &Subscriber) {
-        self.lineage.follow(session);
+        self.consumer.follow(session);
     }
 
     /// Nothing is against the contract, where these posts are carried by some feed. There were heartbeats.
-    pub fn judge(&self, who: &str, x: &SimulatorHandle, is_carried: impl Fn(&SentPost) -> bool) {
-        let frames = self.lineage.sessions.iter().flat_map(|session| &session.frames);
+    pub fn verify(&self, label: &str, x: &SimulatorHandle, is_carried: impl Fn(&SentPost) -> bool) {
+        let frames = self.consumer.sessions.iter().flat_map(|session| &session.frames);
         let beats = frames.filter(|frame| matches!(frame.content, Content::Heartbeat { .. })).count();
-        assert!(beats > 3, "{who}: {beats} heartbeats");
+        assert!(beats > 3, "{label}: {beats} heartbeats");
         let terms = Terms { live_max: 2, ..Terms::new() };
-        let history = record::history(x, vec![self.lineage.record(0)], terms, is_carried);
-        record::assert_sound(&format!("{who}: {:#?}", self.lineage.gaps.stories()), &history);
+        let history = record::history(x, vec![self.consumer.record(0)], terms, is_carried);
+        record::assert_sound(&format!("{label}: {:#?}", self.consumer.gaps.stories()), &history);
     }
 }

@@ -1,4 +1,4 @@
-//! The admin port: requests that are none, that do not end, or that hold its places. `/livez` is answered beside each.
+//! The admin port: requests that are none, that do not end, or that hold its places. `/livez` is answered during each.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::harness::probe::get;
 const HEADER_TIMEOUT: Duration = Duration::from_millis(500);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: usize = 8;
-/// The longest time until a case has its outcome, and until `/livez` is answered beside it.
+/// The longest time until a case has its outcome, and until `/livez` is answered during it.
 const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
 fn tune(env: &mut TestEnv) {
@@ -144,7 +144,7 @@ async fn admin_attacks_leave_probes_answered() {
     stage.play("a scrape byte by byte", drips(address, "/metrics")).await;
     let scrape = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".as_slice();
     for (name, first, read) in [
-        ("a crowd that says nothing", b"".as_slice(), false),
+        ("a crowd that sends nothing", b"".as_slice(), false),
         ("a crowd of half requests", b"GET /livez HTTP/1.1\r\nx: ", false),
         ("a crowd of scrapes that are not read", scrape, false),
         ("a crowd of scrapes that are read slowly", scrape, true),

@@ -7,12 +7,12 @@ use super::h2::Raw;
 use super::{Neighbour, scaled};
 use crate::harness::{TestEnv, filters, latest};
 
-/// Streams of a client have odd numbers; 1 is the session that goes on.
+/// Streams of a client have odd numbers; 1 is the session that continues.
 fn others(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|n| 3 + 2 * n)
 }
 
-async fn session_goes_on(env: &mut TestEnv, neighbour: &mut Neighbour, raw: &mut Raw, after: &str) {
+async fn session_continues(env: &mut TestEnv, neighbour: &mut Neighbour, raw: &mut Raw, after: &str) {
     assert_eq!((&raw.goaway, raw.closed), (&None, false), "{after}");
     let before = raw.received(1);
     neighbour.gets_all(env, 5).await;
@@ -33,7 +33,7 @@ async fn cancelled_subscriptions_leave_others_of_channel() {
         assert!(raw.until("it begins", |raw| raw.received(1) > 0).await, "{raw:?}");
         let burst: Vec<u8> = others(count).flat_map(|n| [subscribe(n, &request), cancel(n)].concat()).collect();
         raw.send(&burst).await;
-        session_goes_on(&mut env, &mut neighbour, &mut raw, &format!("{count} cancelled")).await;
+        session_continues(&mut env, &mut neighbour, &mut raw, &format!("{count} cancelled")).await;
     }
 }
 
@@ -50,7 +50,7 @@ async fn smallest_cancelled_streams_leave_others_of_channel() {
         .flat_map(|n| [frame(HEADERS, END_HEADERS | END_STREAM, n, &[0x83, 0x86, 0x84]), cancel(n)].concat())
         .collect();
     raw.send(&burst).await;
-    session_goes_on(&mut env, &mut neighbour, &mut raw, "the smallest").await;
+    session_continues(&mut env, &mut neighbour, &mut raw, "the smallest").await;
 }
 
 /// 21 malformed requests over the life of a connection, or 20 refused streams, ended all others.
@@ -68,7 +68,7 @@ async fn malformed_and_refused_streams_leave_others_of_channel() {
     }
     let all_reset = |raw: &Raw| others(200).all(|n| raw.streams.get(&n).is_some_and(|own| own.reset.is_some()));
     assert!(raw.until("each is reset", all_reset).await, "{:?}", raw.goaway);
-    session_goes_on(&mut env, &mut neighbour, &mut raw, "malformed").await;
+    session_continues(&mut env, &mut neighbour, &mut raw, "malformed").await;
 
     let held: Vec<u8> = others(207).skip(200).flat_map(|n| subscribe(n, &request)).collect();
     raw.send(&held).await;
@@ -78,7 +78,7 @@ async fn malformed_and_refused_streams_leave_others_of_channel() {
     let all_refused =
         |raw: &Raw| others(507).skip(207).all(|n| raw.streams.get(&n).is_some_and(|own| own.reset.is_some()));
     assert!(raw.until("each is refused", all_refused).await, "{:?}", raw.goaway);
-    session_goes_on(&mut env, &mut neighbour, &mut raw, "refused").await;
+    session_continues(&mut env, &mut neighbour, &mut raw, "refused").await;
     raw.read_for(Duration::from_millis(100)).await;
     assert_eq!(raw.goaway, None);
 }

@@ -54,8 +54,8 @@ async fn ended(child: &mut Child) -> Result<Option<i32>, String> {
 }
 
 impl Ended {
-    /// It ended with this code, said this, and showed none of these.
-    pub fn judge(&self, code: i32, said: &str, hidden: &[&str]) -> Result<(), String> {
+    /// It ended with this code and this message, and showed none of these.
+    pub fn verify(&self, code: i32, message: &str, hidden: &[&str]) -> Result<(), String> {
         let Self { code: found, text } = self;
         if let Some(shown) = hidden.iter().find(|secret| text.contains(**secret)) {
             return Err(format!("{shown} is shown"));
@@ -63,7 +63,7 @@ impl Ended {
         if text.contains("panicked") {
             return Err(format!("it panicked: {text}"));
         }
-        let is_right = *found == Some(code) && text.contains(said);
-        if is_right { Ok(()) } else { Err(format!("{found:?}, not {code} with {said:?}: {}", text.trim())) }
+        let is_right = *found == Some(code) && text.contains(message);
+        if is_right { Ok(()) } else { Err(format!("{found:?}, not {code} with {message:?}: {}", text.trim())) }
     }
 }

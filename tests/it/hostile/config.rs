@@ -23,7 +23,7 @@ fn account(keys: &str) -> Vec<u8> {
     format!("accounts: [{{ {keys} }}]\n").into_bytes()
 }
 
-/// Texts of files that are no configuration, and a part of what is said of them.
+/// Texts of files that are no configuration, and a part of the error message.
 fn texts() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let bomb: String =
         (1..9).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(","))).collect();
@@ -94,7 +94,7 @@ fn values() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             with(&format!("telemetry: {{ otlp_endpoint: 'https://a:{SECRET}@c' }}")),
             "telemetry.otlp_endpoint",
         ),
-        ("a log filter of rubbish", with("telemetry: { log_filter: '[{=,' }"), "telemetry.log_filter"),
+        ("a malformed log filter", with("telemetry: { log_filter: '[{=,' }"), "telemetry.log_filter"),
         ("a key file twice", with("token_key_files: [a, a]"), "named twice"),
         ("1,000 key files", with(&format!("token_key_files: [{}]", "a,".repeat(1_000))), "at most 100"),
     ]
@@ -160,7 +160,7 @@ fn accounts() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     ]
 }
 
-/// Arguments, and a part of what is said of them.
+/// Arguments, and a part of the error message.
 fn command_lines() -> Vec<(&'static str, Vec<&'static str>, &'static str)> {
     let set = |pair| vec!["check", "--config", "good.yaml", "--set", pair];
     vec![
@@ -202,23 +202,23 @@ async fn malformed_configurations_are_refused_at_once() {
     let dir = stage.env.dir().join("configurations");
     std::fs::create_dir(&dir).expect("the directory is ours");
     prepare(&dir);
-    for (name, text, said) in texts().into_iter().chain(values()).chain(accounts()) {
+    for (name, text, message) in texts().into_iter().chain(values()).chain(accounts()) {
         std::fs::write(dir.join("case.yaml"), text).expect("the directory is ours");
         let attack = async {
             // `serve` refuses what `check` refuses.
             for command in ["check", "serve"] {
                 let ended = run(&dir, gateway(&dir, &[command, "--config", "case.yaml"])).await?;
-                ended.judge(2, said, &[SECRET]).map_err(|fault| format!("{command}: {fault}"))?;
+                ended.verify(2, message, &[SECRET]).map_err(|fault| format!("{command}: {fault}"))?;
             }
             Ok(())
         };
         stage.play(name, attack).await;
     }
-    for (name, arguments, said) in command_lines() {
-        let attack = async { run(&dir, gateway(&dir, &arguments)).await?.judge(2, said, &[SECRET]) };
+    for (name, arguments, message) in command_lines() {
+        let attack = async { run(&dir, gateway(&dir, &arguments)).await?.verify(2, message, &[SECRET]) };
         stage.play(name, attack).await;
     }
-    for (name, variable, value, said) in [
+    for (name, variable, value, message) in [
         ("a variable that is no number", "POWERSTREAM_GATEWAY__HUB__SESSIONS_MAX", "many", "a whole number"),
         ("a variable of no key", "POWERSTREAM_GATEWAY__JORNAL__DURABILITY", "os", "jornal"),
         ("a variable of a list", "POWERSTREAM_GATEWAY__ACCOUNTS", "[]", "in the file only"),
@@ -227,7 +227,7 @@ async fn malformed_configurations_are_refused_at_once() {
     ] {
         let mut command = gateway(&dir, &["check", "--config", "good.yaml"]);
         command.env(variable, value);
-        let attack = async { run(&dir, command).await?.judge(2, said, &[SECRET]) };
+        let attack = async { run(&dir, command).await?.verify(2, message, &[SECRET]) };
         stage.play(name, attack).await;
     }
     stage.end("config", 80).await;

@@ -1,4 +1,4 @@
-//! Files of the gateway's own that were damaged, replaced, or put there by somebody else. What is only state is made anew;
+//! Files of the gateway's own that were damaged, replaced, or put there by another program. What is only state is recreated;
 //! what posts depend on is refused, loudly and unchanged; and whatever a symlink names is left as it is.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::harness::{Subscriber, TestEnv, earliest, filters, latest};
 /// Posts in the log that is damaged.
 const POSTS: usize = 40;
 /// What a symlink names.
-const PRECIOUS: &[u8] = b"precious, and of nobody's business but its owner's\n";
+const PRECIOUS: &[u8] = b"precious, and only of its owner's business\n";
 /// The longest time of a start, and until posts come.
 const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
@@ -33,7 +33,7 @@ struct Place {
 /// What comes of it.
 enum Expected {
     Starts,
-    /// Exit code 1, with this said.
+    /// Exit code 1, with this message.
     Refused(&'static str),
 }
 
@@ -90,7 +90,7 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("the directory is ours");
 }
 
-/// State files: whatever is in them, they are made anew.
+/// State files: whatever is in them, they are recreated.
 fn states() -> Vec<Case> {
     let mut cases = Vec::new();
     for name in ["gaps.json", "jobs.json", "times.json"] {
@@ -121,8 +121,8 @@ fn states() -> Vec<Case> {
 
 /// The identity and the lock of a log, and the key of tokens.
 fn identities() -> Vec<Case> {
-    let identity = |what: &str, damage: fn(&Path), said| {
-        case(format!("identity: {what}"), move |place: &Place| damage(&place.log("identity")), Refused(said))
+    let identity = |what: &str, damage: fn(&Path), message| {
+        case(format!("identity: {what}"), move |place: &Place| damage(&place.log("identity")), Refused(message))
     };
     let lock = |what: &str, damage: fn(&Path), expected| {
         case(format!("lock: {what}"), move |place: &Place| damage(&place.log("lock")), expected)
@@ -169,7 +169,7 @@ fn logs() -> Vec<Case> {
             let file = File::options().write(true).open(path).expect("it is there");
             file.set_len(file.metadata().expect("it is there").len() - 7).expect("it is ours");
         }),
-        segment("rubbish behind it", |path| {
+        segment("arbitrary bytes behind it", |path| {
             let mut file = File::options().append(true).open(path).expect("it is there");
             file.write_all(&[0x5a; 5_000]).expect("it is ours");
         }),
@@ -180,8 +180,8 @@ fn logs() -> Vec<Case> {
             file.seek(middle).and_then(|_| file.read_exact(&mut byte)).expect("it is there");
             file.seek(middle).and_then(|_| file.write_all(&[byte[0] ^ 1])).expect("it is ours");
         }),
-        segment("an index of rubbish", |path| write(&path.with_extension("raw.idx"), b"rubbish")),
-        case("files that belong to nobody", |place| write(&place.log("README"), b"x"), Starts),
+        segment("an index of arbitrary bytes", |path| write(&path.with_extension("raw.idx"), b"arbitrary")),
+        case("files of no log", |place| write(&place.log("README"), b"x"), Starts),
         case(
             "a symlink that is called like a temporary file",
             |place| link(&place.log("x.tmp"), &place.victim),
@@ -213,7 +213,7 @@ fn logs() -> Vec<Case> {
             Starts,
         ),
         case(
-            "directories with names of rubbish",
+            "directories with arbitrary names",
             |place| {
                 for name in ["\u{1b}[31m", "..\u{202e}", "a\nb", "ready"] {
                     directory(&place.data.join("accounts").join(name));
@@ -279,11 +279,11 @@ async fn starts(env: &mut TestEnv) -> Result<(), String> {
 }
 
 /// The gateway refuses to start, and changes nothing.
-async fn refused(env: &TestEnv, said: &str) -> Result<(), String> {
+async fn refused(env: &TestEnv, message: &str) -> Result<(), String> {
     let before = below(&env.settings.data_dir);
     std::fs::write(env.dir().join("gateway.yaml"), env.settings.render()).expect("the directory is ours");
     let ended: Ended = run(env.dir(), gateway(env.dir(), &["serve", "--config", "gateway.yaml"])).await?;
-    ended.judge(1, said, &[crate::harness::env::BEARER])?;
+    ended.verify(1, message, &[crate::harness::env::BEARER])?;
     let (mut changed, after) = (Vec::new(), below(&env.settings.data_dir));
     changed.extend(before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).map(|(path, _)| path));
     if changed.is_empty() { Ok(()) } else { Err(format!("changed: {changed:?}")) }
@@ -326,7 +326,7 @@ async fn damaged_files_are_replaced_or_refused() {
         let attack = async {
             match expected {
                 Starts => starts(&mut env).await?,
-                Refused(said) => refused(&env, said).await?,
+                Refused(message) => refused(&env, message).await?,
             }
             let kept = std::fs::read(&place.victim).is_ok_and(|bytes| bytes == PRECIOUS);
             if kept { Ok(()) } else { Err("what the symlink names was changed".into()) }

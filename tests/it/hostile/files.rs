@@ -10,7 +10,7 @@ use tonic::Code;
 use super::Neighbour;
 use crate::harness::{TestEnv, eventually, filters, in_time, latest};
 
-/// The gateway went on reading, and what it appended went into deleted files.
+/// The gateway continued to read, and what it appended went into deleted files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removed_data_dir_closes_upstream() {
     let mut env = TestEnv::tuned(|_| (), |_| ()).await;

@@ -17,7 +17,7 @@ use super::wire::play;
 use crate::harness::env::account;
 use crate::harness::{Subscriber, TestEnv, filters, latest, reason};
 
-/// The account beside `main`.
+/// The other account.
 const OTHER: &str = "other";
 /// Manual recovery jobs of an hour.
 const JOBS_MAX: usize = 3;

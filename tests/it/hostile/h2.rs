@@ -1,4 +1,4 @@
-//! A client of HTTP/2 whose frames are written by hand: it may do what no library does.
+//! A client of HTTP/2 whose frames are written byte by byte: it may do what no library does.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -167,7 +167,7 @@ fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 
 /// Examples of RFC 7541, C.4.1 and C.6.1.
 #[test]
-fn header_block_is_decoded_as_rfc_says() {
+fn header_block_is_decoded_by_rfc() {
     let host = [0x01, 0x8c, 0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff];
     let status = [0x08, 0x82, 0x64, 0x02, 0x88];
     for (block, expected) in [

@@ -64,7 +64,7 @@ async fn pings_without_reading(address: SocketAddr) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http2_attacks_end_as_rfc_says() {
+async fn http2_attacks_end_by_rfc() {
     let mut stage = Stage::open(tune).await;
     play(&mut stage, beginnings(), false).await;
     for cases in [malformed::frames(), malformed::streams(), blocks::cases(), floods::cases()] {

@@ -7,7 +7,7 @@ use super::frames::subscribe;
 use super::h2::Raw;
 use crate::harness::{TestEnv, filters, latest};
 
-/// They took all places for ever: nobody else could connect.
+/// They occupied all slots forever: no other client could connect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_make_way_when_places_are_taken() {
     let mut env = TestEnv::tuned(|_| (), |settings| settings.grpc.connections_max = 8).await;
@@ -37,6 +37,6 @@ async fn idle_connection_is_closed_in_order() {
     assert!(!idle.until("the idle one is closed", |_| false).await);
     assert_eq!(idle.goaway.as_ref().map(|(code, _)| *code), Some(0), "in order: {}", idle.why);
     neighbour.gets_all(&mut env, 5).await;
-    assert!(used.until("the one that is used goes on", |raw| raw.received(1) > 0).await);
+    assert!(used.until("the used connection continues", |raw| raw.received(1) > 0).await);
     assert_eq!((&used.goaway, used.closed), (&None, false));
 }

@@ -1,4 +1,4 @@
-//! Attacks by number: what sessions and calls that nobody reads cost in memory, beside a healthy subscriber. The figures of
+//! Attacks by number: what unread sessions and calls cost in memory, next to a healthy subscriber. The figures of
 //! `just attacks` are those of the contract's I9; without it the numbers are small.
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn stream(n: u32) -> u32 {
     1 + 2 * n
 }
 
-/// Most memory of a gateway (I9): its sessions, those that do not read, and the budgets of its settings.
+/// Most memory of a gateway (I9): its sessions, stalled sessions, and the budgets of its settings.
 fn allowed(settings: &Settings, sessions: u64, stalled: u64) -> u64 {
     let (hub, listen) = (&settings.hub, &settings.grpc);
     let caches = hub.replay_cache_bytes_max + hub.private_gaps.page_cache_bytes_max;
@@ -36,13 +36,13 @@ fn allowed(settings: &Settings, sessions: u64, stalled: u64) -> u64 {
     150 * MIB + (sessions << 16) + stalled * ((128 + 64) << 10) + (caches + budgets) as u64
 }
 
-/// Judges the memory, and ends.
-async fn judge(mut stage: Stage, name: &'static str, sessions: u32, stalled: u32) {
+/// Checks the memory, and ends.
+async fn verify(mut stage: Stage, name: &'static str, sessions: u32, stalled: u32) {
     let bound = allowed(&stage.env.settings, u64::from(sessions), u64::from(stalled));
     let (before, peak) = (stage.resident_before, stage.memory().1);
     eprintln!("{name}: {} MiB before, {} MiB at most; {} MiB allowed", before / MIB, peak / MIB, bound / MIB);
-    let judged = if peak <= bound { Ok(()) } else { Err(format!("{} MiB, not {} MiB", peak / MIB, bound / MIB)) };
-    stage.play(name, async { judged }).await;
+    let result = if peak <= bound { Ok(()) } else { Err(format!("{} MiB, not {} MiB", peak / MIB, bound / MIB)) };
+    stage.play(name, async { result }).await;
     stage.end(name, 2).await;
 }
 
@@ -78,18 +78,18 @@ async fn subscribers_that_never_read() {
     stage.play("opening", opening).await;
     // More than all buffers on their way have.
     stage.flood(scaled(100, 1_500) as usize, 16 << 10).await;
-    judge(stage, "subscribers that never read", count, count).await;
+    verify(stage, "subscribers that never read", count, count).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_nobody_reads() {
-    unread_calls("calls that nobody reads", scaled(2, 20)).await;
+async fn unread_calls_cost_bounded_memory() {
+    unread_calls("unread calls", scaled(2, 20)).await;
 }
 
 /// They took 1.2 GiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_of_one_connection_that_nobody_reads() {
-    unread_calls("300 calls of one connection that nobody reads", 1).await;
+async fn unread_calls_of_connection_cost_bounded_memory() {
+    unread_calls("300 unread calls of one connection", 1).await;
 }
 
 /// 300 calls on each of so many connections with a window of 0.
@@ -109,7 +109,7 @@ async fn unread_calls(name: &'static str, connections: u32) {
         Ok(())
     };
     stage.play("calling", calling).await;
-    judge(stage, name, 0, 0).await;
+    verify(stage, name, 0, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +131,7 @@ async fn reflection_streams_that_stay_open() {
         Ok(())
     };
     stage.play("asking", asked).await;
-    judge(stage, "reflection streams that stay open", 0, 0).await;
+    verify(stage, "reflection streams that stay open", 0, 0).await;
 }
 
 /// Each took 548 KiB.
@@ -180,5 +180,5 @@ async fn largest_filters(name: &'static str, number: impl Fn(u32) -> u32) {
     stage.play("asking", asking).await;
     let bytes = stage.memory().0.saturating_sub(stage.resident_before) / begun.max(1) as u64;
     eprintln!("{name}: {begun} of {} began, {bytes} bytes each", connections * each);
-    judge(stage, name, connections * each, 0).await;
+    verify(stage, name, connections * each, 0).await;
 }

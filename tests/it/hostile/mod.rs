@@ -1,4 +1,4 @@
-//! Attacks on the gateway, by class. Each case asserts what the attacker gets, and that a healthy subscriber beside it
+//! Attacks on the gateway, by class. Each case asserts what the attacker gets, and that a healthy subscriber next to it
 //! gets every post.
 
 mod admin;
@@ -38,7 +38,7 @@ fn compare(sent: &[SentPost], got: &[Event]) -> Vec<String> {
     oracle::check(&record::plain(sent, got)).iter().map(ToString::to_string).collect()
 }
 
-/// A subscriber with a connection of its own, beside the attacker.
+/// A subscriber with a connection of its own, next to the attacker.
 struct Neighbour {
     session: Subscriber,
     sent: Vec<SentPost>,

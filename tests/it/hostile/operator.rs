@@ -174,14 +174,14 @@ async fn proxies() -> Result<(), String> {
     if proxy.accept().is_err() { Ok(()) } else { Err("the proxy was asked".into()) }
 }
 
-/// A collector that takes connections and says nothing.
+/// A collector that accepts connections and sends nothing.
 async fn silent_collector() -> Result<(), String> {
     let collector = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", collector.local_addr().expect("it is bound"));
     lives(PLAIN, |_| (), |settings| settings.telemetry.otlp_endpoint = Some(url.parse().expect("a URL"))).await
 }
 
-/// Stopped as by a debugger or a cgroup, and continued: nothing is lost, and nobody is left.
+/// Stopped as by a debugger or a cgroup, and continued: nothing is lost, and no session ends.
 async fn paused() -> Result<(), String> {
     let mut own = Odd::start(PLAIN, |_| (), |_| ()).await;
     let mut session = own.subscribe().await?;
@@ -208,10 +208,10 @@ async fn paused() -> Result<(), String> {
     own.stop().await
 }
 
-/// The second gateway refuses to start beside the first one, which does not notice.
+/// A second gateway refuses to start next to the first one, which is not affected.
 async fn second(
     stage: &SecondPlace,
-    said: &str,
+    message: &str,
     change: impl FnOnce(&mut Settings),
     strict: bool,
 ) -> Result<(), String> {
@@ -220,7 +220,7 @@ async fn second(
     std::fs::write(stage.dir.join("second.yaml"), settings.render()).expect("the directory is ours");
     let mut arguments = vec!["serve", "--config", "second.yaml"];
     arguments.extend(strict.then_some("--strict"));
-    run(&stage.dir, gateway(&stage.dir, &arguments)).await?.judge(1, said, &[BEARER])
+    run(&stage.dir, gateway(&stage.dir, &arguments)).await?.verify(1, message, &[BEARER])
 }
 
 /// What a second gateway is started with.
@@ -278,7 +278,7 @@ async fn odd_processes_serve_or_refuse() {
         command.env("RUST_LOG", "[{=,").env("TZ", "Nowhere/None").env("LANG", "\u{7f}").env("RUST_BACKTRACE", "x");
         command.env("HOME", "/nowhere").env("TMPDIR", "/nowhere");
     };
-    stage.play("an environment of rubbish", lives(PLAIN, odd, |_| ())).await;
+    stage.play("a malformed environment", lives(PLAIN, odd, |_| ())).await;
     stage.play("ignored signals of its parent", lives("trap '' INT HUP PIPE USR1; exec \"$@\"", |_| (), |_| ())).await;
     stage.end("process", 15).await;
 }

@@ -1,4 +1,4 @@
-//! Signals: heard from the first moment on, and at any time.
+//! Signals: handled from the first moment on, and at any time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::ground_truth::assert_exact;
 use crate::harness::process::Gateway;
 use crate::harness::{Subscriber, TestEnv, eventually, filters, latest, posts};
 
-/// A FIFO in the place of gaps.json held up the start for ever, and SIGTERM was not heard meanwhile.
+/// A FIFO in place of gaps.json blocked the start forever, and SIGTERM was not handled meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifo_as_state_file_blocks_nothing() {
     for (name, starts) in [("gaps.json", true), ("jobs.json", true), ("times.json", true), ("identity", false)] {
@@ -21,7 +21,7 @@ async fn fifo_as_state_file_blocks_nothing() {
         mknodat(CWD, log.join(name), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("the directory is ours");
         let mut gateway = Gateway::spawn(&env.settings, env.dir());
         if starts {
-            // What is in it is told by the log, too; it is replaced by a file.
+            // Its content is in the log, too; it is replaced by a file.
             eventually("it serves", async || gateway.log().contains("listening")).await;
             env.connected().await;
             gateway.terminate();

@@ -95,17 +95,17 @@ async fn last_error(grpc: std::net::SocketAddr) -> String {
 }
 
 /// The gateway reads it at its next attempt.
-async fn judge(grpc: std::net::SocketAddr, x: &SimulatorHandle, error: Option<&str>) -> Result<(), String> {
+async fn verify(grpc: std::net::SocketAddr, x: &SimulatorHandle, error: Option<&str>) -> Result<(), String> {
     let (clock, before) = (Clock::system(), x.counters());
     x.cut(CutKind::CleanEnd);
-    let mut said = String::new();
+    let mut message = String::new();
     let reached = async {
         loop {
             let counters = x.counters();
-            said = last_error(grpc).await;
+            message = last_error(grpc).await;
             let is_reached = match error {
                 // Of an attempt since then, for it is not connected.
-                Some(word) => x.connections().live == 0 && said.contains(word),
+                Some(word) => x.connections().live == 0 && message.contains(word),
                 None => counters.connects > before.connects && x.connections().live == 1,
             };
             if is_reached {
@@ -116,7 +116,7 @@ async fn judge(grpc: std::net::SocketAddr, x: &SimulatorHandle, error: Option<&s
     };
     match clock.timeout(OUTCOME_MAX, reached).await {
         Ok(()) => Ok(()),
-        Err(_) => Err(format!("not {error:?}: {said:?}, {:?}", x.connections())),
+        Err(_) => Err(format!("not {error:?}: {message:?}, {:?}", x.connections())),
     }
 }
 
@@ -140,7 +140,7 @@ async fn commands(stage: &mut Stage, path: &Path) {
     let mut settings = stage.env.settings.clone();
     (settings.data_dir, settings.token_key_files) = (dir.join("data"), vec![path.to_owned()]);
     settings.accounts.truncate(1);
-    for (name, make, said) in [
+    for (name, make, message) in [
         ("a FIFO", fifo as fn(&Path), "not a regular file"),
         ("a directory", |path| std::fs::create_dir(path).expect("ours"), "not a regular file"),
         ("/dev/zero", |path| link(path, Path::new("/dev/zero")), "not a regular file"),
@@ -152,8 +152,8 @@ async fn commands(stage: &mut Stage, path: &Path) {
         make(path);
         std::fs::write(dir.join("case.yaml"), settings.render()).expect("the directory is ours");
         let attack = async {
-            run(&dir, gateway(&dir, &["serve", "--config", "case.yaml"])).await?.judge(1, said, &[BEARER])?;
-            run(&dir, gateway(&dir, &["check", "--config", "case.yaml"])).await?.judge(0, said, &[BEARER])
+            run(&dir, gateway(&dir, &["serve", "--config", "case.yaml"])).await?.verify(1, message, &[BEARER])?;
+            run(&dir, gateway(&dir, &["check", "--config", "case.yaml"])).await?.verify(0, message, &[BEARER])
         };
         stage.play(&format!("a token key that is {name}"), attack).await;
     }
@@ -164,10 +164,10 @@ async fn commands(stage: &mut Stage, path: &Path) {
     settings.accounts.push(other);
     put(&second, format!("{BEARER}\r\n"));
     std::fs::write(dir.join("case.yaml"), settings.render()).expect("the directory is ours");
-    let said = "has the same token in it";
+    let message = "has the same token in it";
     let attack = async {
         for command in ["serve", "check"] {
-            run(&dir, gateway(&dir, &[command, "--config", "case.yaml"])).await?.judge(2, said, &[BEARER])?;
+            run(&dir, gateway(&dir, &[command, "--config", "case.yaml"])).await?.verify(2, message, &[BEARER])?;
         }
         Ok(())
     };
@@ -189,12 +189,12 @@ async fn unusable_secrets_cost_only_their_account() {
     for (name, make, error) in CASES {
         remove(&path);
         make(&path);
-        stage.play(name, judge(grpc, &x, *error)).await;
+        stage.play(name, verify(grpc, &x, *error)).await;
     }
     let log = stage.gateway.log();
-    for said in ["is readable by every user", "is writable by others"] {
-        let logged = if log.contains(said) { Ok(()) } else { Err("it is not logged".into()) };
-        stage.play(said, async { logged }).await;
+    for message in ["is readable by every user", "is writable by others"] {
+        let logged = if log.contains(message) { Ok(()) } else { Err("it is not logged".into()) };
+        stage.play(message, async { logged }).await;
     }
     commands(&mut stage, &path).await;
     let metrics = get(stage.admin(), "/metrics").await.1;

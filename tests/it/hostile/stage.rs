@@ -1,8 +1,8 @@
-//! A gateway as a process of its own, its upstream, and a healthy subscriber, beside which attacks are played.
+//! A gateway as a process of its own, its upstream, and a healthy subscriber, next to which attacks are played.
 //!
-//! All cases of a table share one gateway, and each is judged for itself: a table fails with all its failures. While an
+//! All cases of a table share one gateway, and each is checked for itself: a table fails with all its failures. While an
 //! attack lasts, posts are sent one after the other; each has to reach the subscriber, exactly, before the next is sent. The
-//! time that this takes is compared with that of posts without an attack where latencies are judged (`LATENCY_JUDGED=1`, on
+//! time that this takes is compared with that of posts without an attack where latencies are checked (`LATENCY_CHECKED=1`, on
 //! a quiet machine).
 
 use std::cell::Cell;
@@ -19,14 +19,14 @@ use crate::harness::{Subscriber, TestEnv, filters, latest, posts};
 /// The longest time of an attack, and of a post's way to the subscriber.
 const ATTACK_MAX: (Duration, Duration) = (Duration::from_secs(180), Duration::from_secs(1_200));
 const DELIVERY_MAX: Duration = Duration::from_secs(60);
-/// Posts beside an attack, at the least.
+/// Minimum number of posts during an attack.
 const POSTS_MIN: usize = 2;
 /// Between two posts: an attack has the machine for itself most of the time.
 const PACE: Duration = Duration::from_millis(5);
 /// Posts without an attack, with which the others are compared.
 const POSTS_ALONE: usize = 20;
-const POSTS_ALONE_JUDGED: usize = 400;
-/// How much later the 99th percentile may be beside attacks, which share the cores with the gateway.
+const POSTS_ALONE_CHECKED: usize = 400;
+/// How much later the 99th percentile may be during attacks, which share the cores with the gateway.
 const FACTOR_MAX: f64 = 3.0;
 const RESOLUTION: Duration = Duration::from_millis(5);
 
@@ -42,7 +42,7 @@ pub struct Stage {
     faults: Vec<String>,
     cases: usize,
     alone: Vec<Duration>,
-    beside: Vec<Duration>,
+    attacked: Vec<Duration>,
 }
 
 fn percentile(latencies: &mut [Duration]) -> Duration {
@@ -50,8 +50,8 @@ fn percentile(latencies: &mut [Duration]) -> Duration {
     latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default()
 }
 
-fn is_judged() -> bool {
-    std::env::var("LATENCY_JUDGED").is_ok_and(|text| text == "1")
+fn is_checked() -> bool {
+    std::env::var("LATENCY_CHECKED").is_ok_and(|text| text == "1")
 }
 
 impl Stage {
@@ -62,10 +62,10 @@ impl Stage {
         let gateway = Gateway::start(&env.settings, env.dir()).await;
         env.connected().await;
         let neighbour = Self::subscriber(&gateway).await;
-        let (faults, alone, beside) = (Vec::new(), Vec::new(), Vec::new());
-        let mut own = Self { env, gateway, resident_before: 0, neighbour, faults, cases: 0, alone, beside };
-        for _ in 0..if is_judged() { POSTS_ALONE_JUDGED } else { POSTS_ALONE } {
-            let latency = deliver(&mut own.env, &mut own.neighbour).await.expect("nobody attacks yet");
+        let (faults, alone, attacked) = (Vec::new(), Vec::new(), Vec::new());
+        let mut own = Self { env, gateway, resident_before: 0, neighbour, faults, cases: 0, alone, attacked };
+        for _ in 0..if is_checked() { POSTS_ALONE_CHECKED } else { POSTS_ALONE } {
+            let latency = deliver(&mut own.env, &mut own.neighbour).await.expect("no attack has begun");
             own.alone.push(latency);
         }
         own.resident_before = own.memory().0;
@@ -111,7 +111,7 @@ impl Stage {
         }
     }
 
-    /// Plays an attack beside the healthy subscriber; it gives back what went wrong.
+    /// Plays an attack next to the healthy subscriber. Returns what went wrong.
     pub async fn play(&mut self, name: &str, attack: impl Future<Output = Result<(), String>>) {
         let (clock, done) = (Clock::system(), Cell::new(false));
         let attack = async {
@@ -120,11 +120,11 @@ impl Stage {
             done.set(true);
             ended.unwrap_or_else(|_| Err(format!("not over within {time:?}")))
         };
-        let (env, neighbour, beside) = (&mut self.env, &mut self.neighbour, &mut self.beside);
+        let (env, neighbour, attacked) = (&mut self.env, &mut self.neighbour, &mut self.attacked);
         let delivery = async {
             let mut posts = 0;
             while posts < POSTS_MIN || !done.get() {
-                beside.push(deliver(env, neighbour).await?);
+                attacked.push(deliver(env, neighbour).await?);
                 posts += 1;
                 let _ = clock.timeout(PACE, std::future::pending::<()>()).await;
             }
@@ -155,11 +155,11 @@ impl Stage {
         if code != Some(0) {
             self.faults.push(format!("the gateway ended with {code:?}"));
         }
-        let [alone, beside] = [&mut self.alone, &mut self.beside].map(|latencies| percentile(latencies));
+        let [alone, attacked] = [&mut self.alone, &mut self.attacked].map(|latencies| percentile(latencies));
         let cases = self.cases;
-        eprintln!("{class}: {cases} cases, p99 {alone:?} alone and {beside:?} beside, {peak} MiB at most");
-        if is_judged() && beside > alone.mul_f64(FACTOR_MAX) + RESOLUTION {
-            self.faults.push(format!("p99 {alone:?} alone, {beside:?} beside attacks"));
+        eprintln!("{class}: {cases} cases, p99 {alone:?} alone and {attacked:?} during attacks, {peak} MiB at most");
+        if is_checked() && attacked > alone.mul_f64(FACTOR_MAX) + RESOLUTION {
+            self.faults.push(format!("p99 {alone:?} alone, {attacked:?} during attacks"));
         }
         assert!(self.cases >= cases_min, "{class}: only {} cases", self.cases);
         assert!(

@@ -1,4 +1,4 @@
-//! Responses that nobody reads: each connection and the process keep a bounded number of bytes of them.
+//! Unread responses: each connection and the process keep a bounded number of bytes of them.
 
 use std::time::Duration;
 

@@ -41,18 +41,18 @@ pub struct Case {
 }
 
 impl Case {
-    /// It brings nothing, and is an error that names this.
+    /// It delivers nothing, and is an error that names this.
     fn fails(name: &'static str, answer: impl Into<Answer>, error: &'static str) -> Self {
         Self { name, answer: answer.into(), posts: Vec::new(), error }
     }
 
-    /// It brings these posts.
-    fn brings(name: &'static str, answer: impl Into<Answer>, posts: &[u64]) -> Self {
+    /// It delivers these posts.
+    fn delivers(name: &'static str, answer: impl Into<Answer>, posts: &[u64]) -> Self {
         Self { name, answer: answer.into(), posts: posts.to_vec(), error: "" }
     }
 }
 
-/// Ids of posts that nobody had before, as X makes them from the time.
+/// Ids of new posts, as X makes them from the time.
 pub struct Ids(u64);
 
 impl Ids {
@@ -100,7 +100,7 @@ fn tune(env: &mut TestEnv, raw: &Raw) {
     env.x.update_config(|x| x.heartbeat = STALE_AFTER / 4);
 }
 
-/// What the gateway says about the upstream.
+/// What the gateway reports about the upstream.
 async fn last_error(grpc: SocketAddr) -> String {
     let request = GetStreamRequest { account: EVIL.into() };
     match client(grpc).await.get_stream(request).await {
@@ -109,8 +109,8 @@ async fn last_error(grpc: SocketAddr) -> String {
     }
 }
 
-/// Gives the answer to the request that waits, and judges what comes of it.
-async fn judge(raw: &mut Raw, session: &mut Subscriber, grpc: SocketAddr, case: Case) -> Result<(), String> {
+/// Gives the answer to the request that waits, and checks the result.
+async fn verify(raw: &mut Raw, session: &mut Subscriber, grpc: SocketAddr, case: Case) -> Result<(), String> {
     let Case { answer, posts, error, .. } = case;
     let (clock, before) = (Clock::system(), session.got.len());
     raw.answer(answer);
@@ -130,11 +130,11 @@ async fn judge(raw: &mut Raw, session: &mut Subscriber, grpc: SocketAddr, case: 
     if clock.timeout(OUTCOME_MAX, raw.asked()).await.is_err() {
         return Err("the gateway did not ask again".into());
     }
-    let said = last_error(grpc).await;
-    if said.contains(is_unsafe) {
-        return Err(format!("not escaped: {said:?}"));
+    let message = last_error(grpc).await;
+    if message.contains(is_unsafe) {
+        return Err(format!("not escaped: {message:?}"));
     }
-    if said.contains(error) { Ok(()) } else { Err(format!("{said:?} does not name {error:?}")) }
+    if message.contains(error) { Ok(()) } else { Err(format!("{message:?} does not name {error:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +151,7 @@ async fn upstream_attacks_cost_only_their_account() {
         [answers::heads(&mut ids), answers::refusals(target), bodies::codings(&mut ids), bodies::values(&mut ids)];
     for case in tables.into_iter().flatten().chain(answers::texts()).chain(bodies::ends(&mut ids)) {
         let name = case.name;
-        stage.play(name, judge(&mut raw, &mut session, grpc, case)).await;
+        stage.play(name, verify(&mut raw, &mut session, grpc, case)).await;
     }
     elsewhere.set_nonblocking(true).expect("it is ours");
     let followed = if elsewhere.accept().is_ok() { Err("a redirect was followed".into()) } else { Ok(()) };

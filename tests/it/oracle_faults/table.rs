@@ -3,7 +3,7 @@
 use oracle::Origin;
 use oracle::{Content, End, Event, Gap, History, Kind, Outcome, State};
 
-use super::{BACK, CUT, alone, events, frame, gap, mark, of, told_gap};
+use super::{BACK, CUT, alone, announced_gap, events, frame, gap, mark, of};
 
 /// Names of faults, what each changes in the sound history, and the kinds that are found.
 pub(super) type Fault = (&'static str, fn(&mut History), &'static [Kind]);
@@ -171,15 +171,15 @@ pub(super) const CONTENT: &[Fault] = &[
 ];
 
 pub(super) const GAPS: &[Fault] = &[
-    ("a gap too wide at its end", |own| told_gap(own, 1).to = Some(BACK + 60_000), &[Kind::Wide, Kind::Position]),
+    ("a gap too wide at its end", |own| announced_gap(own, 1).to = Some(BACK + 60_000), &[Kind::Wide, Kind::Position]),
     (
         "a gap too wide at its begin",
         |own| {
-            told_gap(own, 1).from = CUT - 100_000;
+            announced_gap(own, 1).from = CUT - 100_000;
         },
         &[Kind::Wide, Kind::Position],
     ),
-    ("a gap that stays open", |own| told_gap(own, 1).state = State::Detected, &[Kind::Open]),
+    ("a gap that stays open", |own| announced_gap(own, 1).state = State::Detected, &[Kind::Open]),
     (
         "a gap that changes after its end",
         |own| {
@@ -189,7 +189,7 @@ pub(super) const GAPS: &[Fault] = &[
         },
         &[Kind::GapState],
     ),
-    ("a gap without evidence", |own| told_gap(own, 1).evidence.clear(), &[Kind::GapState, Kind::Position]),
+    ("a gap without evidence", |own| announced_gap(own, 1).evidence.clear(), &[Kind::GapState, Kind::Position]),
     (
         "a gap announced after the first post behind it",
         |own| {
@@ -200,10 +200,10 @@ pub(super) const GAPS: &[Fault] = &[
         &[Kind::Unannounced],
     ),
     (
-        "a gap given up in vain",
+        "a gap given up without reason",
         |own| {
             alone(own);
-            let gap = told_gap(own, 1);
+            let gap = announced_gap(own, 1);
             gap.state = State::Unrecoverable;
             gap.evidence = "Unproven".into();
         },
@@ -215,7 +215,7 @@ pub(super) const GAPS: &[Fault] = &[
             let frames = &mut own.subscriptions[0].sessions[1].frames;
             let at = frames.iter().rposition(|frame| matches!(frame.content, Content::Gap(_))).expect("it is there");
             let closing = frames.remove(at);
-            let first = frames.iter().position(|frame| frame.at > BACK).expect("it comes back");
+            let first = frames.iter().position(|frame| frame.at > BACK).expect("it reconnects");
             frames.insert(first + 1, closing);
         },
         &[Kind::ClosedTooEarly],
@@ -224,7 +224,7 @@ pub(super) const GAPS: &[Fault] = &[
         "a watermark ahead",
         |own| {
             let frames = &mut own.subscriptions[0].sessions[1].frames;
-            let at = frames.iter().position(|frame| frame.at > 200_000).expect("it goes on");
+            let at = frames.iter().position(|frame| frame.at > 200_000).expect("it continues");
             frames.insert(at, frame(200_000, Content::Heartbeat { low_watermark: 240_000 }));
         },
         &[Kind::Watermark],

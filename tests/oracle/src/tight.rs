@@ -101,7 +101,8 @@ fn unannounced(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
                 seen_connections.push(connection);
                 let first = live.iter().position(|at| *at == connection);
                 let before = first.and_then(|at| at.checked_sub(1)).map(|at| live[at]);
-                let Some(before) = before.filter(|before| is_outage(history, session, begun, *before, connection)) else {
+                let Some(before) = before.filter(|before| is_outage(history, session, begun, *before, connection))
+                else {
                     continue;
                 };
                 let (lost, back) = (&history.connections[before], &history.connections[connection]);

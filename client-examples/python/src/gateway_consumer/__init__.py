@@ -1,6 +1,6 @@
-"""A consumer of powerstream-gateway that survives everything. PROTOCOL.md says in words what it does."""
+"""A consumer of powerstream-gateway that reconnects and resumes, as PROTOCOL.md specifies."""
 
 import os
 
-# Before grpc is loaded: what its core says on stderr is said again, in better words, by the status of the call.
+# Before grpc is loaded: its core prints on stderr what the status of the call reports more clearly.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

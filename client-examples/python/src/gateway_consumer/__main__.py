@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 
 from . import config
-from .consumer import Consumer, Stop, say
+from .consumer import Consumer, Stop, print_status
 from .credential import Unreadable, read_credential
 from .cursor_file import CursorFile, Damaged
 from .handler import Printer
@@ -29,7 +29,7 @@ def load() -> tuple[config.Config, CursorFile]:
         words = error.strerror or str(error)
         raise Stop(1, f"cannot read the cursor file {loaded.cursor_file}: {words}") from error
     if loaded.cursor_file is None:
-        say("no --cursor-file: the resume token is kept in memory, the next run starts by --start")
+        print_status("no --cursor-file: the resume token is in memory only, the next run starts by --start")
     return loaded, cursor
 
 
@@ -40,7 +40,7 @@ async def consume(loaded: config.Config, cursor: CursorFile) -> None:
     def on_signal(number: int, _: FrameType | None) -> None:
         # A second signal ends the process as the system does it.
         signal.signal(number, signal.SIG_DFL)
-        # Whoever reads our output may have stopped reading: the frame in hand is then not stored.
+        # The reader of the output may have stopped reading: the current frame is then not stored.
         late = threading.Timer(STOP_WAIT_MAX, os._exit, [0])
         late.daemon = True
         late.start()
@@ -52,14 +52,14 @@ async def consume(loaded: config.Config, cursor: CursorFile) -> None:
 
 
 def main() -> None:
-    # One encoding everywhere, whatever the locale says.
+    # One encoding everywhere, independent of the locale.
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     try:
         loaded, cursor = load()
         asyncio.run(consume(loaded, cursor))
     except Stop as end:
         if str(end):
-            say(f"error: {end}")
+            print_status(f"error: {end}")
         sys.exit(end.code)
 
 

@@ -36,6 +36,6 @@ class Audit:
         self._events += len(batch.events)
         self._count(batch.delivered_total)
 
-    def _count(self, told: int) -> None:
-        if told != self._events:
-            raise Unsound(f"the gateway has delivered {told} events in this session, {self._events} have arrived")
+    def _count(self, reported: int) -> None:
+        if reported != self._events:
+            raise Unsound(f"the gateway has delivered {reported} events in this session, {self._events} have arrived")

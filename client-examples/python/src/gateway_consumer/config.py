@@ -1,4 +1,4 @@
-"""What the flags and the environment say: the table "Flags" of PROTOCOL.md."""
+"""Flags and environment: the table "Flags" of PROTOCOL.md."""
 
 import argparse
 import re
@@ -41,7 +41,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
 
     parser = Parser(
         prog="gateway-consumer",
-        description="Prints each post that the gateway delivers as a line of JSON, and comes back after every cut.",
+        description="Prints each post that the gateway delivers as a line of JSON, and reconnects after every disconnect.",
         allow_abbrev=False,
     )
 
@@ -64,7 +64,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     flag("--cursor-file", "CURSOR_FILE", None, "PATH", "keeps the resume token")
     flag("--start", "START", "latest", "latest|earliest", "start position without a token")
     flag("--resume-policy", "RESUME_POLICY", "fail", "fail|earliest|latest", "behavior if the token is too old")
-    flag("--heartbeat", "HEARTBEAT", "10", "SECONDS", "how often to hear from the gateway, 1 to 60")
+    flag("--heartbeat", "HEARTBEAT", "10", "SECONDS", "interval of heartbeats of the gateway, 1 to 60")
     flag("--count", "COUNT", None, "N", "end once N events or more were printed")
     given = parser.parse_args(arguments)
 

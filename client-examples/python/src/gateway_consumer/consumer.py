@@ -31,7 +31,7 @@ from .limits import (
     KEEPALIVE_TIMEOUT,
     UNSOUND_MAX,
 )
-from .verdict import Verdict, decide
+from .decision import Decision, decide
 
 
 class Stop(Exception):
@@ -90,26 +90,26 @@ class Consumer:
         """Ends with `Stop`."""
         self.stopping = asyncio.create_task(self.stop.wait())
         while True:
-            verdict = await self.connect_and_stream()
-            if verdict.stop is not None:
-                raise Stop(verdict.stop, verdict.why)
-            await self.back_off(verdict)
+            decision = await self.connect_and_stream()
+            if decision.stop is not None:
+                raise Stop(decision.stop, decision.why)
+            await self.back_off(decision)
 
-    async def connect_and_stream(self) -> Verdict:
+    async def connect_and_stream(self) -> Decision:
         """CONNECT and STREAMING, and then DECIDE."""
         session = None
         try:
             session = Session(self.config, self.cursor.token)
             await self.stream(session)
-            return self.cut("the gateway ended the stream", session)
+            return self.disconnected("the gateway ended the stream", session)
         except Unreadable as error:
-            return self.cut(str(error), session)
+            return self.disconnected(str(error), session)
         except Silence as error:
-            return self.cut(f"no frame for {error} s", session)
+            return self.disconnected(f"no frame for {error} s", session)
         except Unsound as error:
             self.unsound += 1
             stop = 3 if self.unsound >= UNSOUND_MAX else None
-            return Verdict(f"UNSOUND: {error}", None if session is None else session.reconnect_after, stop)
+            return Decision(f"UNSOUND: {error}", None if session is None else session.reconnect_after, stop)
         except grpc.aio.AioRpcError as error:
             assert session is not None, "only a call has a status"
             return self.decide(error, session)
@@ -154,7 +154,7 @@ class Consumer:
                     self.left -= len(frame.event_batch.events)
             else:
                 for line in words.of(frame):
-                    say(line)
+                    print_status(line)
             if frame.resume_token:
                 self.handler.flush()
         except OSError as error:
@@ -167,28 +167,28 @@ class Consumer:
         except OSError as error:
             raise Stop(1, f"cannot write the cursor file {self.config.cursor_file}: {error.strerror}") from error
 
-    def decide(self, error: grpc.aio.AioRpcError, session: Session) -> Verdict:
+    def decide(self, error: grpc.aio.AioRpcError, session: Session) -> Decision:
         changed = False
         try:
             changed = read_credential(self.config) != session.credential
         except Unreadable:
-            # The next CONNECT tells it.
+            # The next CONNECT reports it.
             pass
         has_credential = session.credential != Credential()
-        verdict = decide(error, credential_changed=changed, has_credential=has_credential)
-        if verdict.stop is not None:
-            return verdict
-        return self.cut(verdict.why, session, verdict.retry_after)
+        decision = decide(error, credential_changed=changed, has_credential=has_credential)
+        if decision.stop is not None:
+            return decision
+        return self.disconnected(decision.why, session, decision.retry_after)
 
-    def cut(self, why: str, session: Session | None, retry_after: float | None = None) -> Verdict:
+    def disconnected(self, why: str, session: Session | None, retry_after: float | None = None) -> Decision:
         if retry_after is None and session is not None:
             retry_after = session.reconnect_after
-        return Verdict(f"disconnected: {why}", retry_after)
+        return Decision(f"disconnected: {why}", retry_after)
 
-    async def back_off(self, verdict: Verdict) -> None:
+    async def back_off(self, decision: Decision) -> None:
         self.failures += 1
-        wait = backoff.wait(self.failures, verdict.retry_after)
-        say(f"{verdict.why}; reconnecting in {wait:.1f} s")
+        wait = backoff.wait(self.failures, decision.retry_after)
+        print_status(f"{decision.why}; reconnecting in {wait:.1f} s")
         assert self.stopping is not None, "run has begun"
         await asyncio.wait({self.stopping}, timeout=wait)
         if self.stop.is_set():
@@ -234,5 +234,5 @@ def channel(config: Config, credential: Credential) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(target, security, options=options)
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -54,7 +54,7 @@ STOPS_BY_CODE = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     why: str
     # How long the gateway asks to wait, in seconds.
     retry_after: float | None = None
@@ -62,12 +62,12 @@ class Verdict:
     stop: int | None = None
 
 
-def decide(error: grpc.aio.AioRpcError, *, credential_changed: bool, has_credential: bool) -> Verdict:
+def decide(error: grpc.aio.AioRpcError, *, credential_changed: bool, has_credential: bool) -> Decision:
     """By the reason; by the code only where the reason is not known; an end without a reason is the network's."""
     text = error.details() or error.code().name
     reason, retry_after = _details(error)
     if reason is None:
-        return Verdict(text, retry_after)
+        return Decision(text, retry_after)
     why = f"{reason}: {text}"
     stop = STOPS.get(reason)
     if reason in CREDENTIALS:
@@ -77,7 +77,7 @@ def decide(error: grpc.aio.AioRpcError, *, credential_changed: bool, has_credent
         stop = STOPS_BY_CODE.get(error.code())
     if reason == "POSITION_TOO_OLD":
         why += "; --resume-policy earliest or latest continues without them"
-    return Verdict(why, retry_after, stop)
+    return Decision(why, retry_after, stop)
 
 
 def _details(error: grpc.aio.AioRpcError) -> tuple[str | None, float | None]:

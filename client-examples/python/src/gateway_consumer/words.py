@@ -1,4 +1,4 @@
-"""What a frame says, in words for a person: the table "Output" of PROTOCOL.md."""
+"""Frames as lines for people: the table "Output" of PROTOCOL.md."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from powerstream.gateway.v1 import event_pb2, gap_pb2, stream_service_pb2 as api

@@ -8,7 +8,7 @@ const KIB: usize = 1 << 10;
 struct TestEnv {
     places: Arc<ConnectionSlots>,
     all: Arc<ResponseBudget>,
-    seats: Vec<super::super::connection_slots::SlotGuard>,
+    slots: Vec<super::super::connection_slots::SlotGuard>,
 }
 
 impl TestEnv {
@@ -16,13 +16,13 @@ impl TestEnv {
         let config =
             Config { response_bytes_max: 100 * KIB, connection_response_bytes_max: 40 * KIB, ..Config::default() };
         let places = Arc::new(ConnectionSlots::new(&config, Clock::system()));
-        Self { places, all: Arc::new(ResponseBudget::new(&config, Clock::system())), seats: Vec::new() }
+        Self { places, all: Arc::new(ResponseBudget::new(&config, Clock::system())), slots: Vec::new() }
     }
 
     fn connect(&mut self) -> Arc<ConnectionInfo> {
-        let seat = self.places.enter(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("there is a place");
-        let place = seat.place().clone();
-        self.seats.push(seat);
+        let slot = self.places.enter(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("there is a place");
+        let place = slot.place().clone();
+        self.slots.push(slot);
         place
     }
 

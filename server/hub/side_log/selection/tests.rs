@@ -200,9 +200,9 @@ impl TestEnv {
 
     /// Removes records before `to` for the subscription: their undelivered posts are in a gap.
     fn lose(&mut self, to: Sequence, cause: GapCause) {
-        let lacking = (0..self.posts.len())
+        let not_passed = (0..self.posts.len())
             .filter(|post| self.got.get(post).is_none_or(|counts| *counts == (0, 0)) && matches(&self.posts[*post].1));
-        let from = lacking.map(|post| self.created(post)).min().unwrap_or(time(SECONDS - 1));
+        let from = not_passed.map(|post| self.created(post)).min().unwrap_or(time(SECONDS - 1));
         let span = TimeRange::new(from, time(SECONDS));
         self.private_gaps.skip(self.cursor, to, span);
         self.cursor = to;

@@ -340,7 +340,7 @@ async fn write(mut intakes: mpsc::Receiver<IngestItem>) {
                     }
                 }
             }
-            IngestItem::Ledger => {}
+            IngestItem::GapChanges => {}
             // The caller may have gone.
             IngestItem::Flush(done) => drop(done.send(())),
         }

@@ -17,7 +17,7 @@ import (
 // A gateway's message may have 2 MiB.
 const messageBytesMax = 4 << 20
 
-type told struct {
+type report struct {
 	subscriber int
 	count      uint64
 	err        error
@@ -42,19 +42,19 @@ func run(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	telling := make(chan told, 64)
+	reports := make(chan report, 64)
 	for subscriber := range subscribers {
 		go func() {
-			if err := read(arguments[0], subscriber, events, telling); err != nil {
-				telling <- told{err: err}
+			if err := read(arguments[0], subscriber, events, reports); err != nil {
+				reports <- report{err: err}
 			}
 		}()
 	}
 	counts := make(map[int]uint64)
-	said := false
+	printed := false
 	var slowest uint64
-	for !said || slowest < events {
-		next := <-telling
+	for !printed || slowest < events {
+		next := <-reports
 		if next.err != nil {
 			return next.err
 		}
@@ -66,8 +66,8 @@ func run(arguments []string) error {
 		for _, count := range counts {
 			least = min(least, count)
 		}
-		if !said {
-			said = true
+		if !printed {
+			printed = true
 			fmt.Println("ready")
 		}
 		if least != slowest {
@@ -78,7 +78,7 @@ func run(arguments []string) error {
 	return nil
 }
 
-func read(address string, subscriber int, events uint64, telling chan<- told) error {
+func read(address string, subscriber int, events uint64, reports chan<- report) error {
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageBytesMax)))
 	if err != nil {
@@ -96,7 +96,7 @@ func read(address string, subscriber int, events uint64, telling chan<- told) er
 			return err
 		}
 		if response.GetCaughtUp() != nil {
-			telling <- told{subscriber: subscriber}
+			reports <- report{subscriber: subscriber}
 		}
 		batch := response.GetEventBatch()
 		if batch == nil {
@@ -112,7 +112,7 @@ func read(address string, subscriber int, events uint64, telling chan<- told) er
 		if batch.GetDeliveredTotal() != count {
 			return fmt.Errorf("delivered_total is %d, got %d", batch.GetDeliveredTotal(), count)
 		}
-		telling <- told{subscriber: subscriber, count: count}
+		reports <- report{subscriber: subscriber, count: count}
 	}
 	return nil
 }

@@ -20,13 +20,13 @@ class Slowest:
     def __init__(self, subscribers: int) -> None:
         self.subscribers = subscribers
         self.counts: dict[int, int] = {}
-        self.said: int | None = None
+        self.printed: int | None = None
 
-    def tell(self, subscriber: int, count: int) -> None:
+    def report(self, subscriber: int, count: int) -> None:
         self.counts[subscriber] = count
         least = min(self.counts.values())
-        if len(self.counts) == self.subscribers and least != self.said:
-            self.said = least
+        if len(self.counts) == self.subscribers and least != self.printed:
+            self.printed = least
             print(least or "ready", flush=True)
 
 
@@ -38,7 +38,7 @@ async def read(address: str, subscriber: int, events: int, slowest: Slowest) -> 
         async for response in stub.Subscribe(stream_service_pb2.SubscribeRequest()):
             kind = response.WhichOneof("frame")
             if kind == "caught_up":
-                slowest.tell(subscriber, 0)
+                slowest.report(subscriber, 0)
             if kind != "event_batch":
                 continue
             for event in response.event_batch.events:
@@ -48,7 +48,7 @@ async def read(address: str, subscriber: int, events: int, slowest: Slowest) -> 
                 count += 1
             if response.event_batch.delivered_total != count:
                 raise ValueError(f"delivered_total is {response.event_batch.delivered_total}, got {count}")
-            slowest.tell(subscriber, count)
+            slowest.report(subscriber, count)
             if count >= events:
                 return
         raise ValueError("the stream ended")

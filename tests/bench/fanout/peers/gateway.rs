@@ -12,7 +12,7 @@ use prost::Message;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::own::{SUBSCRIBE, wire};
-use super::{Peer, Running, Subscribe, say, upstream, written};
+use super::{Peer, Running, Subscribe, send_all, upstream, written};
 use crate::load::Reader;
 use crate::process::{Process, free_port};
 use crate::wire::Fault;
@@ -96,7 +96,7 @@ impl Gateway {
                 let session = Tls::connect(&socket, tls, &call, wire(codec, nth))?;
                 return Ok(Reader::new(socket, session));
             }
-            say(&socket, &call)?;
+            send_all(&socket, &call)?;
             Ok(Reader::new(socket, wire(codec, nth)))
         })
     }

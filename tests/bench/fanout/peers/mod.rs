@@ -44,7 +44,7 @@ type Counted = Box<dyn Fn() -> Result<u64, Fault>>;
 /// A system that runs.
 pub struct Running {
     pub process: Process,
-    /// Taken by whoever plays.
+    /// Taken by the player.
     pub feed: Option<Feed>,
     /// Connects the nth subscriber.
     pub subscribe: Subscribe,
@@ -95,7 +95,7 @@ fn locked(name: &str) -> &'static str {
     lines.nth(1).and_then(|line| line.strip_prefix("version = \"")).map_or("?", |line| line.trim_end_matches('"'))
 }
 
-fn say(mut socket: &TcpStream, words: &[u8]) -> Result<(), Fault> {
+fn send_all(mut socket: &TcpStream, words: &[u8]) -> Result<(), Fault> {
     socket.write_all(words).map_err(|error| error.to_string())
 }
 

@@ -5,11 +5,11 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Peer, Running, Subscribe, absent, program, say, version, written};
+use super::{Peer, Running, Subscribe, absent, program, send_all, version, written};
 use crate::load::{Feed, Frames, Reader};
 use crate::process::{Process, free_port};
 use crate::wire::Fault;
-use crate::wire::nats::{ANSWERS, CONNECT, MESSAGES, Nats, Parser, Said, granted};
+use crate::wire::nats::{ANSWERS, CONNECT, MESSAGES, Nats, NatsMessage, Parser, granted};
 use crate::world::World;
 
 const PROGRAM: &str = "nats-server";
@@ -37,14 +37,14 @@ impl Peer for NatsCore {
     fn start(&self, world: &World) -> Result<Running, Fault> {
         let (mut process, port) = server(world, "")?;
         let socket = process.connect(port)?;
-        say(&socket, CONNECT.as_bytes())?;
+        send_all(&socket, CONNECT.as_bytes())?;
         let feed = Feed { socket: socket.into(), frames: Box::new(Publish::default()) };
         let subscribe: Subscribe = Box::new(move |process, _| {
             let socket = process.connect(port)?;
             let subscribe = format!("SUB b {MESSAGES}\r\n");
             // The ping is answered when the subscription stands.
             let connect = CONNECT.replace("PING\r\n", "");
-            say(&socket, format!("{connect}{subscribe}PING\r\n").as_bytes())?;
+            send_all(&socket, format!("{connect}{subscribe}PING\r\n").as_bytes())?;
             Ok(Reader::new(socket, Nats::new(false)))
         });
         Ok(Running { process, feed: Some(feed), subscribe, counted: None })
@@ -74,9 +74,9 @@ impl Peer for Jetstream {
         let store = world.directory("jetstream");
         let (mut process, port) = server(world, &format!("jetstream {{ store_dir: '{}' }}\n", store.display()))?;
         let socket = process.connect(port)?;
-        say(&socket, CONNECT.as_bytes())?;
+        send_all(&socket, CONNECT.as_bytes())?;
         make_stream(&socket)?;
-        say(&socket, format!("SUB acks {MESSAGES}\r\n").as_bytes())?;
+        send_all(&socket, format!("SUB acks {MESSAGES}\r\n").as_bytes())?;
         let feed = Feed { socket: socket.into(), frames: Box::new(Stored::default()) };
         let subscribe: Subscribe = Box::new(move |process, nth| {
             let socket = process.connect(port)?;
@@ -89,7 +89,7 @@ impl Peer for Jetstream {
                  PUB $JS.API.CONSUMER.CREATE.B r.{nth} {}\r\n{config}\r\n",
                 config.len()
             );
-            say(&socket, words.as_bytes())?;
+            send_all(&socket, words.as_bytes())?;
             Ok(Reader::new(socket, Nats::new(true)))
         });
         Ok(Running { process, feed: Some(feed), subscribe, counted: None })
@@ -112,7 +112,7 @@ fn server(world: &World, more: &str) -> Result<(Process, u16), Fault> {
 fn make_stream(mut socket: &TcpStream) -> Result<(), Fault> {
     let config = r#"{"name":"B","subjects":["b"],"storage":"file","retention":"limits","num_replicas":1}"#;
     let ask = format!("SUB made {ANSWERS}\r\nPUB $JS.API.STREAM.CREATE.B made {}\r\n{config}\r\n", config.len());
-    say(socket, ask.as_bytes())?;
+    send_all(socket, ask.as_bytes())?;
     socket.set_read_timeout(Some(ANSWER)).map_err(|error| error.to_string())?;
     let (mut parser, mut made, mut buffer) = (Parser::default(), false, [0; 4_096]);
     while !made {
@@ -120,8 +120,8 @@ fn make_stream(mut socket: &TcpStream) -> Result<(), Fault> {
         if count == 0 {
             return Err("NATS closed the connection".into());
         }
-        parser.take(&buffer[..count], |said| {
-            if let Said::Message { payload, .. } = said {
+        parser.take(&buffer[..count], |message| {
+            if let NatsMessage::Message { payload, .. } = message {
                 granted(payload)?;
                 made = true;
             }
@@ -131,7 +131,7 @@ fn make_stream(mut socket: &TcpStream) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Publishes that nobody acknowledges; a ping asks whether all are taken.
+/// Publishes without acknowledgment; a ping asks whether all are taken.
 #[derive(Default)]
 struct Publish {
     parser: Parser,
@@ -147,11 +147,11 @@ impl Frames for Publish {
 
     fn take(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
         let pongs = &mut self.pongs;
-        self.parser.take(bytes, |said| {
-            match said {
-                Said::Ping => reply.extend_from_slice(b"PONG\r\n"),
-                Said::Pong => *pongs += 1,
-                Said::Message { .. } => {}
+        self.parser.take(bytes, |message| {
+            match message {
+                NatsMessage::Ping => reply.extend_from_slice(b"PONG\r\n"),
+                NatsMessage::Pong => *pongs += 1,
+                NatsMessage::Message { .. } => {}
             }
             Ok(())
         })
@@ -184,11 +184,11 @@ impl Frames for Stored {
 
     fn take(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
         let acknowledged = &mut self.acknowledged;
-        self.parser.take(bytes, |said| {
-            match said {
-                Said::Ping => reply.extend_from_slice(b"PONG\r\n"),
-                Said::Pong => {}
-                Said::Message { payload, .. } => {
+        self.parser.take(bytes, |message| {
+            match message {
+                NatsMessage::Ping => reply.extend_from_slice(b"PONG\r\n"),
+                NatsMessage::Pong => {}
+                NatsMessage::Message { payload, .. } => {
                     granted(payload)?;
                     *acknowledged += 1;
                 }

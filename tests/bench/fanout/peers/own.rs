@@ -7,7 +7,7 @@ use std::process::Command;
 use powerstream_gateway::proto::SubscribeRequest;
 use prost::Message;
 
-use super::{Peer, Running, Subscribe, locked, say, upstream};
+use super::{Peer, Running, Subscribe, locked, send_all, upstream};
 use crate::load::{Feed, Frames, Reader};
 use crate::process::{Process, free_port};
 use crate::wire::Fault;
@@ -95,7 +95,7 @@ fn subscribe(port: u16, codec: Option<Codec>) -> Subscribe {
         let request = SubscribeRequest::default().encode_to_vec();
         let (authority, encoding) = (format!("127.0.0.1:{port}"), codec.map(Codec::name));
         let (authority, message) = (&*authority, &*request);
-        say(&socket, &call(Call { authority, path: SUBSCRIBE, encoding, message, ..Call::default() }))?;
+        send_all(&socket, &call(Call { authority, path: SUBSCRIBE, encoding, message, ..Call::default() }))?;
         Ok(Reader::new(socket, wire(codec, nth)))
     })
 }

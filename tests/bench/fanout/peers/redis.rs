@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{Peer, Running, Subscribe, absent, program, say, version, written};
+use super::{Peer, Running, Subscribe, absent, program, send_all, version, written};
 use crate::load::{Feed, Frames, Reader};
 use crate::process::{Process, free_port};
 use crate::wire::Fault;
@@ -34,7 +34,7 @@ impl Peer for RedisPubSub {
             let socket = process.connect(port)?;
             let mut words = Vec::new();
             command(&mut words, &[b"SUBSCRIBE", CHANNEL]);
-            say(&socket, &words)?;
+            send_all(&socket, &words)?;
             Ok(Reader::new(socket, PubSub::default()))
         });
         Ok(Running { process, feed: Some(feed), subscribe, counted: None })
@@ -64,7 +64,7 @@ impl Peer for RedisStreams {
             let socket = process.connect(port)?;
             let mut words = Vec::new();
             Stream::ask(b"0-0", &mut words);
-            say(&socket, &words)?;
+            send_all(&socket, &words)?;
             Ok(Reader::new(socket, Stream::new()))
         });
         Ok(Running { process, feed: Some(feed), subscribe, counted: None })

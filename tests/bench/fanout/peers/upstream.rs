@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use super::say;
+use super::send_all;
 use crate::load::{Feed, Frames};
 use crate::process::{Process, pause};
 use crate::wire::Fault;
@@ -20,7 +20,7 @@ pub fn accept(listener: &TcpListener, process: &mut Process) -> Result<Feed, Fau
         match listener.accept() {
             Ok((socket, _)) => break socket,
             Err(_) if std::time::Instant::now() < deadline => pause(Duration::from_millis(5)),
-            Err(error) => return Err(format!("nobody connects upstream: {error}")),
+            Err(error) => return Err(format!("no gateway connects upstream: {error}")),
         }
         if let Ok(Some(status)) = process.child.try_wait() {
             return Err(format!("the server ended: {status}"));
@@ -36,7 +36,7 @@ pub fn accept(listener: &TcpListener, process: &mut Process) -> Result<Feed, Fau
             return Err("the request was broken off".into());
         }
     }
-    say(&socket, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    send_all(&socket, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
     Ok(Feed { socket: socket.into(), frames: Box::new(Chunks) })
 }
 

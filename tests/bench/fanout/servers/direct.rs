@@ -12,18 +12,18 @@ use super::stock::{fan_out, response};
 use super::text;
 use crate::wire::Fault;
 
-/// Serves until the stream at `url` ends; tells whoever connects to `counted` how many posts came.
+/// Serves until the stream at `url` ends; reports to each connection to `counted` how many posts came.
 pub fn serve(url: &str, counted: u16, subscribers: u16) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(text)?;
     runtime.block_on(async {
         let count = Arc::new(AtomicU64::new(0));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, counted)).await.map_err(text)?;
-        tokio::spawn(tell(listener, count.clone()));
+        tokio::spawn(serve_count(listener, count.clone()));
         tokio::spawn(take(url.to_owned(), subscribers, count)).await.map_err(text)?.map_err(text)
     })
 }
 
-async fn tell(listener: tokio::net::TcpListener, count: Arc<AtomicU64>) -> std::io::Result<()> {
+async fn serve_count(listener: tokio::net::TcpListener, count: Arc<AtomicU64>) -> std::io::Result<()> {
     loop {
         let (mut asking, _) = listener.accept().await?;
         asking.write_u64(count.load(Ordering::Relaxed)).await?;
@@ -40,7 +40,7 @@ async fn take(url: String, subscribers: u16, count: Arc<AtomicU64>) -> Result<()
             line.extend_from_slice(part);
             let Some(post) = line.strip_suffix(b"\r\n") else { continue };
             let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-            // Nobody may listen.
+            // There may be no subscriber.
             posts.send(response(number, String::from_utf8_lossy(post).into_owned())).ok();
             line.clear();
         }

@@ -19,7 +19,7 @@ pub fn serve(port: u16, subscribers: u64, posts: u64, per_second: u64) -> Result
     for _ in 0..subscribers {
         let (mut socket, _) = listener.accept().map_err(text)?;
         socket.set_nodelay(true).map_err(text)?;
-        // An empty frame says that the subscription stands.
+        // An empty frame confirms the subscription.
         socket.write_all(&frame(&[])).map_err(text)?;
         sockets.push(socket);
     }

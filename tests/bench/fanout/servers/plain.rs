@@ -31,7 +31,7 @@ struct Server {
     listener: TcpListener,
     feed: TcpStream,
     unread: Vec<u8>,
-    /// Frames that somebody lacks, and the number of the first.
+    /// Frames that a subscriber still misses, and the number of the first.
     frames: VecDeque<Box<[u8]>>,
     first: u64,
     subscribers: Vec<Subscriber>,
@@ -156,7 +156,7 @@ impl Server {
         socket.set_nonblocking(true).and(socket.set_nodelay(true)).map_err(text)?;
         let at = EventData::new_u64(self.subscribers.len() as u64);
         epoll::add(&self.epoll, &socket, at, EventFlags::OUT | EventFlags::ET).map_err(text)?;
-        // An empty frame says that the subscription stands.
+        // An empty frame confirms the subscription.
         rustix::io::write(&socket, &[0; 4]).map_err(text)?;
         let next = self.first + self.frames.len() as u64;
         self.subscribers.push(Subscriber { socket, next, offset: 0, blocked: false });

@@ -21,7 +21,7 @@ use super::text;
 use crate::wire::Fault;
 use crate::wire::grpc::Codec;
 
-/// Places of the channel: twice the player's window, so that nobody lags.
+/// Places of the channel: twice the player's window, so that no subscriber lags.
 const CHANNEL: usize = 4_096;
 const FEED_BYTES: usize = 64 << 10;
 
@@ -69,7 +69,7 @@ pub fn serve(feed: u16, subscribers: u16, codec: Option<Codec>) -> Result<(), Fa
         let feed = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, feed)).await.map_err(text)?;
         let posts = fan_out(subscribers, codec);
         let (socket, _) = feed.accept().await.map_err(text)?;
-        // On a worker, as everything else: block_on would be a thread beside it.
+        // On a worker, as everything else: block_on would be an additional thread.
         tokio::spawn(take(socket, posts)).await.map_err(text)?.map_err(text)
     })
 }
@@ -104,7 +104,7 @@ async fn take(socket: tokio::net::TcpStream, posts: broadcast::Sender<SubscribeR
         let mut json = vec![0; length as usize];
         feed.read_exact(&mut json).await?;
         count += 1;
-        // Nobody may listen: that is what the column without subscribers measures.
+        // There may be no subscriber: that is what the column without subscribers measures.
         posts.send(response(count, String::from_utf8_lossy(&json).into_owned())).ok();
     }
 }

@@ -1,4 +1,4 @@
-//! As much of HTTP/2 as one streaming call needs: the request is written by hand, of the answer only the DATA is read.
+//! As much of HTTP/2 as one streaming call needs: the request is written byte by byte, of the answer only the DATA is read.
 
 use super::Fault;
 

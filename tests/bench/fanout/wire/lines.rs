@@ -1,4 +1,4 @@
-//! What a client program says on its standard output: `ready`, how many events its slowest subscriber has, or what is
+//! What a client program prints on its standard output: `ready`, how many events its slowest subscriber has, or what is
 //! wrong.
 
 use super::{Fault, Wire};
@@ -25,7 +25,7 @@ impl Wire for Lines {
                 "ready" => self.ready = true,
                 count => match count.parse() {
                     Ok(events) => self.events = events,
-                    Err(_) => return Err(format!("the client says: {line}")),
+                    Err(_) => return Err(format!("the client printed: {line}")),
                 },
             }
         }

@@ -1,4 +1,4 @@
-//! What comes from a server, read as far as counting needs: how many whole events, and their bytes where they are told.
+//! What comes from a server, read as far as counting needs: how many whole events, and their bytes where they are known.
 
 pub mod grpc;
 pub mod http2;
@@ -20,10 +20,10 @@ pub trait Wire {
     /// Takes what was read, in any chunking; gives the events that are complete with it, and what to send back.
     fn take(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<u64, Fault>;
 
-    /// Whether the server has said that the subscription stands.
+    /// Whether the server has confirmed the subscription.
     fn ready(&self) -> bool;
 
-    /// Bytes of the payloads so far, where the protocol tells them without decoding.
+    /// Bytes of the payloads so far, where the protocol contains them without decoding.
     fn payload(&self) -> Option<u64> {
         None
     }
@@ -33,7 +33,7 @@ pub trait Wire {
         Ok(0)
     }
 
-    /// How long the events took, where each says when it was sent.
+    /// How long the events took, where each contains the time at which it was sent.
     fn latencies(&mut self) -> Vec<Duration> {
         Vec::new()
     }

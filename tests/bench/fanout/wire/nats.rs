@@ -2,12 +2,12 @@
 
 use super::{Fault, Wire};
 
-/// The only things said before the first subscription.
+/// The only messages before the first subscription.
 pub const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"1\",\
                            \"protocol\":1,\"headers\":false}\r\nPING\r\n";
 
 /// Something that came.
-pub enum Said<'a> {
+pub enum NatsMessage<'a> {
     /// A message: the id of its subscription, and its payload if it is kept.
     Message { subscription: &'a str, bytes: u64, payload: &'a [u8] },
     /// The answer to our ping.
@@ -31,8 +31,12 @@ pub struct Parser {
 const KEPT_BYTES_MAX: usize = 1_024;
 
 impl Parser {
-    /// Tells what is complete within these bytes.
-    pub fn take(&mut self, mut bytes: &[u8], mut said: impl FnMut(Said<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+    /// Reports the messages that are complete within these bytes.
+    pub fn take(
+        &mut self,
+        mut bytes: &[u8],
+        mut message: impl FnMut(NatsMessage<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let part;
@@ -43,7 +47,7 @@ impl Parser {
                 }
                 if self.left == 0 {
                     let bytes = self.size as u64 - 2;
-                    said(Said::Message { subscription: &self.subscription, bytes, payload: &self.kept })?;
+                    message(NatsMessage::Message { subscription: &self.subscription, bytes, payload: &self.kept })?;
                     self.kept.clear();
                 }
                 continue;
@@ -53,13 +57,17 @@ impl Parser {
             bytes = &bytes[end..];
             if self.line.ends_with(b"\n") {
                 let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-                self.line(line.trim_end(), &mut said)?;
+                self.line(line.trim_end(), &mut message)?;
             }
         }
         Ok(())
     }
 
-    fn line(&mut self, line: &str, said: &mut impl FnMut(Said<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn line(
+        &mut self,
+        line: &str,
+        message: &mut impl FnMut(NatsMessage<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let mut words = line.split(' ');
         match words.next() {
             Some("MSG") => {
@@ -70,10 +78,10 @@ impl Parser {
                 self.subscription.push_str(words.nth(1).unwrap_or_default());
                 Ok(())
             }
-            Some("PING") => said(Said::Ping),
-            Some("PONG") => said(Said::Pong),
+            Some("PING") => message(NatsMessage::Ping),
+            Some("PONG") => message(NatsMessage::Pong),
             Some("INFO" | "+OK") => Ok(()),
-            _ => Err(format!("NATS says {line}")),
+            _ => Err(format!("error of NATS: {line}")),
         }
     }
 }
@@ -101,25 +109,25 @@ impl Nats {
 /// An answer of JetStream, if it is no error.
 pub fn granted(payload: &[u8]) -> Result<(), Fault> {
     let text = String::from_utf8_lossy(payload);
-    if text.contains("\"error\"") { Err(format!("JetStream says {text}")) } else { Ok(()) }
+    if text.contains("\"error\"") { Err(format!("error of JetStream: {text}")) } else { Ok(()) }
 }
 
 impl Wire for Nats {
     fn take(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<u64, Fault> {
         let mut events = 0;
         let Self { parser, asks, ready, payload } = self;
-        parser.take(bytes, |said| {
-            match said {
-                Said::Message { subscription: ANSWERS, payload, .. } => {
+        parser.take(bytes, |message| {
+            match message {
+                NatsMessage::Message { subscription: ANSWERS, payload, .. } => {
                     granted(payload)?;
                     *ready = true;
                 }
-                Said::Message { bytes, .. } => {
+                NatsMessage::Message { bytes, .. } => {
                     events += 1;
                     *payload += bytes;
                 }
-                Said::Pong => *ready |= !*asks,
-                Said::Ping => reply.extend_from_slice(b"PONG\r\n"),
+                NatsMessage::Pong => *ready |= !*asks,
+                NatsMessage::Ping => reply.extend_from_slice(b"PONG\r\n"),
             }
             Ok(())
         })?;

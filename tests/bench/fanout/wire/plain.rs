@@ -55,7 +55,7 @@ impl Wire for Plain {
             self.left -= part;
             bytes = &bytes[part..];
             if self.left == 0 {
-                // The first frame is empty: it says that the subscription stands.
+                // The first frame is empty: it confirms the subscription.
                 if self.greeted {
                     events += 1;
                 }

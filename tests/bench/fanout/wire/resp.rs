@@ -25,11 +25,11 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Tells what is complete within these bytes.
+    /// Reports the tokens that are complete within these bytes.
     pub fn take(
         &mut self,
         mut bytes: &[u8],
-        mut told: impl FnMut(Token<'_>) -> Result<(), Fault>,
+        mut accept: impl FnMut(Token<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -41,7 +41,7 @@ impl Parser {
                 }
                 if self.left == 0 {
                     let kept = self.kept.len().saturating_sub(2);
-                    told(Token::Bulk(self.size as u64 - 2, &self.kept[..kept]))?;
+                    accept(Token::Bulk(self.size as u64 - 2, &self.kept[..kept]))?;
                     self.kept.clear();
                 }
                 continue;
@@ -50,27 +50,27 @@ impl Parser {
             self.line.extend_from_slice(&bytes[..end]);
             bytes = &bytes[end..];
             if self.line.ends_with(b"\n") {
-                self.line(&mut told)?;
+                self.line(&mut accept)?;
                 self.line.clear();
             }
         }
         Ok(())
     }
 
-    fn line(&mut self, told: &mut impl FnMut(Token<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn line(&mut self, accept: &mut impl FnMut(Token<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
         let line = String::from_utf8_lossy(&self.line);
         let line = line.trim_end();
-        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("Redis says {line}"));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("error of Redis: {line}"));
         match line.split_at_checked(1) {
-            Some(("*", count)) => told(Token::Array(number(count)?)),
+            Some(("*", count)) => accept(Token::Array(number(count)?)),
             Some(("$", size)) => {
                 self.size = number(size)? + 2;
                 self.left = self.size;
                 Ok(())
             }
-            Some((":", _)) => told(Token::Number),
-            Some(("+", _)) => told(Token::Word),
-            _ => Err(format!("Redis says {line}")),
+            Some((":", _)) => accept(Token::Number),
+            Some(("+", _)) => accept(Token::Word),
+            _ => Err(format!("error of Redis: {line}")),
         }
     }
 }

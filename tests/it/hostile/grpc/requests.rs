@@ -220,7 +220,7 @@ pub fn jobs() -> Vec<Case> {
     ]
 }
 
-/// The request for a recovery of a minute some hours ago: apart from each other, so that none covers another.
+/// The request for a recovery of a minute some hours ago: at a distance from each other, so that none covers another.
 pub fn recovery(hours: i64) -> CreateRecoveryJobRequest {
     let from = powerstream_gateway::clock::Clock::system().now().0 / 1_000 - 3_600 * hours;
     CreateRecoveryJobRequest { account: "main".into(), interval: between(at(from), at(from + 60)) }

@@ -77,7 +77,7 @@ fn bombs() -> Vec<Case> {
     ]
 }
 
-/// Fields that HTTP/2 forbids (RFC 9113, 8.2 and 8.3): the stream is reset, and the connection goes on but where the block
+/// Fields that HTTP/2 forbids (RFC 9113, 8.2 and 8.3): the stream is reset, and the connection continues except where the block
 /// itself cannot be read.
 fn forbidden() -> Vec<Case> {
     let (reset, closed) = ("RST PROTOCOL_ERROR", "GOAWAY PROTOCOL_ERROR");

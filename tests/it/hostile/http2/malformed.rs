@@ -74,7 +74,7 @@ pub fn frames() -> Vec<Case> {
     ]
 }
 
-/// Frames of streams: the connection goes on.
+/// Frames of streams: the connection continues.
 pub fn streams() -> Vec<Case> {
     let ended = call(1, LIST_STREAMS, &[]);
     vec![

@@ -7,7 +7,7 @@ use super::{Case, Ids, SECRET};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 
-/// What is said of an answer that is none, and of one that does not come.
+/// Errors of an answer that is none, and of one that does not arrive.
 const FOREIGN: &str = "not HTTP";
 const LATE: &str = "no response headers";
 
@@ -42,7 +42,7 @@ pub fn heads(ids: &mut Ids) -> Vec<Case> {
     let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
     let mut odd = |name, before: &str, fields: &str| {
         let (id, line) = ids.post();
-        Case::brings(name, [before.as_bytes(), &stream(fields, line)].concat(), &[id])
+        Case::delivers(name, [before.as_bytes(), &stream(fields, line)].concat(), &[id])
     };
     vec![
         odd("no reason phrase, no date", "", ""),
@@ -96,7 +96,7 @@ pub fn refusals(elsewhere: SocketAddr) -> Vec<Case> {
     vec![
         Case::fails("301 elsewhere", redirect("301 Moved", &format!("http://{elsewhere}/2/powerstream")), "301"),
         Case::fails("302 elsewhere", redirect("302 Found", &format!("//{elsewhere}/")), "302"),
-        Case::fails("307 to rubbish", redirect("307 X", "\\\\:::%%%"), "307"),
+        Case::fails("307 to a malformed address", redirect("307 X", "\\\\:::%%%"), "307"),
         Case::fails("308 to a file", redirect("308 X", "file:///etc/passwd"), "308"),
         Case::fails("300 to itself", redirect("300 X", "/2/powerstream"), "300"),
         Case::fails("401 with a challenge", refusal("401 X", "www-authenticate: Basic realm=\"x\"\r\n", ""), "401"),

@@ -13,7 +13,7 @@ use super::{Case, Ids, MESSAGE_BYTES_MAX, SECRET, post};
 const GZIP: &str = "content-encoding: gzip\r\n";
 /// A head without a length: the body ends with the connection.
 const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
-/// What is said of a stream that gives no sign of life, and of a body that is none.
+/// Errors of a silent stream, and of a body that is none.
 const STALE: &str = "no message and no heartbeat";
 const UNDECODABLE: &str = "failed to decode body";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -43,8 +43,8 @@ pub fn codings(ids: &mut Ids) -> Vec<Case> {
     let behind = |before: Vec<u8>, id: u64| [before, stream("", post(id))].concat();
     let fifth = ids.next();
     vec![
-        Case::brings("gzip", stream(GZIP, &zipped), &[first]),
-        Case::brings(
+        Case::delivers("gzip", stream(GZIP, &zipped), &[first]),
+        Case::delivers(
             "two members of gzip",
             stream(GZIP, [gzip(&[other.as_bytes()]), gzip(&[post(third).as_bytes()])].concat()),
             &[second, third],
@@ -63,12 +63,12 @@ pub fn codings(ids: &mut Ids) -> Vec<Case> {
             UNDECODABLE,
         ),
         Case::fails(
-            "gzip in gzip, as it says",
+            "gzip in gzip, as declared",
             stream("content-encoding: gzip, gzip\r\n", gzip(&[&zipped])),
             UNDECODABLE,
         ),
-        Case::brings("a gzip bomb of white space", stream(GZIP, bomb(b"", b' ', post(fourth).as_bytes())), &[fourth]),
-        Case::brings(
+        Case::delivers("a gzip bomb of white space", stream(GZIP, bomb(b"", b' ', post(fourth).as_bytes())), &[fourth]),
+        Case::delivers(
             "a gzip bomb in a text",
             stream(GZIP, bomb(b"{\"id_str\":\"1\",\"text\":\"", b'x', &[b"\"}\r\n", post(fifth).as_bytes()].concat())),
             &[fifth],
@@ -77,7 +77,7 @@ pub fn codings(ids: &mut Ids) -> Vec<Case> {
         Case::fails("a negative chunk size", chunks("-5\r\n"), UNDECODABLE),
         Case::fails("a chunk of 2^80 bytes", chunks("100000000000000000000\r\n"), UNDECODABLE),
         Case::fails("a chunk extension of 1 MB", chunks(&format!("5;{}\r\n", "x".repeat(1 << 20))), UNDECODABLE),
-        Case::fails("a chunk longer than it says", chunks("2\r\nlonger\r\n"), UNDECODABLE),
+        Case::fails("a chunk longer than declared", chunks("2\r\nlonger\r\n"), UNDECODABLE),
         Case::fails("trailers without an end", chunks(&format!("0\r\n{}", "x: y\r\n".repeat(100_000))), UNDECODABLE),
         Case::fails(
             "a second answer behind the first",
@@ -97,7 +97,7 @@ impl Before<'_> {
     fn comes(&mut self, name: &'static str, before: impl AsRef<[u8]>) -> Case {
         let (id, line) = self.0.post();
         let body = [before.as_ref(), b"\r\n", line.as_bytes()].concat();
-        Case::brings(name, stream("", body), &[id])
+        Case::delivers(name, stream("", body), &[id])
     }
 }
 
@@ -165,7 +165,7 @@ pub fn ends(ids: &mut Ids) -> Vec<Case> {
     let mut odd = |name, fields: &str| {
         let id = ids.next();
         let body = format!("{{\"id_str\":\"{id}\",{fields},\"text\":\"x\"}}\r\n");
-        Case::brings(name, stream("", body), &[id])
+        Case::delivers(name, stream("", body), &[id])
     };
     let mut cases = vec![
         odd("rules that are a number", "\"matching_rules\":7"),
@@ -175,21 +175,21 @@ pub fn ends(ids: &mut Ids) -> Vec<Case> {
         odd("a tag with NUL and escapes", "\"matching_rules\":[{\"id\":1,\"tag\":\"\\u0000\\u001b[2J\\u202e\"}]"),
         odd("rules twice", "\"matching_rules\":[],\"matching_rules\":[{\"id\":1,\"tag\":\"b\"}]"),
         odd("1,000 rules", &format!("\"matching_rules\":[{}]", vec!["{\"id\":5,\"tag\":\"c\"}"; 1_000].join(","))),
-        odd("a created_at of rubbish", "\"created_at\":\"Sun Feb 31 99:99:99 +9999 0\",\"matching_rules\":[]"),
+        odd("a malformed created_at", "\"created_at\":\"Sun Feb 31 99:99:99 +9999 0\",\"matching_rules\":[]"),
     ];
     let (id, line) = ids.post();
     let bytes: Vec<u8> = line.bytes().flat_map(|byte| chunk([byte])).collect();
-    cases.push(Case::brings("a post of one byte a chunk", [CHUNKED.as_bytes(), &bytes].concat(), &[id]));
+    cases.push(Case::delivers("a post of one byte a chunk", [CHUNKED.as_bytes(), &bytes].concat(), &[id]));
     let (id, line) = ids.post();
-    cases.push(Case::brings("the same post 1,000 times", stream("", line.repeat(1_000)), &[id]));
+    cases.push(Case::delivers("the same post 1,000 times", stream("", line.repeat(1_000)), &[id]));
     let (id, line) = ids.post();
-    cases.push(Case::brings("without a length", [PLAIN, &line].concat(), &[id]));
+    cases.push(Case::delivers("without a length", [PLAIN, &line].concat(), &[id]));
     let (id, line) = ids.post();
     let half = [PLAIN, &line, &post(1)[..40]].concat();
-    cases.push(Case::brings("a reset within a post", Answer::new([Piece::Bytes(half.into())], End::Reset), &[id]));
+    cases.push(Case::delivers("a reset within a post", Answer::new([Piece::Bytes(half.into())], End::Reset), &[id]));
     let (id, line) = ids.post();
     let half = [stream("", &line), b"ff\r\n{\"id_str\":".to_vec()].concat();
-    cases.push(Case::brings("closed within a chunk", Answer::new([Piece::Bytes(half)], End::Close), &[id]));
+    cases.push(Case::delivers("closed within a chunk", Answer::new([Piece::Bytes(half)], End::Close), &[id]));
     let silent = |name, body: &str| Case::fails(name, stream("", body), STALE);
     let drip = Piece::Drip("{\"id_str\":\"9\",\"text\":\"".bytes().chain(vec![b'x'; 500]).collect());
     cases.extend([
@@ -209,8 +209,8 @@ pub fn ends(ids: &mut Ids) -> Vec<Case> {
             STALE,
         ),
         Case::fails(
-            "rubbish without an end",
-            Answer::new([Piece::Bytes(PLAIN.into()), Piece::Endless(b"rubbish\r\n".repeat(1_000))], End::Hold),
+            "arbitrary bytes without an end",
+            Answer::new([Piece::Bytes(PLAIN.into()), Piece::Endless(b"garbage\r\n".repeat(1_000))], End::Hold),
             STALE,
         ),
         last_words("an error, and the end", "go away", "go away"),

@@ -50,9 +50,9 @@ final class Audit {
         checkTotal(batch.getDeliveredTotal());
     }
 
-    private void checkTotal(long told) throws Unsound {
-        if (told != events) {
-            throw new Unsound("the gateway has delivered " + Long.toUnsignedString(told)
+    private void checkTotal(long reported) throws Unsound {
+        if (reported != events) {
+            throw new Unsound("the gateway has delivered " + Long.toUnsignedString(reported)
                     + " events in this session, " + events + " came");
         }
     }

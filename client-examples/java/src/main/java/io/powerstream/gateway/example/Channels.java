@@ -22,14 +22,14 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** What CONNECT makes anew: the channel, the metadata, the request. */
+/** What CONNECT creates: the channel, the metadata, the request. */
 final class Channels {
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
     private Channels() {}
 
-    /** A channel that shares nothing with the one before: name, addresses and authorities are looked up anew. */
+    /** A channel that shares nothing with the one before: name, addresses and authorities are looked up again. */
     static ManagedChannel open(Config config, Credential credential) throws IOException {
         return builder(config, credential)
                 .defaultLoadBalancingPolicy("round_robin")

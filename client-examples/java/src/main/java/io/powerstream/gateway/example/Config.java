@@ -11,7 +11,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What the flags and the environment say: the table "Flags" of PROTOCOL.md.
+ * Flags and environment: the table "Flags" of PROTOCOL.md.
  *
  * @param addr {@code HOST:PORT}
  * @param count end once so many events were printed
@@ -81,7 +81,7 @@ record Config(
         return config;
     }
 
-    /** Flags, and the variables of those that are not given; an empty variable is none. */
+    /** Flags, and the variables of flags that are not given; an empty variable counts as unset. */
     private static Map<String, String> given(String[] args, Map<String, String> environment) throws Failure {
         Map<String, String> given = new HashMap<>();
         VARIABLES.forEach((flag, variable) -> {
@@ -152,7 +152,7 @@ record Config(
                 return number;
             }
         } catch (NumberFormatException error) {
-            // Too long for a number: told below.
+            // Too long for a number: reported below.
         }
         throw Failure.usage(flag + ": a whole number from 1 to " + max + " expected, not \"" + text + "\"");
     }

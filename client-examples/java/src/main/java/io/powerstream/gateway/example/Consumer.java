@@ -19,7 +19,7 @@ final class Consumer {
     private int unsound;
     /** Events printed in this process. */
     private long printed;
-    /** What Draining said in this session. */
+    /** Delay that a Draining frame requested in this session. */
     private Optional<Duration> reconnectAfter = Optional.empty();
 
     Consumer(Config config, CursorFile cursor, Output output, Stop stop) {
@@ -30,16 +30,16 @@ final class Consumer {
     }
 
     void run() throws Failure, InterruptedException {
-        while (!stop.isSaid()) {
+        while (!stop.isRequested()) {
             Optional<Ending> ending = connect();
             if (ending.isEmpty()) {
                 return;
             }
-            Verdict verdict = Verdict.decide(ending.get(), credentialNow());
-            if (verdict instanceof Verdict.Stopped stopped) {
+            Decision decision = Decision.decide(ending.get(), credentialNow());
+            if (decision instanceof Decision.Stopped stopped) {
                 throw new Failure(stopped.exit(), stopped.words());
             }
-            backOff((Verdict.BackOff) verdict);
+            backOff((Decision.BackOff) decision);
         }
     }
 
@@ -68,7 +68,7 @@ final class Consumer {
         }
         while (true) {
             Session.Next next = session.next(silenceMax);
-            if (stop.isSaid()) {
+            if (stop.isRequested()) {
                 return Optional.empty();
             }
             if (next instanceof Session.Next.Ended ended) {
@@ -91,7 +91,7 @@ final class Consumer {
             }
             handle(response);
             store(response.getResumeToken());
-            if (stop.isSaid() || config.count().isPresent() && printed >= config.count().get()) {
+            if (stop.isRequested() || config.count().isPresent() && printed >= config.count().get()) {
                 return Optional.empty();
             }
         }
@@ -103,7 +103,7 @@ final class Consumer {
             output.print(Lines.of(response.getEventBatch()));
             printed += response.getEventBatch().getEventsCount();
         } else {
-            Words.of(response).forEach(output::say);
+            Words.of(response).forEach(output::printStatus);
         }
     }
 
@@ -114,21 +114,21 @@ final class Consumer {
         }
     }
 
-    private void backOff(Verdict.BackOff verdict) throws InterruptedException {
-        Duration wait = backoff.next(verdict.retryDelay().or(() -> reconnectAfter));
-        output.say(String.format(Locale.ROOT, "%s; reconnecting in %.1f s", verdict.words(), wait.toMillis() / 1e3));
+    private void backOff(Decision.BackOff decision) throws InterruptedException {
+        Duration wait = backoff.next(decision.retryDelay().or(() -> reconnectAfter));
+        output.printStatus(String.format(Locale.ROOT, "%s; reconnecting in %.1f s", decision.words(), wait.toMillis() / 1e3));
         stop.sleep(wait);
     }
 
-    private Verdict.CredentialState credentialNow() {
+    private Decision.CredentialState credentialNow() {
         if (config.tokenFile().isEmpty() && config.certFile().isEmpty()) {
-            return Verdict.CredentialState.NONE;
+            return Decision.CredentialState.NONE;
         }
         try {
             boolean same = Credential.read(config).equals(credential);
-            return same ? Verdict.CredentialState.SAME : Verdict.CredentialState.CHANGED;
+            return same ? Decision.CredentialState.SAME : Decision.CredentialState.CHANGED;
         } catch (IOException error) {
-            return Verdict.CredentialState.SAME;
+            return Decision.CredentialState.SAME;
         }
     }
 }

@@ -5,10 +5,10 @@ import java.time.Duration;
 import java.util.Optional;
 
 /** What follows from how a session ended: the table "Decide" of PROTOCOL.md. */
-sealed interface Verdict {
-    record BackOff(String words, Optional<Duration> retryDelay) implements Verdict {}
+sealed interface Decision {
+    record BackOff(String words, Optional<Duration> retryDelay) implements Decision {}
 
-    record Stopped(Exit exit, String words) implements Verdict {}
+    record Stopped(Exit exit, String words) implements Decision {}
 
     /** What this process knows about its credential. */
     enum CredentialState {
@@ -18,7 +18,7 @@ sealed interface Verdict {
     }
 
     /** By the reason; by the code only where the reason is not known. */
-    static Verdict decide(Ending ending, CredentialState credential) {
+    static Decision decide(Ending ending, CredentialState credential) {
         if (ending instanceof Ending.Silence silence) {
             return new BackOff("disconnected: no frame for " + silence.limit().toSeconds() + " s", Optional.empty());
         }
@@ -34,7 +34,7 @@ sealed interface Verdict {
         return ofStatus((Ending.OfStatus) ending, credential);
     }
 
-    private static Verdict ofStatus(Ending.OfStatus ending, CredentialState credential) {
+    private static Decision ofStatus(Ending.OfStatus ending, CredentialState credential) {
         if (ending.reason().isEmpty()) {
             return new BackOff("disconnected: " + ending.text(), ending.retryDelay());
         }

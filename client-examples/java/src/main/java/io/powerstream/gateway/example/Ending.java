@@ -63,7 +63,7 @@ sealed interface Ending {
         }
     }
 
-    /** The innermost cause says more than "io exception". */
+    /** The innermost cause is more specific than "io exception". */
     private static String text(Status status) {
         if (status.isOk()) {
             return "the gateway ended the stream";

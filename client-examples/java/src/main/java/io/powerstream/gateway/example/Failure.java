@@ -1,6 +1,6 @@
 package io.powerstream.gateway.example;
 
-/** Why the process ends, for whoever runs it. */
+/** Why the process ends. */
 final class Failure extends Exception {
     private static final long serialVersionUID = 1L;
 

@@ -6,13 +6,13 @@ import java.util.logging.Logger;
 
 /** A consumer of the gateway that survives everything: the loop of PROTOCOL.md in Java. */
 public final class Main {
-    /** Kept here, for loggers that nobody holds are forgotten with their level. */
+    /** Referenced here: a logger without a reference is collected, and its level with it. */
     private static final Logger GRPC = Logger.getLogger("io.grpc");
 
     private Main() {}
 
     public static void main(String[] args) {
-        // What it warns of, the loop says in a line of its own.
+        // The loop reports the same failures in lines of its own.
         GRPC.setLevel(Level.SEVERE);
         Stop stop = Stop.listen();
         Output output = new Output();
@@ -20,10 +20,10 @@ public final class Main {
         try {
             load(args, output, stop).run();
         } catch (Failure failure) {
-            output.say("error: " + failure.getMessage());
+            output.printStatus("error: " + failure.getMessage());
             exit = failure.exit;
         } catch (InterruptedException | RuntimeException error) {
-            output.say("error: " + error);
+            output.printStatus("error: " + error);
             exit = Exit.FAILED;
         }
         System.exit(exit.code);
@@ -39,7 +39,7 @@ public final class Main {
         }
         CursorFile cursor = CursorFile.load(config.cursorFile());
         if (config.cursorFile().isEmpty()) {
-            output.say("no --cursor-file: the resume token is kept in memory and gone with this process");
+            output.printStatus("no --cursor-file: the resume token is in memory only and lost with this process");
         }
         return new Consumer(config, cursor, output, stop);
     }

@@ -22,7 +22,7 @@ final class Output {
     }
 
     /** A text from outside stays on its line. */
-    void say(String line) {
+    void printStatus(String line) {
         people.println(line.replaceAll("\\s+", " "));
     }
 }

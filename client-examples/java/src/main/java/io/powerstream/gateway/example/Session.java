@@ -26,19 +26,19 @@ final class Session implements AutoCloseable {
                     .setResponseMarshaller(ProtoUtils.marshaller(SubscribeResponse.getDefaultInstance()))
                     .build();
 
-    /** What came next. */
+    /** Result of {@link #next}. */
     sealed interface Next {
         record Frame(SubscribeResponse response) implements Next {}
 
         record Ended(Ending ending) implements Next {}
 
-        /** Told to stop. */
+        /** A shutdown was requested. */
         record Stopped() implements Next {}
     }
 
     private final ManagedChannel channel;
     private final ClientCall<SubscribeRequest, SubscribeResponse> call;
-    /** One frame at most, the end, and the word to stop. */
+    /** At most one frame, the end of the call, and the shutdown request. */
     private final BlockingQueue<Next> arrived = new LinkedBlockingQueue<>();
 
     private Session(ManagedChannel channel) {

@@ -7,9 +7,9 @@ import java.util.concurrent.atomic.AtomicReference;
 import sun.misc.Signal;
 import sun.misc.SignalHandler;
 
-/** Whether a signal said to stop. */
+/** Whether a signal requested a shutdown. */
 final class Stop {
-    private final CountDownLatch said = new CountDownLatch(1);
+    private final CountDownLatch requested = new CountDownLatch(1);
     private final AtomicReference<Runnable> wake = new AtomicReference<>(() -> {});
 
     /**
@@ -18,36 +18,36 @@ final class Stop {
      */
     static Stop listen() {
         Stop stop = new Stop();
-        SignalHandler heard = signal -> {
+        SignalHandler handler = signal -> {
             Signal.handle(new Signal("TERM"), SignalHandler.SIG_DFL);
             Signal.handle(new Signal("INT"), SignalHandler.SIG_DFL);
-            stop.said.countDown();
+            stop.requested.countDown();
             stop.wake.get().run();
             endInTime();
         };
-        Signal.handle(new Signal("TERM"), heard);
-        Signal.handle(new Signal("INT"), heard);
+        Signal.handle(new Signal("TERM"), handler);
+        Signal.handle(new Signal("INT"), handler);
         return stop;
     }
 
-    boolean isSaid() {
-        return said.getCount() == 0;
+    boolean isRequested() {
+        return requested.getCount() == 0;
     }
 
-    /** Runs when told to stop, from now on; one at a time. */
+    /** Runs at the shutdown request, from now on; one at a time. */
     void onStop(Runnable wake) {
         this.wake.set(wake);
-        if (isSaid()) {
+        if (isRequested()) {
             wake.run();
         }
     }
 
-    /** Waits; less if told to stop. */
+    /** Waits; less if a shutdown is requested. */
     void sleep(Duration wait) throws InterruptedException {
-        said.await(wait.toNanos(), TimeUnit.NANOSECONDS);
+        requested.await(wait.toNanos(), TimeUnit.NANOSECONDS);
     }
 
-    /** Whoever reads the output may have stopped reading. */
+    /** The reader of the output may have stopped reading. */
     private static void endInTime() {
         Thread thread = new Thread(() -> {
             try {

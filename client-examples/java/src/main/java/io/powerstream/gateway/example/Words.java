@@ -13,7 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
-/** What a frame says to a person, a line each. */
+/** Describes a frame for people, a line for each fact. */
 final class Words {
     private Words() {}
 

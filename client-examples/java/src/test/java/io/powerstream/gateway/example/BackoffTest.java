@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 
 class BackoffTest {
     @Test
-    void waitsDoubleUpToTheLongestOneAndBeginAnew() {
+    void delaysDoubleUpToMaximumUntilReset() {
         Backoff backoff = new Backoff(() -> 0);
         List<Long> waits =
                 Stream.generate(() -> backoff.next(Optional.empty()).toMillis()).limit(9).toList();

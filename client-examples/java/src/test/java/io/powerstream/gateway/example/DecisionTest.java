@@ -3,12 +3,12 @@ package io.powerstream.gateway.example;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.grpc.Status.Code;
-import io.powerstream.gateway.example.Verdict.CredentialState;
+import io.powerstream.gateway.example.Decision.CredentialState;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
-class VerdictTest {
+class DecisionTest {
     private static final Exit BACK_OFF = null;
 
     @Test
@@ -48,16 +48,16 @@ class VerdictTest {
     @Test
     void theThirdUnsoundFrameEndsTheProcess() {
         assertEquals(
-                new Verdict.BackOff("UNSOUND: x", Optional.empty()),
-                Verdict.decide(new Ending.Unsound("x", 2), CredentialState.NONE));
+                new Decision.BackOff("UNSOUND: x", Optional.empty()),
+                Decision.decide(new Ending.Unsound("x", 2), CredentialState.NONE));
         assertEquals(
-                new Verdict.Stopped(Exit.UNSOUND, "UNSOUND: x"),
-                Verdict.decide(new Ending.Unsound("x", 3), CredentialState.NONE));
+                new Decision.Stopped(Exit.UNSOUND, "UNSOUND: x"),
+                Decision.decide(new Ending.Unsound("x", 3), CredentialState.NONE));
     }
 
     private static void check(Code code, String reason, CredentialState credential, Exit expected) {
         Ending ending = new Ending.OfStatus(code, "words", Optional.ofNullable(reason), Optional.empty());
-        Exit exit = Verdict.decide(ending, credential) instanceof Verdict.Stopped stopped ? stopped.exit() : BACK_OFF;
+        Exit exit = Decision.decide(ending, credential) instanceof Decision.Stopped stopped ? stopped.exit() : BACK_OFF;
         assertEquals(expected, exit, reason + " " + code);
     }
 }
