@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod buffer_pool;
 pub mod clock;
 pub mod escape;
+pub mod query;
 pub mod secret;
 pub mod task;
 

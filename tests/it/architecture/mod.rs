@@ -17,7 +17,7 @@ use source::{Source, words};
 /// Modules by layer, the lowest first. A file imports modules of lower layers, or its own.
 const LAYERS: &[&[&str]] = &[
     &["codec", "model", "proto", "state_file"],
-    &["clock", "backoff", "buffer_pool", "escape", "secret"],
+    &["clock", "backoff", "buffer_pool", "escape", "query", "secret"],
     &["task", "telemetry"],
     &["xapi", "state", "tls"],
     &["upstream", "rules", "journal", "access", "simulator"],
@@ -46,14 +46,14 @@ const RESTRICTED: &[RestrictedIdentifier] = &[
     RestrictedIdentifier {
         words: &["matching_rules", "id_str", "connection_metadata", "disconnect_type", "fullfilled_at"],
         text: true,
-        places: &["upstream/message", "xapi", "rules", "simulator"],
+        places: &["upstream/message", "xapi", "rules", "query/facts", "simulator"],
         instead: "X's JSON is known to upstream/message alone: take what it made of it",
     },
     RestrictedIdentifier {
         words: &["screen_name", "extended_tweet", "retweeted_status", "full_text"],
         text: true,
-        places: &["upstream/message", "xapi", "rules", "simulator", "cli/tail"],
-        instead: "a payload is opaque: only the human form of tail looks into it",
+        places: &["upstream/message", "xapi", "rules", "query/facts", "simulator", "cli/tail"],
+        instead: "a payload is opaque: only the human form of tail and query/facts look into it",
     },
     RestrictedIdentifier {
         words: &["hyper::client", "hyper_util::client", "hyper_rustls", "reqwest"],
