@@ -23,6 +23,7 @@ pub mod xapi;
 
 pub mod access;
 pub mod journal;
+pub mod rules;
 pub mod simulator;
 pub mod upstream;
 

@@ -18,6 +18,7 @@ mod demo;
 mod exit;
 mod journal;
 mod probe;
+mod rules;
 mod serve;
 mod simulate;
 pub mod tail;
@@ -62,6 +63,8 @@ enum Command {
     Check(serve::CheckArgs),
     /// Inspect the files of a log.
     Journal(journal::Args),
+    /// Check the account's rules in files, without requests to X.
+    Rules(rules::Args),
 }
 
 /// Runs the command that these arguments name, the program's own name first.
@@ -85,6 +88,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Credential(args) => credential::run(&args),
         Command::Check(args) => serve::check(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Rules(args) => rules::run(&args),
     };
     outcome.unwrap_or_else(failed).into()
 }

@@ -35,6 +35,7 @@ mod recovery;
 mod recovery_rpc;
 mod resolve_position;
 mod resume;
+mod rule_check;
 mod serving;
 mod session_end;
 mod settings;
