@@ -1,9 +1,11 @@
-use std::iter::Peekable;
+use super::lexer::{Lexeme, Lexer, Token};
+use super::operator::Operator;
+use super::syntax_error::{Fault, SyntaxError};
 
-use super::lexer::{Lexeme, Token, split};
-use super::text_tokens::tokens;
+/// UTF-16 code units of a rule (Powerstream introduction; the unit is that of X's positions).
+pub(super) const VALUE_UNITS_MAX: usize = 2_048;
 
-/// A rule, read.
+/// A parsed rule. Its depth is bounded by its length.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expr {
     Any(Vec<Expr>),
@@ -12,240 +14,170 @@ pub(super) enum Expr {
     Is(Operator),
 }
 
-/// A condition on a post. Names and texts are in lower case.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Operator {
-    /// These tokens, one after the other.
-    Words(Vec<String>),
-    Hashtag(String),
-    Mention(String),
-    From(String),
-    To(String),
-    RetweetsOf(String),
-    RetweetsOfStatus(String),
-    InReplyToStatus(String),
-    Contains(String),
-    UrlContains(String),
-    Lang(String),
-    Has(Feature),
-    Is(PostKind),
-    Place(String),
-    Bio(Vec<String>),
-    BioName(Vec<String>),
-    /// West, south, east, north.
-    Box([f64; 4]),
-    /// Longitude, latitude, kilometres.
-    Near(f64, f64, f64),
+/// Whether an expression selects posts, in order of strength.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Selection {
+    Negative,
+    StopWords,
+    Positive,
 }
 
-/// What a post has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Feature {
-    Mentions,
-    Geo,
-    Links,
-    Media,
-    Lang,
-    Symbols,
-    Images,
-    Videos,
-    Hashtags,
-}
-
-/// What a post is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PostKind {
-    Retweet,
-    Reply,
-    Quote,
-}
-
-/// Kilometres of a mile, for `point_radius:[.. 25mi]`.
-const MILE_KM: f64 = 1.609_344;
-
-/// Parses a rule; errors have PowerTrack's texts.
-pub(super) fn parse(rule: &str) -> Result<Expr, String> {
-    let pieces = split(rule)?;
-    let mut parser = Parser { pieces: pieces.into_iter().peekable() };
-    let expr = parser.any()?;
-    if let Some(piece) = parser.pieces.next() {
-        return Err(no_alternative(&piece));
+/// Parses a rule. Returns the first fault, with X's text.
+pub(super) fn parse(rule: &str) -> Result<Expr, SyntaxError> {
+    if rule.trim().is_empty() {
+        return Err(SyntaxError::new(Fault::EmptyRule, 1, ""));
     }
-    if !positive(&expr) {
-        return Err("Rules must contain a non-negation term (at position 1)\n\
-                    Rules must contain at least one positive, non-stopword clause (at position 1)\n"
-            .into());
+    let mut lexer = Lexer::new(rule);
+    if lexer.end() - 1 > VALUE_UNITS_MAX {
+        return Err(SyntaxError::new(Fault::TooLong, 1, rule));
     }
-    Ok(expr)
+    if let Some(position) = lexer.control_character() {
+        return Err(SyntaxError::new(Fault::ControlCharacter, position, ""));
+    }
+    let mut parser = Parser::default();
+    while let Some(token) = lexer.next_token()? {
+        parser.take(token)?;
+    }
+    parser.finish(lexer.end())
 }
 
-struct Parser<I: Iterator<Item = Token>> {
-    pieces: Peekable<I>,
+/// Builds the tree with a stack of its own, so that nested groups do not use the thread's.
+#[derive(Debug, Default)]
+struct Parser {
+    root: Group,
+    groups: Vec<Group>,
+    /// Position of the minus in front of the next term.
+    minus: Option<usize>,
+    /// An OR with a branch that does not select.
+    weak_or: Option<Fault>,
 }
 
-impl<I: Iterator<Item = Token>> Parser<I> {
-    fn any(&mut self) -> Result<Expr, String> {
-        let mut branches = vec![self.all()?];
-        while self.pieces.next_if(|piece| piece.what == Lexeme::Or).is_some() {
-            branches.push(self.all()?);
-        }
-        Ok(if branches.len() == 1 { branches.remove(0) } else { Expr::Any(branches) })
-    }
+/// A group that is not closed yet.
+#[derive(Debug, Default)]
+struct Group {
+    position: usize,
+    is_negated: bool,
+    branches: Vec<(Expr, Selection)>,
+    parts: Vec<(Expr, Selection)>,
+}
 
-    /// A space is AND, and binds tighter than OR.
-    fn all(&mut self) -> Result<Expr, String> {
-        let mut parts = vec![self.part()?];
-        while self.pieces.peek().is_some_and(|piece| !matches!(piece.what, Lexeme::Or | Lexeme::Close)) {
-            parts.push(self.part()?);
-        }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Expr::All(parts) })
-    }
-
-    fn part(&mut self) -> Result<Expr, String> {
-        let Some(piece) = self.pieces.next() else {
-            return Err("no viable alternative at input '<EOF>'\n".into());
-        };
-        match &piece.what {
-            Lexeme::Minus => Ok(Expr::Not(Box::new(self.part()?))),
-            Lexeme::Open => {
-                let inner = self.any()?;
-                match self.pieces.next() {
-                    Some(Token { what: Lexeme::Close, .. }) => Ok(inner),
-                    _ => Err(format!("missing ')' for the group opened (at position {})\n", piece.at)),
-                }
+impl Parser {
+    fn take(&mut self, token: Token) -> Result<(), SyntaxError> {
+        let Token { position, lexeme } = token;
+        match lexeme {
+            Lexeme::Minus => self.minus = Some(position),
+            Lexeme::Term(operator) => {
+                let selection = if operator.is_stop_word() { Selection::StopWords } else { Selection::Positive };
+                let is_negated = self.minus.take().is_some();
+                self.innermost().push(Expr::Is(operator), selection, is_negated);
             }
-            Lexeme::Word(word) => word_term(word, piece.at).map(Expr::Is),
-            Lexeme::Quoted(phrase) => words(phrase, piece.at).map(Expr::Is),
-            Lexeme::Operator(name, value) => operator(name, value, piece.at).map(Expr::Is),
-            Lexeme::Close | Lexeme::Or => Err(no_alternative(&piece)),
+            Lexeme::Open => {
+                let is_negated = self.minus.take().is_some();
+                self.groups.push(Group { position, is_negated, ..Group::default() });
+            }
+            Lexeme::Or => {
+                if let Some(minus) = self.minus {
+                    return Err(SyntaxError::new(Fault::BareMinus, minus, "-"));
+                }
+                if self.innermost().parts.is_empty() {
+                    return Err(SyntaxError::new(Fault::DanglingOr, position, "OR"));
+                }
+                self.innermost().end_branch();
+            }
+            Lexeme::Close => {
+                let unopened = || SyntaxError::new(Fault::UnbalancedParen, position, ")");
+                let group = self.groups.pop().ok_or_else(unopened)?;
+                let is_negated = group.is_negated;
+                let (expr, selection) = self.close(group, position, ")")?;
+                self.innermost().push(expr, selection, is_negated);
+            }
+        }
+        Ok(())
+    }
+
+    fn innermost(&mut self) -> &mut Group {
+        self.groups.last_mut().unwrap_or(&mut self.root)
+    }
+
+    /// Ends a group before the input at this position.
+    fn close(&mut self, mut group: Group, position: usize, input: &str) -> Result<(Expr, Selection), SyntaxError> {
+        match (group.parts.is_empty(), group.branches.is_empty()) {
+            (true, true) => return Err(SyntaxError::new(Fault::EmptyGroup, group.position, "()")),
+            (true, false) => return Err(SyntaxError::new(Fault::DanglingOr, position, input)),
+            _ => group.end_branch(),
+        }
+        if group.branches.len() > 1 {
+            self.weak_or = self.weak_or.or_else(|| group.weakness());
+        }
+        let weakest = group.branches.iter().map(|(_, selection)| *selection).min();
+        let expr = joined(group.branches, Expr::Any);
+        Ok((expr, weakest.unwrap_or(Selection::Negative)))
+    }
+
+    fn finish(mut self, end: usize) -> Result<Expr, SyntaxError> {
+        let innermost = self.innermost();
+        if innermost.parts.is_empty() && !innermost.branches.is_empty() {
+            return Err(SyntaxError::new(Fault::DanglingOr, end, "<EOF>"));
+        }
+        if let Some(group) = self.groups.last() {
+            return Err(SyntaxError::new(Fault::UnbalancedParen, group.position, "("));
+        }
+        let root = std::mem::take(&mut self.root);
+        let (expr, selection) = self.close(root, end, "<EOF>")?;
+        let fault = match selection {
+            Selection::Negative if self.weak_or.is_none() => Some(Fault::NegationOnly),
+            Selection::StopWords if self.weak_or.is_none() => Some(Fault::StopwordsOnly),
+            _ => self.weak_or,
+        };
+        fault.map_or(Ok(expr), |fault| Err(SyntaxError::new(fault, 1, "")))
+    }
+}
+
+impl Group {
+    fn push(&mut self, expr: Expr, selection: Selection, is_negated: bool) {
+        self.parts.push(if is_negated { (Expr::Not(Box::new(expr)), Selection::Negative) } else { (expr, selection) });
+    }
+
+    fn end_branch(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        let strongest = parts.iter().map(|(_, selection)| *selection).max();
+        self.branches.push((joined(parts, Expr::All), strongest.unwrap_or(Selection::Negative)));
+    }
+
+    /// What is wrong with an OR of these branches: each must select posts by itself.
+    fn weakness(&self) -> Option<Fault> {
+        let has = |wanted: Selection| self.branches.iter().any(|(_, selection)| *selection == wanted);
+        match (has(Selection::Negative), has(Selection::StopWords), has(Selection::Positive)) {
+            (true, false, false) => Some(Fault::NegationOnly),
+            (true, _, _) => Some(Fault::NegatedOr),
+            (false, true, _) => Some(Fault::StopwordsOnly),
+            (false, false, _) => None,
         }
     }
 }
 
-fn no_alternative(piece: &Token) -> String {
-    let input = match &piece.what {
-        Lexeme::Open => "(",
-        Lexeme::Close => ")",
-        Lexeme::Or => "OR",
-        Lexeme::Minus => "-",
-        Lexeme::Word(word) | Lexeme::Quoted(word) | Lexeme::Operator(word, _) => word,
-    };
-    format!("no viable alternative at input '{input}' (at position {})\n", piece.at)
-}
-
-fn positive(expr: &Expr) -> bool {
-    match expr {
-        Expr::Is(_) => true,
-        Expr::Not(_) => false,
-        Expr::All(parts) => parts.iter().any(positive),
-        Expr::Any(branches) => branches.iter().all(positive),
+/// One expression is itself, several are joined.
+fn joined(exprs: Vec<(Expr, Selection)>, join: impl Fn(Vec<Expr>) -> Expr) -> Expr {
+    let mut exprs: Vec<Expr> = exprs.into_iter().map(|(expr, _)| expr).collect();
+    match (exprs.len(), exprs.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => {
+            exprs.extend(last);
+            join(exprs)
+        }
     }
-}
-
-fn word_term(word: &str, at: usize) -> Result<Operator, String> {
-    let lower = word.to_lowercase();
-    if lower == "and" || lower == "or" {
-        let operator = if lower == "and" { "a space" } else { "OR" };
-        return Err(format!(
-            "Ambiguous use of {lower} as a keyword. Use {operator} to logically join two clauses, or \"{lower}\" to find \
-             occurrences of {lower} in text (at position {at})\n"
-        ));
-    }
-    if let Some(name) = lower.strip_prefix('@').filter(|name| !name.is_empty()) {
-        return Ok(Operator::Mention(name.into()));
-    }
-    if let Some(tag) = lower.strip_prefix('#').filter(|tag| !tag.is_empty()) {
-        return Ok(Operator::Hashtag(tag.into()));
-    }
-    words(word, at)
-}
-
-fn words(text: &str, at: usize) -> Result<Operator, String> {
-    let tokens = tokens(text);
-    if tokens.is_empty() {
-        return Err(format!("no viable alternative at input '{text}' (at position {at})\n"));
-    }
-    Ok(Operator::Words(tokens))
-}
-
-fn operator(name: &str, value: &str, at: usize) -> Result<Operator, String> {
-    let lower = value.to_lowercase();
-    let account = || lower.trim_start_matches('@').to_owned();
-    let colon = at + name.chars().count();
-    if value.is_empty() {
-        return Err(format!("Cannot parse rule at ':' (position {colon})\n"));
-    }
-    Ok(match name {
-        "from" => Operator::From(account()),
-        "to" => Operator::To(account()),
-        "retweets_of" => Operator::RetweetsOf(account()),
-        "retweets_of_status_id" => Operator::RetweetsOfStatus(lower),
-        "in_reply_to_status_id" => Operator::InReplyToStatus(lower),
-        "contains" => Operator::Contains(lower),
-        "url_contains" => Operator::UrlContains(lower),
-        "lang" => Operator::Lang(lower),
-        "place" => Operator::Place(lower),
-        "bio" => Operator::Bio(tokens(value)),
-        "bio_name" => Operator::BioName(tokens(value)),
-        "has" => Operator::Has(feature(&lower).ok_or_else(|| unknown_value(name, value, at))?),
-        "is" => Operator::Is(kind(&lower).ok_or_else(|| unknown_value(name, value, at))?),
-        "bounding_box" => bounding_box(value).ok_or_else(|| unknown_value(name, value, at))?,
-        "point_radius" => point_radius(value).ok_or_else(|| unknown_value(name, value, at))?,
-        _ => return Err(format!("Cannot parse rule at ':' (position {colon})\n")),
-    })
-}
-
-fn unknown_value(name: &str, value: &str, at: usize) -> String {
-    format!("Invalid value '{value}' for operator '{name}' (at position {at})\n")
-}
-
-fn feature(name: &str) -> Option<Feature> {
-    Some(match name {
-        "mentions" => Feature::Mentions,
-        "geo" => Feature::Geo,
-        "links" => Feature::Links,
-        "media" => Feature::Media,
-        "lang" => Feature::Lang,
-        "symbols" => Feature::Symbols,
-        "images" => Feature::Images,
-        "videos" => Feature::Videos,
-        "hashtags" => Feature::Hashtags,
-        _ => return None,
-    })
-}
-
-fn kind(name: &str) -> Option<PostKind> {
-    Some(match name {
-        "retweet" => PostKind::Retweet,
-        "reply" => PostKind::Reply,
-        "quote" => PostKind::Quote,
-        _ => return None,
-    })
-}
-
-fn bounding_box(value: &str) -> Option<Operator> {
-    let numbers: Vec<f64> = value.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-    let corners: [f64; 4] = numbers.try_into().ok()?;
-    (corners[0] < corners[2] && corners[1] < corners[3]).then_some(Operator::Box(corners))
-}
-
-fn point_radius(value: &str) -> Option<Operator> {
-    let parts: Vec<&str> = value.split_whitespace().collect();
-    let [longitude, latitude, radius] = parts.try_into().ok()?;
-    let kilometres = match (radius.strip_suffix("km"), radius.strip_suffix("mi")) {
-        (Some(km), _) => km.parse::<f64>().ok()?,
-        (_, Some(mi)) => mi.parse::<f64>().ok()? * MILE_KM,
-        _ => return None,
-    };
-    Some(Operator::Near(longitude.parse().ok()?, latitude.parse().ok()?, kilometres))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::PostAttributes;
+    use super::super::operator::{PostKind, from_keyword};
     use super::*;
 
     fn words_of(text: &str) -> Expr {
-        Expr::Is(Operator::Words(tokens(text)))
+        Expr::Is(from_keyword(text))
     }
 
     fn check(rule: &str, expected: Expr) {
@@ -255,49 +187,80 @@ mod tests {
     #[test]
     fn and_binds_tighter_than_or() {
         check("cat", words_of("cat"));
-        check("a b OR c", Expr::Any(vec![Expr::All(vec![words_of("a"), words_of("b")]), words_of("c")]));
-        check("a (b OR c)", Expr::All(vec![words_of("a"), Expr::Any(vec![words_of("b"), words_of("c")])]));
+        check("ab bc OR cd", Expr::Any(vec![Expr::All(vec![words_of("ab"), words_of("bc")]), words_of("cd")]));
+        check("ab ((bc OR cd))", Expr::All(vec![words_of("ab"), Expr::Any(vec![words_of("bc"), words_of("cd")])]));
         let not_retweet = Expr::Not(Box::new(Expr::Is(Operator::Is(PostKind::Retweet))));
         check("cat -is:retweet", Expr::All(vec![words_of("cat"), not_retweet]));
     }
 
     #[test]
-    fn operators_take_words_quotes_and_brackets() {
-        check("FROM:@Ada", Expr::Is(Operator::From("ada".into())));
-        check("\"Hello, World\"", words_of("hello world"));
+    fn values_are_read_as_written() {
+        check("FROM:Ada", Expr::Is(Operator::From("ada".into())));
         check("contains:-2345.432", Expr::Is(Operator::Contains("-2345.432".into())));
+        check("contains:\"a \\\"b\\\"\"", Expr::Is(Operator::Contains("a \"b\"".into())));
         check("url_contains:\"com/x\"", Expr::Is(Operator::UrlContains("com/x".into())));
-        check("place:\"Belmont Central\"", Expr::Is(Operator::Place("belmont central".into())));
-        check("bounding_box:[1 2 3 4]", Expr::Is(Operator::Box([1.0, 2.0, 3.0, 4.0])));
-        check("point_radius:[1 2 10km]", Expr::Is(Operator::Near(1.0, 2.0, 10.0)));
-        check(
-            "has:links lang:en",
-            Expr::All(vec![Expr::Is(Operator::Has(Feature::Links)), Expr::Is(Operator::Lang("en".into()))]),
-        );
         check("@Ada", Expr::Is(Operator::Mention("ada".into())));
+        check("lang:zh-TW", Expr::Is(Operator::Lang("zh-tw".into())));
     }
 
-    fn check_wrong(rule: &str, words: &str) {
-        let error = parse(rule).expect_err(rule);
-        assert!(error.contains(words), "{rule}: {error}");
+    fn check_text(rule: &str, text: &str) {
+        let error = parse(rule).expect_err(rule).to_string();
+        assert!(error.contains(text), "{rule}: {error}");
     }
 
     #[test]
-    fn errors_have_powertrack_texts() {
-        check_wrong("", "no viable alternative at input '<EOF>'");
-        check_wrong("cat OR", "no viable alternative at input '<EOF>'");
-        check_wrong("cat )", "no viable alternative at input ')' (at position 5)");
-        check_wrong("OR cat", "no viable alternative at input 'OR'");
-        check_wrong("(cat", "missing ')'");
-        check_wrong("\"cat", "unterminated quote");
-        check_wrong("cat AND dog", "Ambiguous use of and as a keyword");
-        check_wrong("cat or dog", "Ambiguous use of or as a keyword");
-        check_wrong("-cat", "Rules must contain a non-negation term");
-        check_wrong("cat OR -dog", "Rules must contain a non-negation term");
-        check_wrong("猫 nonsense:x", "Cannot parse rule at ':' (position 11)");
-        check_wrong("from:", "Cannot parse rule at ':' (position 5)");
-        check_wrong("has:wings", "Invalid value 'wings' for operator 'has'");
-        check_wrong("!!!", "no viable alternative at input '!!!'");
-        check_wrong("bounding_box:[3 2 1 4]", "Invalid value");
+    fn errors_have_texts_of_x() {
+        check_text("aaaaa OR", "Cannot parse rule at '<EOF>' (position 9)");
+        check_text("cat )", "missing EOF at ')' (at position 5)");
+        check_text("fish AND bird", "Ambiguous use of and as a keyword. Use a space to logically join two clauses");
+        check_text("cat or dog", "Ambiguous use of or as a keyword. Use OR");
+        check_text("-cat", "Rules must contain a non-negation term (at position 1)\nRules must contain at least one");
+        check_text("the", "Rules must contain at least one positive, non-stopword clause (at position 1)");
+        check_text("h:m", "Reference to invalid operator 'h' (at position 1).");
+        check_text("cat has:polls", "Reference to invalid operator 'has:polls'");
+        check_text("cat contains:$twtr", "no viable alternative at input '$twtr' (at position 14)");
+        check_text("'coca cola'", "no viable alternative at character ''' (at position 1)");
+        check_text("from:contains:heart", "Cannot parse rule at ':heart' (position 14)");
+    }
+
+    #[test]
+    fn deepest_rules_are_matched() {
+        let depth = VALUE_UNITS_MAX / 3;
+        let nested = format!("{}b{}", "k(".repeat(depth), ")".repeat(depth));
+        let negated = format!("{}b{}", "k -(".repeat(408), ")".repeat(408));
+        let post = PostAttributes::of(&serde_json::json!({"text": "k b"}));
+        for rule in [nested, negated] {
+            let expr = parse(&rule).expect("a valid rule");
+            assert!(expr.clone().matches(&post), "{rule}");
+        }
+    }
+
+    /// What a rule is made of, and what it is not.
+    const PIECES: &str = "( ) \" - [ ] \\ : @ # $ ~2 OR or ' cat 猫 🍕 👩\u{200d}👧 \u{301} \u{200d} \u{0} from: lang:en has:media \
+                          contains:-1.5 bounding_box:[1 point_radius:[ 2 3km] \u{a0} the é ~";
+
+    #[test]
+    fn longest_repetitions_do_not_panic() {
+        for piece in PIECES.split(' ') {
+            let rule: String = piece.chars().cycle().take(VALUE_UNITS_MAX).collect();
+            drop(parse(&rule));
+            drop(parse(&format!("cat {rule}")));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_rules_do_not_panic(
+            text in ".{0,200}",
+            pieces in proptest::collection::vec((0..64_usize, any::<bool>()), 0..60),
+        ) {
+            drop(parse(&text));
+            let known: Vec<&str> = PIECES.split(' ').collect();
+            let rule: String = pieces.iter().map(|(n, space)| format!("{}{}", known[n % known.len()], if *space { " " } else { "" })).collect();
+            if let Ok(expr) = parse(&rule) {
+                let post = PostAttributes::of(&serde_json::json!({"text": rule}));
+                expr.matches(&post);
+            }
+        }
     }
 }

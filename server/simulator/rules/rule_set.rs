@@ -12,8 +12,6 @@ use crate::model::Rule;
 
 /// Rules of a stream (Powerstream introduction).
 pub(super) const RULES_MAX: usize = 1_000;
-/// Characters of a rule (Powerstream introduction).
-pub(super) const VALUE_CHARS_MAX: usize = 2_048;
 /// Characters of a tag (PowerTrack rules and filtering).
 pub(super) const TAG_CHARS_MAX: usize = 255;
 /// The window that rule requests are counted in (Powerstream introduction).
@@ -138,13 +136,8 @@ impl RuleSet {
 }
 
 pub(super) fn check(value: &str, tag: Option<&str>) -> Result<Expr, RuleError> {
-    let invalid =
-        |what: &str, max: usize| Err(RuleError::Invalid(format!("{what} may have {max} characters at most\n")));
-    if value.chars().count() > VALUE_CHARS_MAX {
-        return invalid("Rules", VALUE_CHARS_MAX);
-    }
     if tag.is_some_and(|tag| tag.chars().count() > TAG_CHARS_MAX) {
-        return invalid("Tags", TAG_CHARS_MAX);
+        return Err(RuleError::Invalid(format!("Tags may have {TAG_CHARS_MAX} characters at most\n")));
     }
-    parse(value).map_err(RuleError::Invalid)
+    parse(value).map_err(|error| RuleError::Invalid(error.to_string()))
 }

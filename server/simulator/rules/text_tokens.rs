@@ -1,18 +1,28 @@
-/// The tokens of a text, in lower case: words, single characters of scripts without spaces, single emoji.
+use super::characters::{emoji_length, is_ideograph_or_kana, is_mark, is_word};
+
+/// The tokens of a text in normal form: words, single characters of scripts without spaces, single emoji.
 pub(super) fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut word = String::new();
-    for c in text.chars() {
-        if (c.is_alphanumeric() || c == '_' || is_mark(c)) && !stands_alone(c) {
-            word.extend(c.to_lowercase());
+    if text.is_ascii() {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        return words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    }
+    let chars: Vec<char> = text.chars().collect();
+    let (mut tokens, mut word, mut at) = (Vec::new(), String::new(), 0);
+    while let Some(&c) = chars.get(at) {
+        let emoji = emoji_length(&chars[at..]);
+        let alone = if emoji > 0 { emoji } else { ideograph_length(&chars[at..]) };
+        if alone == 0 && is_word(c) {
+            word.push(c);
+            at += 1;
             continue;
         }
         if !word.is_empty() {
             tokens.push(std::mem::take(&mut word));
         }
-        if stands_alone(c) {
-            tokens.push(c.to_string());
+        if alone > 0 {
+            tokens.push(chars[at..at + alone].iter().collect());
         }
+        at += alone.max(1);
     }
     if !word.is_empty() {
         tokens.push(word);
@@ -20,15 +30,12 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// Ideographs and kana, which are written without spaces, and emoji.
-fn stands_alone(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
-        || matches!(c, '\u{2600}'..='\u{27bf}' | '\u{1f300}'..='\u{1faff}')
-}
-
-/// Combining marks, which belong to the letter in front.
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{65f}')
+/// Characters of the ideograph or kana at the start, with its marks; 0 if there is none.
+fn ideograph_length(text: &[char]) -> usize {
+    if !text.first().copied().is_some_and(is_ideograph_or_kana) {
+        return 0;
+    }
+    1 + text[1..].iter().take_while(|c| is_mark(**c)).count()
 }
 
 #[cfg(test)]
@@ -40,10 +47,13 @@ mod tests {
     }
 
     #[test]
-    fn words_are_split_at_what_is_no_letter() {
-        check("My CAT's #Cat_1, really?!", &["my", "cat", "s", "cat_1", "really"]);
-        check("猫カフェ🐈🐈 ok", &["猫", "カ", "フ", "ェ", "🐈", "🐈", "ok"]);
+    fn text_splits_at_punctuation_and_symbols() {
+        check("my cat's #cat_1, really?!", &["my", "cat", "s", "cat", "1", "really"]);
+        check("猫カフェー🐈🐈 ok", &["猫", "カ", "フ", "ェ", "ー", "🐈", "🐈", "ok"]);
+        check("a👍🏽b ☀\u{fe0f} 👍", &["a", "👍🏽", "b", "☀\u{fe0f}", "👍"]);
         check("القط café 고양이", &["القط", "café", "고양이"]);
+        check("नमस्ते می\u{200c}خواهم", &["नमस्ते", "می\u{200c}خواهم"]);
+        check("5€ «a»…b\u{a0}c", &["5", "a", "b", "c"]);
         check(" \n", &[]);
     }
 }
