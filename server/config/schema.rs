@@ -183,8 +183,8 @@ fn unknown(node: Option<&Value>, name: &str) -> String {
         .map(|properties| properties.keys().map(String::as_str).collect())
         .unwrap_or_default();
     match closest_match(name, known.iter().copied()) {
-        Some(meant) => format!("there is no such key; did you mean {meant}?"),
-        None => format!("there is no such key; there are {}", known.join(", ")),
+        Some(meant) => format!("unknown key; did you mean {meant}?"),
+        None => format!("unknown key; known keys: {}", known.join(", ")),
     }
 }
 

@@ -187,7 +187,7 @@ fn take_gap(from: &mut ByteReader<'_>, low: UnixMillis, main_from: Sequence) -> 
 fn take_ranges(from: &mut ByteReader<'_>, coverage: &mut Coverage) -> Result<(), DecodeError> {
     coverage.is_partial = from.u8()? != 0;
     let count = from.u8()?;
-    let range = |_| {
+    let range = |_| -> Result<_, DecodeError> {
         let start = from.varint()?;
         Ok((start, start.wrapping_add(from.varint()?)))
     };
