@@ -117,7 +117,10 @@ fn unknown_key(key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<(Option<String>, String, Option<String>, usize, Option<usize>)> {
+    /// Name, value, tag, line, column.
+    type Row = (Option<String>, String, Option<String>, usize, Option<usize>);
+
+    fn read(text: &str) -> Vec<Row> {
         let rules = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         rules.into_iter().map(|rule| (rule.name, rule.value, rule.tag, rule.line, rule.column)).collect()
     }

@@ -104,7 +104,7 @@ fn hook_refuses_broken_rules() {
         command.args(args).current_dir(dir.path()).env("PATH", &path);
         command.output().map(|output| output.status.code())
     };
-    let Ok(Some(0)) = run("git", &["init", "-q"]) else { return println!("skipped: no git") };
+    let Ok(Some(0)) = run("git", &["init", "-q"]) else { return eprintln!("skipped: no git") };
     let hook = hook.display().to_string();
     let result = |value: &str| {
         let rule = format!("- {{name: a, value: {value}}}\n");

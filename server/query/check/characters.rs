@@ -6,6 +6,9 @@ use crate::query::text::{chars, normal};
 /// Reports control characters, white space and texts that are not composed.
 pub(super) fn check(text: &str, found: &mut Vec<Draft>) {
     outer_space(text, found);
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return;
+    }
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let class = class(c);

@@ -107,7 +107,12 @@ fn stop_words<'a>(node: &'a Node, words: &mut Vec<&'a Node>) -> bool {
     match &node.kind {
         NodeKind::Or(sides) => {
             let without = sides.iter().filter(|side| !has(side, &is_selective));
-            without.fold(true, |is_sure, side| stop_words(side, words) && is_sure)
+            // All sides are visited: each stop word is quoted.
+            let mut is_sure = true;
+            for side in without {
+                is_sure &= stop_words(side, words);
+            }
+            is_sure
         }
         NodeKind::Term(_) => {
             words.push(node);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::query::canonical::canonical_term;
-use crate::query::finding::{Code, Draft, Span};
+use crate::query::finding::{Code, Draft};
 use crate::query::operator::TextField;
 use crate::query::tree::{Node, NodeKind, Term};
 
@@ -27,18 +27,20 @@ pub(super) fn check(tree: &Node, found: &mut Vec<Draft>) {
 }
 
 fn group(nodes: &[Node], is_and: bool, found: &mut Vec<Draft>) {
-    let mut seen: HashMap<(bool, String), Span> = HashMap::new();
+    // Terms with whether they occur positive and negated.
+    let mut seen: HashMap<String, [bool; 2]> = HashMap::with_capacity(nodes.len());
     let mut single: HashMap<(TextField, bool), String> = HashMap::new();
     for (at, node) in nodes.iter().enumerate() {
         let Some((term, is_positive)) = leaf(node) else { continue };
         let key = canonical_term(term);
-        if seen.contains_key(&(is_positive, key.clone())) {
+        let before = seen.get(&key).copied().unwrap_or_default();
+        if before[usize::from(is_positive)] {
             let draft = Draft::new(Code::Redundant, node.span.clone(), format!("{key} is there twice"), "remove one");
             let before = at.checked_sub(1).map_or(node.span.start, |before| nodes[before].span.end);
             found.push(draft.replace(before..node.span.end, ""));
             continue;
         }
-        if is_and && seen.contains_key(&(!is_positive, key.clone())) {
+        if is_and && before[usize::from(!is_positive)] {
             let message = format!("{key} is required and excluded: no post matches both");
             found.push(Draft::new(Code::Contradiction, node.span.clone(), message, "remove one of the two"));
         }
@@ -50,7 +52,7 @@ fn group(nodes: &[Node], is_and: bool, found: &mut Vec<Draft>) {
                 found.push(Draft::new(Code::Contradiction, node.span.clone(), message, advice));
             }
         }
-        seen.insert((is_positive, key), node.span.clone());
+        seen.entry(key).or_default()[usize::from(is_positive)] = true;
     }
 }
 

@@ -302,7 +302,7 @@ impl Lexer<'_> {
     fn list(&mut self) -> RawValue {
         let start = self.at;
         let rest = &self.text[start..];
-        let end = rest.find(|c| matches!(c, ']' | ':' | '"' | '(' | ')')).unwrap_or(rest.len());
+        let end = rest.find([']', ':', '"', '(', ')']).unwrap_or(rest.len());
         if rest[end..].starts_with(']') {
             self.at = start + end + 1;
             return RawValue::List(start..self.at, true);

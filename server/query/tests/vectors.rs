@@ -111,7 +111,9 @@ fn vectors_cover_all_codes() {
     }
 }
 
+/// Prints the figures of a file of others.
 #[test]
+#[expect(clippy::print_stdout, reason = "figures for the person that asked for them")]
 fn foreign_vectors_pass() {
     let Ok(path) = std::env::var("RULE_VECTORS") else { return };
     let text = std::fs::read_to_string(path).expect("readable");

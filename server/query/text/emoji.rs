@@ -14,6 +14,13 @@ pub fn is_base(c: char) -> bool {
 /// Returns the length in bytes of the emoji sequence at the start of a text, or `None` if it starts with another
 /// character.
 pub fn sequence_len(text: &str) -> Option<usize> {
+    // ASCII before ASCII is no emoji: the common case.
+    if let [first, rest @ ..] = text.as_bytes()
+        && first.is_ascii()
+        && rest.first().is_none_or(u8::is_ascii)
+    {
+        return None;
+    }
     let mut chars = text.char_indices().peekable();
     let (_, first) = chars.next()?;
     let mut has_selector = chars.next_if(|(_, c)| is_emoji_presentation_selector(*c)).is_some();
@@ -22,7 +29,8 @@ pub fn sequence_len(text: &str) -> Option<usize> {
         let (at, _) = chars.next_if(|(_, c)| is_keycap && *c == KEYCAP)?;
         return Some(at + KEYCAP.len_utf8());
     }
-    if !is_base(first) && !(has_selector && first.is_emoji_char()) {
+    let is_emoji = is_base(first) || (has_selector && first.is_emoji_char());
+    if !is_emoji {
         return None;
     }
     if is_regional_indicator(first) {
