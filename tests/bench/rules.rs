@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench rules`; target: 1,000 rules in at most 50 ms.
 
+#![expect(clippy::print_stdout, reason = "figures for people")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,8 @@ const RULES: usize = 1_000;
 const ROUNDS: usize = 21;
 
 fn main() {
-    row("1,000 rules of 40 to 160 characters", &rules(3));
-    row("1,000 rules of 2,000 characters", &rules(60));
+    row("1,000 rules of three branches", &rules(3));
+    row("1,000 rules of the longest kind", &rules(43));
     let brackets: Vec<_> = (0..RULES).map(|_| format!("{}a{}", "-(".repeat(680), ")".repeat(680))).collect();
     row("1,000 rules of 680 nested negated groups", &brackets);
     let wrong: Vec<_> = (0..RULES).map(|at| format!("cat{at} AND dog or form:ada has:image lang:eng \"x")).collect();
@@ -30,8 +32,7 @@ fn rules(branches: usize) -> Vec<String> {
     let rule = |at: usize| {
         let words: Vec<_> =
             (0..branches).map(|branch| format!("(\"brand {at}\" word{branch} -spam{at} OR @user{branch})")).collect();
-        let rule = format!("lang:en -is:retweet ({})", words.join(" OR "));
-        rule.chars().take(2_048).collect::<String>().rsplit_once(" OR ").map_or(rule, |(rule, _)| format!("{rule})"))
+        format!("lang:en -is:retweet ({})", words.join(" OR "))
     };
     (0..RULES).map(rule).collect()
 }
