@@ -10,85 +10,111 @@ const STOP_WORDS: &[&str] = &[
     "not", "or", "rt", "the", "this", "to", "too", "via", "we", "www", "you",
 ];
 
+/// What a part of a rule contributes to the selection of posts. A side of an OR has that of its strongest term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Strength {
+    /// Only negated terms.
+    Negative,
+    /// Only stop words.
+    StopWords,
+    /// A positive term that is no stop word.
+    Positive,
+}
+
 /// Reports rules without a positive term, and rules that match very many posts.
 pub(super) fn check(text: &str, tree: &Node, found: &mut Vec<Draft>) {
-    let whole = 0..text.len();
-    if !has(tree, &is_positive) {
-        let draft = if is_half_negated(tree) {
-            let side = negated_side(tree).map_or("", |side| &text[side.span.clone()]);
-            let message = format!("{} on one side of OR would match almost every post", excerpt(side));
-            Draft::new(Code::NegatedOr, whole, message, "add a term without minus sign to that side")
-        } else {
-            let message = "all terms are negated: the rule would match almost every post";
-            Draft::new(Code::NegationOnly, whole, message, "add a term without minus sign for what you want")
-        };
-        return found.push(draft);
-    }
-    if !has(tree, &is_selective) {
-        let mut words = Vec::new();
-        let is_sure = stop_words(tree, &mut words);
-        let message = match &words[..] {
-            [word] => format!("{} is a stop word and no term by itself", &text[word.span.clone()]),
-            _ => "a side of the rule has only stop words".to_owned(),
-        };
-        let draft = Draft::new(Code::StopwordsOnly, whole, message, "put it into quotes, or add another word");
-        let quoted =
-            |draft: Draft, word: &&Node| draft.replace(word.span.clone(), quote_text(&text[word.span.clone()]));
-        return found.push(if is_sure { words.iter().fold(draft, quoted) } else { draft });
-    }
-    if !has(tree, &is_specific) {
-        let message = "the rule names no word, author, address or place: it matches very many posts";
-        found.push(Draft::new(Code::BroadRule, whole, message, "add such a term if this is not intended"));
-    }
-}
-
-/// True if each side of the rule has a positive term of a kind.
-fn has(node: &Node, is_wanted: &impl Fn(&Term) -> bool) -> bool {
-    match &node.kind {
-        NodeKind::Or(sides) => sides.iter().all(|side| has(side, is_wanted)),
-        NodeKind::And(parts) => parts.iter().any(|part| has(part, is_wanted)),
-        NodeKind::Not(_) => false,
-        NodeKind::Term(term) => is_wanted(term),
-        NodeKind::Invalid => true,
-    }
-}
-
-fn is_positive(_: &Term) -> bool {
-    true
-}
-
-fn is_selective(term: &Term) -> bool {
-    match term {
-        Term::Keyword(word) => {
-            is_read_as_phrase(word) || !STOP_WORDS.iter().any(|stop| word.eq_ignore_ascii_case(stop))
+    let mut weak = None;
+    let whole = strength(tree, &mut weak);
+    let draft = match weak {
+        Some(sides) => {
+            let negative = sides.iter().find(|side| strength(side, &mut None) == Strength::Negative);
+            let is_all_negative = sides.iter().all(|side| strength(side, &mut None) == Strength::Negative);
+            match negative {
+                Some(_) if is_all_negative => negation_only(text),
+                Some(side) => negated_or(text, side),
+                None => stop_words_only(text, sides),
+            }
         }
-        _ => true,
-    }
+        None if whole == Strength::Negative => negation_only(text),
+        None if whole == Strength::StopWords => stop_words_only(text, std::slice::from_ref(tree)),
+        None if !is_specific(tree) => {
+            let message = "the rule names no word, author, address or place: it matches very many posts";
+            Draft::new(Code::BroadRule, 0..text.len(), message, "add such a term if this is not intended")
+        }
+        None => return,
+    };
+    found.push(draft);
 }
 
-fn is_specific(term: &Term) -> bool {
-    use crate::query::operator::TextField::Lang;
-    is_selective(term) && !matches!(term, Term::Has(_) | Term::Is(_) | Term::Field(Lang, _))
-}
-
-/// True if an OR without positive term has a side with one.
-fn is_half_negated(node: &Node) -> bool {
-    match &node.kind {
-        NodeKind::Or(sides) => sides.iter().any(|side| has(side, &is_positive) || is_half_negated(side)),
-        NodeKind::And(parts) => parts.iter().any(is_half_negated),
-        _ => false,
-    }
-}
-
-/// Returns the first side of an OR that has no positive term, next to a side with one.
-fn negated_side(node: &Node) -> Option<&Node> {
+/// Returns the strength of a part. `weak` gets the sides of the first OR, at any depth, with a side that is not positive.
+fn strength<'a>(node: &'a Node, weak: &mut Option<&'a [Node]>) -> Strength {
     match &node.kind {
         NodeKind::Or(sides) => {
-            let is_negated = |side: &&Node| !has(side, &is_positive) && !is_half_negated(side);
-            sides.iter().find_map(negated_side).or_else(|| sides.iter().find(is_negated))
+            let mut weakest = Strength::Positive;
+            for side in sides {
+                weakest = weakest.min(strength(side, weak));
+            }
+            if weakest < Strength::Positive && weak.is_none() {
+                *weak = Some(sides);
+            }
+            weakest
         }
-        NodeKind::And(parts) => parts.iter().find_map(negated_side),
-        _ => None,
+        NodeKind::And(parts) => {
+            let mut strongest = Strength::Negative;
+            for part in parts {
+                strongest = strongest.max(strength(part, weak));
+            }
+            strongest
+        }
+        NodeKind::Not(child) => {
+            strength(child, weak);
+            Strength::Negative
+        }
+        NodeKind::Term(Term::Keyword(word)) if is_stop_word(word) => Strength::StopWords,
+        NodeKind::Term(_) | NodeKind::Invalid => Strength::Positive,
+    }
+}
+
+fn is_stop_word(word: &str) -> bool {
+    !is_read_as_phrase(word) && STOP_WORDS.iter().any(|stop| word.eq_ignore_ascii_case(stop))
+}
+
+fn negation_only(text: &str) -> Draft {
+    let message = "all terms are negated: the rule would match almost every post";
+    let advice = "add a term without minus sign for what you want";
+    Draft::new(Code::NegationOnly, 0..text.len(), message, advice)
+}
+
+fn negated_or(text: &str, side: &Node) -> Draft {
+    let side = excerpt(&text[side.span.clone()]);
+    let message = format!("{side} on one side of OR would match almost every post");
+    Draft::new(Code::NegatedOr, 0..text.len(), message, "add a term without minus sign to that side")
+}
+
+/// Sides with one stop word are corrected by quotes.
+fn stop_words_only(text: &str, sides: &[Node]) -> Draft {
+    let weak: Vec<&Node> = sides.iter().filter(|side| strength(side, &mut None) < Strength::Positive).collect();
+    let is_word = |side: &&Node| matches!(side.kind, NodeKind::Term(_));
+    let is_sure = weak.iter().all(is_word);
+    let message = match &weak[..] {
+        [word] if is_sure => format!("{} is a stop word and no term by itself", &text[word.span.clone()]),
+        _ => "a side of the rule has only stop words".to_owned(),
+    };
+    let draft = Draft::new(Code::StopwordsOnly, 0..text.len(), message, "put it into quotes, or add another word");
+    let quoted = |draft: Draft, word: &&Node| draft.replace(word.span.clone(), quote_text(&text[word.span.clone()]));
+    if is_sure { weak.iter().fold(draft, quoted) } else { draft }
+}
+
+/// True if each side of the rule has a positive term other than `has:`, `is:` and `lang:`.
+fn is_specific(node: &Node) -> bool {
+    use crate::query::operator::TextField::Lang;
+    match &node.kind {
+        NodeKind::Or(sides) => sides.iter().all(is_specific),
+        NodeKind::And(parts) => parts.iter().any(is_specific),
+        NodeKind::Not(_) => false,
+        NodeKind::Term(Term::Has(_) | Term::Is(_) | Term::Field(Lang, _)) => false,
+        NodeKind::Term(Term::Keyword(word)) => !is_stop_word(word),
+        NodeKind::Term(_) | NodeKind::Invalid => true,
     }
 }
 
@@ -99,25 +125,5 @@ fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// Collects the stop words that stand alone. Returns false if a side has several terms.
-fn stop_words<'a>(node: &'a Node, words: &mut Vec<&'a Node>) -> bool {
-    match &node.kind {
-        NodeKind::Or(sides) => {
-            let without = sides.iter().filter(|side| !has(side, &is_selective));
-            // All sides are visited: each stop word is quoted.
-            let mut is_sure = true;
-            for side in without {
-                is_sure &= stop_words(side, words);
-            }
-            is_sure
-        }
-        NodeKind::Term(_) => {
-            words.push(node);
-            true
-        }
-        _ => false,
     }
 }

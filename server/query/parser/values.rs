@@ -143,6 +143,12 @@ fn first_punctuation(text: &str) -> Option<usize> {
 fn words(value: &Value, found: &mut Vec<Draft>) -> Option<String> {
     let text = value.text.as_str();
     if value.is_quoted {
+        let is_token = |c: char| chars::is_token(c) || emoji::is_base(c);
+        if !text.contains(is_token) {
+            let message = format!("{} has no word and matches nothing", quote_text(text));
+            found.push(Draft::new(Code::BadValue, value.span.clone(), message, "write a word or several"));
+            return None;
+        }
         return Some(text.to_owned());
     }
     let first = first_punctuation(text);
