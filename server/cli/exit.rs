@@ -5,7 +5,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done, or stopped by a signal.
     Done,
-    /// Failed: network, disk, or a bug.
+    /// Failed: network, disk, or a bug. Findings of `rules check`.
     Failed,
     /// Invalid command line or configuration.
     Usage,
@@ -19,8 +19,8 @@ pub enum Exit {
 
 /// Exit codes, printed after the help.
 pub(super) const HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 invalid command line or configuration; 3 events missing, repeated or out of order;
-4 refused by the gateway; 5 position cannot be served.";
+Exit codes: 0 done; 1 failed, or findings of `rules check`; 2 invalid command line or configuration;
+3 events missing, repeated or out of order; 4 refused by the gateway; 5 position cannot be served.";
 
 impl Exit {
     /// Returns the exit code of the process.
