@@ -1,7 +1,7 @@
 //! `simulate`: runs the simulator of X.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -36,6 +36,9 @@ pub struct Args {
     /// Rule and its tag, as TAG=RULE; repeatable. Default: five example rules.
     #[arg(long = "rule", value_name = "TAG=RULE", value_parser = rule)]
     rules: Vec<simulator::InitialRule>,
+    /// Rules of a file: X's JSON {"rules": [{"value", "tag"}]}, or a YAML list of the same.
+    #[arg(long = "rules", value_name = "FILE", conflicts_with = "rules")]
+    rules_file: Option<PathBuf>,
     /// Settings of the simulator, YAML or JSON; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -64,6 +67,11 @@ fn rule(text: &str) -> Result<simulator::InitialRule, String> {
     Ok(simulator::InitialRule { value: value.into(), tag: (!tag.is_empty()).then(|| tag.into()) })
 }
 
+fn rules_of(path: &Path) -> anyhow::Result<Vec<simulator::InitialRule>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    simulator::parse_rules(&text).map_err(|faults| anyhow::anyhow!("{}:\n{faults}", path.display()))
+}
+
 /// Rules that the posts drawn here match often.
 pub(super) fn example_rules() -> Vec<simulator::InitialRule> {
     [("cats", "cat"), ("dogs", "dog"), ("japanese", "lang:ja"), ("links", "has:links"), ("retweets", "is:retweet")]
@@ -89,6 +97,9 @@ impl Args {
         }
         if !self.rules.is_empty() {
             config.rules.clone_from(&self.rules);
+        }
+        if let Some(path) = &self.rules_file {
+            config.rules = rules_of(path)?;
         }
         config.posts = self.posts.clone().or(config.posts);
         config.match_posts |= self.match_posts;
@@ -206,6 +217,21 @@ mod tests {
             message.contains("step 1 (at 1s): unknown variant `cutt`") && message.contains("step 2 (at 2s):"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn rules_file_replaces_example_rules() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("rules.yaml");
+        let args = |path: &Path| {
+            <TestLine as clap::Parser>::parse_from(["simulate", "--rules", path.to_str().expect("UTF-8")]).args
+        };
+        std::fs::write(&path, "- {value: otter, tag: otters}\n- walrus\n").expect("it is ours");
+        let (config, _) = args(&path).checked().expect("two rules");
+        assert_eq!(config.rules.iter().map(|rule| &*rule.value).collect::<Vec<_>>(), ["otter", "walrus"]);
+        std::fs::write(&path, "- -otter\n- the\n").expect("it is ours");
+        let error = format!("{:#}", args(&path).checked().expect_err("two faults"));
+        assert!(error.contains("rules.yaml:\nrule 1: \"-otter\"") && error.contains("\nrule 2: \"the\""), "{error}");
     }
 
     #[derive(clap::Parser)]

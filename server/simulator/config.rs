@@ -4,6 +4,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::RulesApiConfig;
+
 /// Settings of the stand-in for X.
 ///
 /// `SimulatorHandle::tune` changes them while it runs. Read once, at the start: `rate`, `seed`, `framing`, `datacenters`, `posts`,
@@ -87,8 +89,14 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub rules_delay: Duration,
+    /// How long a removed rule still matches.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub rules_removal_delay: Duration,
     /// Rule requests allowed in 24 h (50: Powerstream introduction).
     pub rules_requests_max: usize,
+    /// Variants of the answers to rule requests.
+    pub rules_api: RulesApiConfig,
     /// The shape of `matching_rules`.
     pub matching_rules: MatchingRules,
     /// Posts are up to this much older than the moment they are sent, so that ids come out of order.
@@ -280,7 +288,9 @@ impl Default for Config {
             ],
             rules_required: false,
             rules_delay: Duration::ZERO,
+            rules_removal_delay: Duration::ZERO,
             rules_requests_max: 50,
+            rules_api: RulesApiConfig::default(),
             matching_rules: MatchingRules::default(),
             disorder: Duration::ZERO,
             history_entries_max: 1_000_000,

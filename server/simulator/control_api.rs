@@ -31,13 +31,14 @@ pub(super) fn answer(
     let handle = SimulatorHandle::of(world.clone());
     let response = match (method.as_str(), path) {
         ("GET", "truth") => truth(&handle, query),
+        ("GET", "rule_requests") => Ok(ErrorResponse::json(200, &json!(handle.rule_requests()).to_string())),
         ("GET", "state") => Ok(ErrorResponse::json(200, &state(&handle).to_string())),
         ("POST", _) => command(&handle, path, query, body),
         ("DELETE", "refuse") => {
             handle.clear_refusals();
             done(json!({"cleared": true}))
         }
-        _ => Err("there is GET truth, state; POST do, cut, stall, rate, pause, refuse, inject, publish; DELETE refuse"
+        _ => Err("there is GET truth, state, rule_requests; POST do, cut, stall, rate, pause, refuse, inject, publish; DELETE refuse"
             .into()),
     };
     refusal(response.unwrap_or_else(|error| ErrorResponse::json(400, &json!({"error": error}).to_string())))
@@ -151,12 +152,13 @@ fn state(handle: &SimulatorHandle) -> Value {
         .iter()
         .map(|rule| json!({"id": rule.id.to_string(), "value": rule.value, "tag": rule.tag.as_deref()}))
         .collect();
-    let requests = handle.requests();
+    let (requests, rule_requests) = (handle.requests(), handle.rule_requests());
     json!({
         "counters": handle.counters(),
         "connections": handle.connections(),
         "truth": {"posts": handle.truth_len(), "dropped": handle.truth_dropped()},
         "rules": rules,
+        "rule_requests": rule_requests[rule_requests.len().saturating_sub(REQUESTS_SHOWN)..],
         "requests": requests[requests.len().saturating_sub(REQUESTS_SHOWN)..],
     })
 }

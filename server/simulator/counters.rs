@@ -105,6 +105,12 @@ pub struct Counters {
     pub rule_requests: u64,
     /// Rule requests refused, over the limit or wrong.
     pub rule_requests_refused: u64,
+    /// Rule requests that got no answer on purpose.
+    pub rule_requests_unanswered: u64,
+    /// Rule requests that met an injected fault.
+    pub rule_faults: u64,
+    /// Rules that were added or deleted without a request of the account.
+    pub rules_changed_by_others: u64,
 }
 
 /// A request as it came, for assertions.

@@ -10,9 +10,10 @@ use hyper::{Method, Request, Response};
 use super::config::{AfterOverflow, Backfill, ConnectionLimitPolicy, Gzip};
 use super::control_api;
 use super::counters::RequestLine;
-use super::faults::{BogusResponse, ErrorResponse, Flow, InjectedResponse};
+use super::faults::{BogusResponse, ErrorResponse, Flow, InjectedResponse, RuleMethod};
 use super::response::{Body, date, put, refusal, too_large};
-use super::rules;
+use super::rules::RuleRequestRecord;
+use super::rules_endpoint::{self, NoAnswer};
 use super::socket::SocketControl;
 use super::state::SimulatorState;
 use super::stream::{self, LiveStream, ParamError, RecoveryStream, SlotGuard, SlotRequest, StreamEnd, StreamKind};
@@ -47,7 +48,10 @@ pub(super) async fn handle(
     };
     let mut response = match path {
         "/2/powerstream" if request.method() == Method::GET => stream_or_refusal(&state, &socket, &request, via),
-        "/2/powerstream/rules" => rules_response(&state, request).await,
+        "/2/powerstream/rules" => match rules_response(&state, request).await {
+            Ok(response) => response,
+            Err(no_answer) => return unanswered(&state, &socket, line, no_answer).await,
+        },
         _ => refusal(ErrorResponse::json(404, r#"{"title":"Not Found","type":"about:blank","status":404}"#)),
     };
     line.status = response.status().as_u16();
@@ -55,6 +59,20 @@ pub(super) async fn handle(
     date(&state, &mut response);
     put(&mut response, "x-transaction-id", &format!("{:016x}", state.mint(0).id.0));
     response
+}
+
+/// Records a request that gets no answer, and waits until its connection ends.
+async fn unanswered(
+    state: &SimulatorState,
+    socket: &SocketControl,
+    line: RequestLine,
+    no_answer: NoAnswer,
+) -> Response<Body> {
+    state.remember(line);
+    if no_answer == NoAnswer::Reset {
+        socket.reset();
+    }
+    std::future::pending().await
 }
 
 /// The datacenter that a path names, and the path within: `/dc/NAME/2/powerstream`.
@@ -276,31 +294,27 @@ async fn end_excess(state: Arc<SimulatorState>, newest: bool) {
     }
 }
 
-async fn rules_response(state: &Arc<SimulatorState>, request: Request<Incoming>) -> Response<Body> {
+async fn rules_response(state: &Arc<SimulatorState>, request: Request<Incoming>) -> Result<Response<Body>, NoAnswer> {
+    let record = RuleRequestRecord {
+        method: request.method().to_string(),
+        received_ms: state.clock.now().0,
+        in_day: state.rule_requests.arrived(state.clock.moment()),
+        ..RuleRequestRecord::default()
+    };
     if let Err(response) = authorized(state, &request) {
-        return refusal(response);
+        return Ok(rules_endpoint::refuse(state, record, response));
     }
     let method = match *request.method() {
-        Method::GET => rules::Method::Get,
-        Method::POST => rules::Method::Post,
-        Method::DELETE => rules::Method::Delete,
-        _ => return refusal(ErrorResponse::json(405, r#"{"title":"Method Not Allowed","status":405}"#)),
+        Method::GET => RuleMethod::Get,
+        Method::POST => RuleMethod::Post,
+        Method::DELETE => RuleMethod::Delete,
+        _ => {
+            let response = ErrorResponse::json(405, r#"{"title":"Method Not Allowed","status":405}"#);
+            return Ok(rules_endpoint::refuse(state, record, response));
+        }
     };
-    let Some(body) = body_of(request).await else { return too_large() };
-    let moment = state.clock.moment();
-    let effective = moment.plus(state.config().rules_delay);
-    let mut visit = rules::RequestContext { moment, wall: state.now(), effective, id: &mut || state.mint(0).id.0 };
-    let answer = rules::answer(&state.rules, method, &body, &mut visit);
-    let (limit, remaining, reset) = answer.budget;
-    state.count(|counters| match answer.status {
-        200..300 => counters.rule_requests += 1,
-        _ => counters.rule_requests_refused += 1,
-    });
-    let response = ErrorResponse::json(answer.status, &answer.body.to_string())
-        .with_header("x-rate-limit-limit", limit)
-        .with_header("x-rate-limit-remaining", remaining)
-        .with_header("x-rate-limit-reset", reset);
-    refusal(response)
+    let Some(body) = body_of(request).await else { return Ok(too_large()) };
+    rules_endpoint::serve(state, method, &body, record)
 }
 
 fn headers_of(request: &Request<Incoming>) -> Vec<(String, String)> {

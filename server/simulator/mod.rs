@@ -13,6 +13,9 @@
 //! when it fires, so that a test can verify it. Scopes: live connections, recovery jobs, a datacenter or one
 //! connection.
 //!
+//! `rules_endpoint` adds the faults of HTTP to the requests for rules, whose variants are settings (`rules::RulesApiConfig`), and
+//! records each request with its number in 24 hours (`SimulatorHandle::rule_requests`).
+//!
 //! `SimulatorHandle::publish_at` and `history` fill the past without waiting, and windows use an index of time, so that
 //! backfill and recovery return what X had while no client was connected.
 //!
@@ -36,7 +39,9 @@ mod post;
 mod producer;
 mod publish;
 mod response;
+mod rule_file;
 mod rules;
+mod rules_endpoint;
 mod script;
 mod sent_post;
 mod server;
@@ -54,11 +59,18 @@ pub use config::{
     MatchingRules,
 };
 pub use counters::{Counters, RequestLine};
-pub use faults::{BogusResponse, CutKind, DateHeader, ErrorResponse, Flow, JobFault, Repeat, Scope, StreamError};
+pub use faults::{
+    BogusResponse, CutKind, DateHeader, ErrorResponse, Flow, JobFault, Repeat, RuleFault, RuleMethod,
+    RuleRequestFilter, Scope, StreamError,
+};
 pub use handle::{ConnectionCounts, SimulatorHandle};
 pub use publish::PublishError;
-pub use rules::{RuleError, StoredRule};
-pub use script::{Action, Script, ScriptError, ScriptStep};
+pub use rule_file::{RuleFileError, parse_rules};
+pub use rules::{
+    DeletedForm, DuplicateAnswer, InvalidRules, RateLimitHeaders, RuleEnvelope, RuleError, RuleErrorEnvelope,
+    RuleIdForm, RuleRequestRecord, RulesApiConfig, StoredRule,
+};
+pub use script::{Action, RuleChange, RuleFailure, Script, ScriptError, ScriptStep};
 pub use sent_post::SentPost;
 pub use start::{Simulator, SimulatorStartError};
 pub use writes::{ConnectionRecord, PostWrite, WrittenRule};

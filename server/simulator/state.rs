@@ -11,7 +11,7 @@ use super::config::Config;
 use super::counters::{Counters, RequestLine};
 use super::faults::Faults;
 use super::post::Snowflakes;
-use super::rules::RuleSet;
+use super::rules::{RuleRequestLog, RuleSet};
 use super::stream::{ConnectionSlots, PostLog, SlotLimits};
 use super::writes::WriteLog;
 use crate::clock::Clock;
@@ -27,6 +27,7 @@ pub(super) struct SimulatorState {
     pub(super) log: PostLog,
     pub(super) writes: WriteLog,
     pub(super) rules: RuleSet,
+    pub(super) rule_requests: RuleRequestLog,
     pub(super) slots: Arc<ConnectionSlots>,
     pub(super) faults: Faults,
     pub(super) snowflakes: Snowflakes,
@@ -60,6 +61,7 @@ impl SimulatorState {
             ),
             writes: WriteLog::new(config.write_log_entries_max),
             rules: RuleSet::new(config.rules_requests_max),
+            rule_requests: RuleRequestLog::new(config.requests_max),
             slots: Arc::new(ConnectionSlots::new(clock.clone(), config.slot_held)),
             faults: Faults::default(),
             snowflakes: Snowflakes::default(),

@@ -11,6 +11,7 @@ mod error_response;
 mod flow;
 mod job;
 mod pending_response;
+mod rule_fault;
 mod scope;
 mod stream_error;
 
@@ -28,6 +29,8 @@ pub use job::JobFault;
 pub(super) use pending_response::InjectedResponse;
 use pending_response::PendingResponse;
 pub use pending_response::Repeat;
+use rule_fault::PendingRuleFaults;
+pub use rule_fault::{RuleFault, RuleMethod, RuleRequestFilter};
 pub use scope::Scope;
 pub use stream_error::StreamError;
 
@@ -43,6 +46,7 @@ pub(super) struct Faults {
     stall_met: AtomicBool,
     orders: Mutex<VecDeque<PendingResponse>>,
     jobs: Mutex<VecDeque<(u32, JobFault)>>,
+    rules: Mutex<PendingRuleFaults>,
     heartbeats_to_skip: AtomicU32,
     date: Mutex<DateHeader>,
     skew_ms: AtomicI64,
@@ -118,6 +122,24 @@ impl Faults {
         let (times, fault) = jobs.front_mut()?;
         *times -= 1;
         Some(fault.clone())
+    }
+
+    pub(super) fn fail_rules(&self, filter: RuleRequestFilter, fault: RuleFault, times: Repeat, now: Moment) {
+        self.rules.lock().order(filter, fault, times, now);
+    }
+
+    pub(super) fn clear_rules(&self) {
+        self.rules.lock().clear();
+    }
+
+    /// The fault of a request for rules with these values and ids, and the value that the fault is for.
+    pub(super) fn take_rule_fault(
+        &self,
+        method: RuleMethod,
+        values: &[String],
+        now: Moment,
+    ) -> Option<(RuleFault, Option<String>)> {
+        self.rules.lock().take(method, values, now)
     }
 
     pub(super) fn skip_heartbeats(&self, count: u32) {

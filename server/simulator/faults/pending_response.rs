@@ -14,6 +14,27 @@ pub enum Repeat {
     UntilCleared,
 }
 
+impl Repeat {
+    /// From the arguments `times` and `for` of an action.
+    pub(in crate::simulator) fn from_terms(times: Option<u32>, lasting: Option<Duration>) -> Result<Self, String> {
+        match (times, lasting) {
+            (Some(_), Some(_)) => Err("set `times` or `for`, not both".into()),
+            (Some(times), None) => Ok(Self::Next(times)),
+            (None, Some(lasting)) => Ok(Self::For(lasting)),
+            (None, None) => Ok(Self::UntilCleared),
+        }
+    }
+
+    /// The number of requests (`u32::MAX`: as many as come), and the end.
+    pub(super) fn terms(self, now: Moment) -> (u32, Option<Moment>) {
+        match self {
+            Self::Next(times) => (times, None),
+            Self::For(duration) => (u32::MAX, Some(now.plus(duration))),
+            Self::UntilCleared => (u32::MAX, None),
+        }
+    }
+}
+
 /// The answer to a stream request that is no stream of posts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::simulator) enum InjectedResponse {
@@ -32,11 +53,7 @@ pub(super) struct PendingResponse {
 
 impl PendingResponse {
     pub(super) fn new(scope: Scope, times: Repeat, answer: InjectedResponse, now: Moment) -> Self {
-        let (left, until) = match times {
-            Repeat::Next(times) => (times, None),
-            Repeat::For(duration) => (u32::MAX, Some(now.plus(duration))),
-            Repeat::UntilCleared => (u32::MAX, None),
-        };
+        let (left, until) = times.terms(now);
         Self { scope, left, until, answer }
     }
 

@@ -1,21 +1,22 @@
 //! Control of a running simulator for tests and other processes: ground truth, state, and every fault.
 //!
 //! Owns: starting it, and the methods of the handle. Does not own: their execution (`state`, `stream`). `faults`:
-//! injected faults. `posts`: posts added to the stream and to the past.
+//! injected faults. `posts`: posts added to the stream and to the past. `rules`: rules, faults of their
+//! requests, and the record of these.
 //!
 //! Invariant: a handle can do everything that a script or a request can (`script::action` uses it).
 
 mod faults;
 mod posts;
+mod rules;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::config::{Config, InitialRule};
+use super::config::Config;
 use super::counters::{Counters, RequestLine};
-use super::rules::{AddResult, RuleError, StoredRule};
 use super::sent_post::SentPost;
 use super::state::{ProducerRate, SimulatorState};
 use super::stream::StreamKind;
@@ -139,23 +140,5 @@ impl SimulatorHandle {
     /// The last requests to X's endpoints, oldest first.
     pub fn requests(&self) -> Vec<RequestLine> {
         self.state.requests()
-    }
-
-    /// The rules.
-    pub fn rules(&self) -> Vec<StoredRule> {
-        self.state.rules.list()
-    }
-
-    /// Adds rules without a request: none is counted, and they match at once. Rules whose value exists stay as they
-    /// are. Returns all of them.
-    pub fn add_rules(&self, rules: &[InitialRule]) -> Result<Vec<StoredRule>, RuleError> {
-        let wanted: Vec<_> = rules.iter().map(|rule| (rule.value.clone(), rule.tag.clone())).collect();
-        let added = self.state.rules.add(&wanted, || self.state.mint(0).id.0, self.state.clock.moment())?;
-        Ok(added.into_iter().map(|(AddResult::New(rule) | AddResult::Duplicate(rule))| rule).collect())
-    }
-
-    /// Removes the rule with this value; true if there was one.
-    pub fn remove_rule(&self, value: &str) -> bool {
-        self.state.rules.remove(|rule| rule.value == value)
     }
 }

@@ -98,7 +98,10 @@ pub(super) fn is_ideograph_or_kana(c: char) -> bool {
 /// there is none.
 pub(super) fn emoji_length(text: &[char]) -> usize {
     let at = |n: usize| text.get(n).copied().unwrap_or_default();
-    if at(0).is_ascii() {
+    // Most texts have none: letters need no look-up.
+    if (at(0) < '\u{2000}' && !matches!(at(0), '©' | '®'))
+        || matches!(at(0), '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{d7ff}')
+    {
         return 0;
     }
     let is_flag = |c: char| CodePointSetData::new::<RegionalIndicator>().contains(c);

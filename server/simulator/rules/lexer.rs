@@ -103,20 +103,23 @@ impl Lexer {
         }
     }
 
-    /// The characters between quotes; `\"` is a quote within, any other `\` is itself.
+    /// The characters between quotes. `\"` is a quote within; in front of any other character `\` is itself.
     fn quoted(&mut self) -> Result<Vec<(char, usize)>, SyntaxError> {
         let start = self.position();
         self.at += 1;
         let mut text = Vec::new();
         while let Some(&(c, position)) = self.chars.get(self.at) {
             self.at += 1;
-            match c {
-                '"' => return Ok(text),
-                '\\' if self.peek() == Some('"') => {
-                    text.push(('"', position));
+            match (c, self.peek()) {
+                ('"', _) => return Ok(text),
+                ('\\', Some(escaped)) => {
+                    if escaped != '"' {
+                        text.push((c, position));
+                    }
+                    text.push((escaped, self.position()));
                     self.at += 1;
                 }
-                c => text.push((c, position)),
+                _ => text.push((c, position)),
             }
         }
         Err(SyntaxError::new(Fault::UnbalancedQuote, start, "\""))

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,27 @@ pub struct StoredRule {
     pub value: String,
     /// Its tag.
     pub tag: Option<Arc<str>>,
+}
+
+/// A rule to be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::simulator) struct NewRule {
+    pub(in crate::simulator) value: String,
+    pub(in crate::simulator) tag: Option<String>,
+}
+
+impl NewRule {
+    /// Checks syntax and lengths.
+    pub(in crate::simulator) fn check(&self) -> Result<(), RuleError> {
+        self.parse().map(drop)
+    }
+
+    fn parse(&self) -> Result<Expr, RuleError> {
+        if self.tag.as_ref().is_some_and(|tag| tag.chars().count() > TAG_CHARS_MAX) {
+            return Err(RuleError::Invalid(format!("Tags may have {TAG_CHARS_MAX} characters at most\n")));
+        }
+        parse(&self.value).map_err(|error| RuleError::Invalid(error.to_string()))
+    }
 }
 
 /// A rule that is refused.
@@ -60,6 +81,18 @@ struct ActiveRule {
     rule: StoredRule,
     expr: Expr,
     from: Moment,
+    /// When it no longer matches, once it is removed.
+    until: Option<Moment>,
+}
+
+impl ActiveRule {
+    fn is_listed(&self) -> bool {
+        self.until.is_none()
+    }
+
+    fn is_effective(&self, now: Moment) -> bool {
+        self.from <= now && self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl RuleSet {
@@ -70,49 +103,63 @@ impl RuleSet {
     /// Takes all or none; the ids are taken in order, and each rule matches from that moment on.
     pub(in crate::simulator) fn add(
         &self,
-        wanted: &[(String, Option<String>)],
+        wanted: &[NewRule],
         mut id: impl FnMut() -> u64,
         from: Moment,
     ) -> Result<Vec<AddResult>, RuleError> {
-        let read: Vec<Expr> =
-            wanted.iter().map(|(value, tag)| check(value, tag.as_deref())).collect::<Result<_, _>>()?;
+        let read: Vec<Expr> = wanted.iter().map(NewRule::parse).collect::<Result<_, _>>()?;
         let mut list = self.list.write();
-        let fresh = wanted.iter().filter(|(value, _)| list.iter().all(|active| active.rule.value != *value)).count();
-        if list.len() + fresh > RULES_MAX {
+        let fresh: HashSet<&str> = wanted.iter().map(|rule| rule.value.as_str()).collect();
+        let fresh = fresh.iter().filter(|value| find(&list, |rule| rule.value == **value).is_none()).count();
+        if list.iter().filter(|active| active.is_listed()).count() + fresh > RULES_MAX {
             return Err(RuleError::TooMany);
         }
         let mut added = Vec::with_capacity(wanted.len());
-        for ((value, tag), expr) in wanted.iter().zip(read) {
-            if let Some(active) = list.iter().find(|active| active.rule.value == *value) {
-                added.push(AddResult::Duplicate(active.rule.clone()));
+        for (NewRule { value, tag }, expr) in wanted.iter().zip(read) {
+            if let Some(at) = find(&list, |rule| rule.value == *value) {
+                added.push(AddResult::Duplicate(list[at].rule.clone()));
                 continue;
             }
             let rule = StoredRule { id: id(), value: value.clone(), tag: tag.as_deref().map(Arc::from) };
             added.push(AddResult::New(rule.clone()));
-            list.push(ActiveRule { rule, expr, from });
+            list.push(ActiveRule { rule, expr, from, until: None });
         }
         Ok(added)
     }
 
-    /// Removes the first rule that this holds for; true if there was one.
-    pub(in crate::simulator) fn remove(&self, is: impl Fn(&StoredRule) -> bool) -> bool {
+    /// Removes and returns the first rule that this holds for. It matches until this moment.
+    pub(in crate::simulator) fn remove(
+        &self,
+        is: impl Fn(&StoredRule) -> bool,
+        now: Moment,
+        until: Moment,
+    ) -> Option<StoredRule> {
         let mut list = self.list.write();
-        let found = list.iter().position(|active| is(&active.rule));
-        found.map(|at| list.remove(at)).is_some()
+        let at = find(&list, is)?;
+        let rule = list[at].rule.clone();
+        list[at].until = Some(until);
+        list.retain(|active| active.until.is_none_or(|until| now < until));
+        Some(rule)
+    }
+
+    /// The rule with this value.
+    pub(super) fn with_value(&self, value: &str) -> Option<StoredRule> {
+        let list = self.list.read();
+        find(&list, |rule| rule.value == value).map(|at| list[at].rule.clone())
     }
 
     pub(in crate::simulator) fn list(&self) -> Vec<StoredRule> {
-        self.list.read().iter().map(|active| active.rule.clone()).collect()
+        self.list.read().iter().filter(|active| active.is_listed()).map(|active| active.rule.clone()).collect()
     }
 
     pub(in crate::simulator) fn is_empty(&self) -> bool {
-        self.list.read().is_empty()
+        !self.list.read().iter().any(ActiveRule::is_listed)
     }
 
     /// The rules that match, in the order they were added.
     pub(in crate::simulator) fn matching(&self, post: &PostAttributes, now: Moment) -> Vec<Rule> {
         let list = self.list.read();
-        let matching = list.iter().filter(|active| active.from <= now && active.expr.matches(post));
+        let matching = list.iter().filter(|active| active.is_effective(now) && active.expr.matches(post));
         matching.map(|active| Rule { id: Some(active.rule.id), tag: active.rule.tag.clone() }).collect()
     }
 
@@ -135,9 +182,7 @@ impl RuleSet {
     }
 }
 
-pub(super) fn check(value: &str, tag: Option<&str>) -> Result<Expr, RuleError> {
-    if tag.is_some_and(|tag| tag.chars().count() > TAG_CHARS_MAX) {
-        return Err(RuleError::Invalid(format!("Tags may have {TAG_CHARS_MAX} characters at most\n")));
-    }
-    parse(value).map_err(|error| RuleError::Invalid(error.to_string()))
+/// The first rule that is not removed and that this holds for.
+fn find(list: &[ActiveRule], is: impl Fn(&StoredRule) -> bool) -> Option<usize> {
+    list.iter().position(|active| active.is_listed() && is(&active.rule))
 }

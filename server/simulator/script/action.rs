@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::rule_action::{RuleChange, RuleFailure};
 use crate::model::TimeRange;
 use crate::simulator::config::Config;
 use crate::simulator::faults::{
@@ -128,6 +129,12 @@ pub enum Action {
         #[serde(default = "once")]
         times: u32,
     },
+    /// Requests for rules fail.
+    FailRules(RuleFailure),
+    /// Ends the failures of requests for rules.
+    AllowRules {},
+    /// Rules change without a request of the gateway.
+    ChangeRules(RuleChange),
     /// Posts drawn per second.
     Rate(f64),
     /// Whether no posts are drawn.
@@ -167,7 +174,7 @@ fn once() -> u32 {
 
 impl Action {
     /// What they are called.
-    pub const NAMES: [&str; 19] = [
+    pub const NAMES: [&str; 22] = [
         "cut",
         "end_with",
         "slow_reader",
@@ -180,6 +187,9 @@ impl Action {
         "answer",
         "allow",
         "fail_jobs",
+        "fail_rules",
+        "allow_rules",
+        "change_rules",
         "rate",
         "pause",
         "date",
@@ -207,13 +217,15 @@ impl Action {
                 if ErrorResponse::named(with).is_none() {
                     return Err(format!("no refusal is called {with}: there are {}", ErrorResponse::NAMES.join(", ")));
                 }
-                terms(*times, *lasting)?;
+                Repeat::from_terms(*times, *lasting)?;
             }
-            Self::Answer { times, lasting, .. } => drop(terms(*times, *lasting)?),
+            Self::Answer { times, lasting, .. } => drop(Repeat::from_terms(*times, *lasting)?),
             Self::Rate(rate) | Self::History { rate, .. } if !rate.is_finite() || *rate < 0.0 => {
                 return Err("a rate is a number of posts per second".into());
             }
             Self::Set(settings) => drop(changed(config, settings)?),
+            Self::FailRules(failure) => failure.check()?,
+            Self::ChangeRules(change) => change.check()?,
             _ => {}
         }
         match self.scope() {
@@ -260,6 +272,12 @@ impl Action {
                 handle.fail_jobs(*times, with.clone());
                 format!("{times} jobs will fail")
             }
+            Self::FailRules(failure) => failure.apply(handle),
+            Self::ChangeRules(change) => change.apply(handle),
+            Self::AllowRules {} => {
+                handle.clear_rule_faults();
+                "allows requests for rules".into()
+            }
             Self::Refuse { .. } | Self::Answer { .. } | Self::Allow { .. } => self.answer(handle),
             _ => self.change(handle),
         }
@@ -269,13 +287,13 @@ impl Action {
         // A parsed action has passed the check; an invalid one built in code has no effect.
         match self {
             Self::Refuse { with, of, times, lasting } => {
-                if let (Some(refusal), Ok(times)) = (ErrorResponse::named(with), terms(*times, *lasting)) {
+                if let (Some(refusal), Ok(times)) = (ErrorResponse::named(with), Repeat::from_terms(*times, *lasting)) {
                     handle.refuse(of, times, refusal);
                 }
                 format!("refuses with {with}")
             }
             Self::Answer { with, of, times, lasting } => {
-                if let Ok(times) = terms(*times, *lasting) {
+                if let Ok(times) = Repeat::from_terms(*times, *lasting) {
                     handle.answer_with(of, times, *with);
                 }
                 format!("answers with {with:?}")
@@ -317,15 +335,6 @@ impl Action {
 
 fn flow(handle: &SimulatorHandle, of: &Scope, flow: Flow) -> String {
     format!("{} streams are open", handle.set_flow(of, flow))
-}
-
-fn terms(times: Option<u32>, lasting: Option<Duration>) -> Result<Repeat, String> {
-    match (times, lasting) {
-        (Some(_), Some(_)) => Err("set `times` or `for`, not both".into()),
-        (Some(times), None) => Ok(Repeat::Next(times)),
-        (None, Some(lasting)) => Ok(Repeat::For(lasting)),
-        (None, None) => Ok(Repeat::UntilCleared),
-    }
 }
 
 /// The settings with these in the place of theirs.

@@ -8,6 +8,7 @@
 //! - Steps are played in the order of their times (`tests::scripts`: `script_is_played_by_clock`).
 
 mod action;
+mod rule_action;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub use action::Action;
+pub use rule_action::{RuleChange, RuleFailure};
 
 use super::config::Config;
 use super::handle::SimulatorHandle;

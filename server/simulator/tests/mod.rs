@@ -2,7 +2,8 @@
 //!
 //! `wire`: what a live stream looks like, whole and cut. `faults`: what else can be wrong with it. `history`: backfill, slow
 //! readers, the past. `recovery`: jobs and their ends. `time`: dates and skew. `datacenters`: datacenters. `scripts`: timelines.
-//! `admission`: accepted and refused connections, rules, and the endpoints for other processes.
+//! `admission`: accepted and refused connections, rules, and the endpoints for other processes. `rules`: requests for rules that go
+//! wrong.
 //!
 //! Owns the bench (a simulator on a free port, with tasks and a clock of its own) and the client. Time is the bench's
 //! clock, which runs faster than the system's where a test is about minutes; waits end with their condition, and fail
@@ -15,6 +16,7 @@ mod datacenters;
 mod faults;
 mod history;
 mod recovery;
+mod rules;
 mod scripts;
 mod time;
 mod wire;
