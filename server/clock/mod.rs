@@ -13,10 +13,9 @@
 //! # Corrections ([`Clock::observe`])
 //! Each response is a measurement: its `Date` minus the uncorrected clock at the moment of the response. Two
 //! simultaneous measurements therefore have the same value and do not add up. A measurement within the resolution and
-//! the transit confirms the clock. A difference of up to the given bound is applied immediately, but never further than
-//! the bound from the last confirmed correction, so that no series of small steps exceeds it. A larger difference is
-//! applied when the next measurement, from another connection attempt, agrees with it. A response without `Date` is no
-//! measurement.
+//! the transit confirms the clock. Any other difference is applied when the next measurement, from another connection
+//! attempt, agrees with it: a single wrong `Date` never moves the clock. Until then the difference is part of the
+//! uncertainty. A response without `Date` is no measurement.
 //! # Invariants
 //! - Durations inside the process come from machine time, never from differences of wall time.
 
@@ -64,11 +63,9 @@ struct HostClock {
 /// Evidence of the `Date` headers seen so far.
 #[derive(Debug, Default)]
 struct DateEvidence {
-    /// The last confirmed correction; initially the restored one, or zero.
-    anchor_ms: i64,
     /// A measurement agreed with the clock, or was applied.
     confirmed: bool,
-    /// A measurement with too large a difference, which needs confirmation.
+    /// A measurement that differs from the clock, and needs confirmation.
     candidate_ms: Option<i64>,
     /// Difference of the last accepted measurement from the applied correction, in milliseconds.
     residual_ms: u64,
@@ -182,37 +179,30 @@ impl Clock {
     }
 
     /// Processes the `Date` of a response received at `answered`. Each call is the response of another connection
-    /// attempt; a difference of more than `correction_max` needs two that agree.
-    pub fn observe(&self, date: UnixMillis, answered: Moment, correction_max: Duration) -> Correction {
+    /// attempt; a difference needs two that agree.
+    pub fn observe(&self, date: UnixMillis, answered: Moment) -> Correction {
         if !PLAUSIBLE_RANGE.contains(&date.0) {
             return Correction::Implausible;
         }
         let measured = date.0.saturating_sub(self.uncorrected(answered).0);
-        let tolerance = (DATE_RESOLUTION + TRANSIT.mul_f64(self.0.host.rate)).as_millis() as u64;
-        let bound = (correction_max.as_millis() as u64).max(tolerance);
         let mut evidence = self.0.evidence.lock();
-        let correction = self.sync_to_upstream(&mut evidence, measured, tolerance, bound);
+        let correction = self.sync_to_upstream(&mut evidence, measured);
         self.0.uncorrected_ms.store(evidence.uncorrected_ms(self.offset_ms()), Ordering::Relaxed);
         correction
     }
 
-    fn sync_to_upstream(&self, evidence: &mut DateEvidence, measured: i64, tolerance: u64, bound: u64) -> Correction {
+    fn sync_to_upstream(&self, evidence: &mut DateEvidence, measured: i64) -> Correction {
+        let tolerance = (DATE_RESOLUTION + TRANSIT.mul_f64(self.0.host.rate)).as_millis() as u64;
         let offset = self.offset_ms();
         if measured.abs_diff(offset) <= tolerance {
             evidence.accept(offset, measured);
             return Correction::None;
         }
-        let agrees = evidence.candidate_ms.is_some_and(|candidate| measured.abs_diff(candidate) <= tolerance);
-        let small = measured.abs_diff(offset) <= bound && measured.abs_diff(evidence.anchor_ms) <= bound;
-        if agrees {
-            evidence.accept(measured, measured);
-        } else if small {
-            let candidate_ms = Some(measured);
-            *evidence = DateEvidence { candidate_ms, confirmed: true, residual_ms: 0, ..*evidence };
-        } else {
+        if evidence.candidate_ms.is_none_or(|candidate| measured.abs_diff(candidate) > tolerance) {
             evidence.candidate_ms = Some(measured);
             return Correction::Unconfirmed(measured.saturating_sub(offset));
         }
+        evidence.accept(measured, measured);
         evidence.changed = Some(self.moment());
         self.0.offset_ms.store(measured, Ordering::Relaxed);
         Correction::Applied(measured.saturating_sub(offset))
@@ -242,7 +232,7 @@ impl Clock {
     /// Restores the offset known before a restart.
     pub fn set_offset_ms(&self, offset_ms: i64) {
         let mut evidence = self.0.evidence.lock();
-        *evidence = DateEvidence { anchor_ms: offset_ms, changed: Some(self.moment()), ..DateEvidence::default() };
+        *evidence = DateEvidence { changed: Some(self.moment()), ..DateEvidence::default() };
         self.0.offset_ms.store(offset_ms, Ordering::Relaxed);
         self.0.uncorrected_ms.store(0, Ordering::Relaxed);
     }
@@ -298,7 +288,6 @@ impl Clock {
 impl DateEvidence {
     /// Accepts a confirmed correction.
     fn accept(&mut self, offset_ms: i64, measured_ms: i64) {
-        self.anchor_ms = offset_ms;
         self.candidate_ms = None;
         self.confirmed = true;
         self.residual_ms = measured_ms.abs_diff(offset_ms);

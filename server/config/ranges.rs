@@ -169,7 +169,6 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("telemetry.otlp_queue_spans_max", Whole(1, MIB)),
     ("telemetry.otlp_timeout", Time(10 * MS, 10 * M)),
     ("upstream.batch_bytes_max", Whole(KIB, 16 * MIB)),
-    ("upstream.clock_correction_max", Time(S, H)),
     ("upstream.connect_timeout", Time(100 * MS, D)),
     // The lowest waits are for a simulator on loopback; those for X are in `PUBLISHED`.
     ("upstream.healthy_after", Time(S, D)),

@@ -64,11 +64,6 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub healthy_after: Duration,
-    /// Maximum correction of the account's clock by one `Date` header. A larger difference is applied when the next
-    /// response, of another connection attempt, confirms it.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub clock_correction_max: Duration,
     /// Maximum random extension of a backoff, in percent.
     pub jitter_percent_max: u8,
     /// HTTPS proxy (CONNECT), without user name and password. Proxies of the environment are ignored.
@@ -103,8 +98,6 @@ impl Default for Config {
             usage_cap_retry: Duration::from_secs(3_600),
             // More than one heartbeat.
             healthy_after: Duration::from_secs(30),
-            // A host without NTP is off by minutes in a month; a wrong server's clock usually by hours.
-            clock_correction_max: Duration::from_secs(60),
             jitter_percent_max: 10,
             proxy: None,
             ca_file: None,

@@ -42,6 +42,8 @@ pub struct ConnectionSupervisor {
     last_notice: Option<(UpstreamNoticeKind, &'static str)>,
     /// Since the last connection it was probed whether X refuses the request or only its backfill.
     probed: bool,
+    /// The last `Date` differed from the clock, and was not confirmed.
+    clock_doubted: bool,
     /// The last response of X was followed by a sign of life. If not, the next response alone does not count as
     /// connected: a 200 followed by malformed input, repeatedly, is an outage.
     answers_live: bool,
@@ -114,6 +116,7 @@ impl ConnectionSupervisor {
             rng,
             last_notice: None,
             probed: false,
+            clock_doubted: false,
             answers_live: true,
         }
     }
@@ -190,15 +193,17 @@ impl ConnectionSupervisor {
         }
     }
 
-    /// Makes one request. If its `Date` differs widely and the clock is not confirmed yet, a second request follows at
-    /// once and replaces it: a host with a wrong clock must not run with it until the connection ends.
+    /// Makes one request. If its `Date` differs from the clock, a second request follows at once and replaces it: neither
+    /// a wrong clock nor a wrong `Date` lasts until the connection ends. If the two do not decide, a confirmed clock is
+    /// doubted no further until a `Date` agrees with it or corrects it.
     async fn request(
-        &self,
+        &mut self,
         backfill: Option<BackfillMinutes>,
     ) -> Result<(upstream::Connection, StreamResponse), DisconnectCause> {
         let connection = self.request_once(backfill).await?;
+        let doubted = self.clock_doubted && self.clock.is_confirmed();
         let correction = self.set_clock(connection.info());
-        if !matches!(correction, Correction::Unconfirmed(_)) || self.clock.is_confirmed() {
+        if doubted || !matches!(correction, Correction::Unconfirmed(_)) {
             return Ok((connection, self.answer(backfill)));
         }
         // The old socket is closed before the new connect.
@@ -229,10 +234,11 @@ impl ConnectionSupervisor {
     }
 
     /// Processes the `Date` of a response: the gap tracker's times follow the correction.
-    fn set_clock(&self, info: &ConnectionInfo) -> Correction {
+    fn set_clock(&mut self, info: &ConnectionInfo) -> Correction {
         let Some(date) = info.date else { return Correction::None };
         let account = self.hub.account();
-        let correction = self.clock.observe(date, info.answered, self.upstream.config.clock_correction_max);
+        let correction = self.clock.observe(date, info.answered);
+        self.clock_doubted = matches!(correction, Correction::Unconfirmed(_));
         match correction {
             Correction::None => {}
             Correction::Applied(by_ms) => {

@@ -124,11 +124,14 @@ async fn dates_of_answers_correct_account_clock() {
     check(&[3 * HOUR, 3 * HOUR], &[(2, 3 * HOUR), (1, 3 * HOUR), (1, 3 * HOUR)]).await;
     // One wrong response, the first or a later one.
     check(&[25 * HOUR, 0, 0], &[(2, 0), (1, 0)]).await;
-    check(&[0, 25 * HOUR, 0], &[(1, 0), (1, 0), (1, 0)]).await;
+    check(&[0, 25 * HOUR, 0], &[(1, 0), (2, 0), (1, 0)]).await;
+    check(&[0, 20_000, 0], &[(1, 0), (2, 0), (1, 0)]).await;
     // Two consecutive ones are accepted, and reverted the same way.
-    check(&[0, HOUR, HOUR, 0, 0], &[(1, 0), (1, 0), (1, HOUR), (1, HOUR), (1, 0)]).await;
-    // Within the bound, applied at once.
-    check(&[30_000, 30_000], &[(1, 30_000), (1, 30_000)]).await;
+    check(&[0, HOUR, HOUR, 0, 0], &[(1, 0), (2, HOUR), (2, 0)]).await;
+    check(&[30_000, 30_000], &[(2, 30_000), (1, 30_000)]).await;
+    // Dates that always differ do not double the requests for ever.
+    check(&[0, HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR, 0, HOUR, 0], &[(1, 0), (2, 0), (1, 0), (1, 0), (1, 0), (2, 0)])
+        .await;
 }
 
 /// Answers one request with data of the test.

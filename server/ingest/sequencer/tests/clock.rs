@@ -12,7 +12,7 @@ fn records_of_new_log_have_corrected_time() {
         let clock = env.hub.clock().clone();
         for _ in 0..2 {
             let answered = clock.moment();
-            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered, Duration::ZERO);
+            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered);
         }
         let before = clock.now();
         let tasks = TaskGroup::new();
@@ -47,7 +47,7 @@ fn start_by_time_is_exact_after_correction() {
         logged(1);
         for _ in 0..2 {
             let answered = clock.moment();
-            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered, Duration::ZERO);
+            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered);
         }
         assert!((clock.offset_ms() + ahead_ms).abs() < 2_000);
         let (second, third) = (logged(2), logged(3));
