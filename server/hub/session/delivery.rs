@@ -236,7 +236,9 @@ impl Session {
 
     /// Returns the low watermark, at most the start of any gap that is open at the cursor.
     pub(super) fn low_watermark(&self) -> UnixMillis {
-        self.hub.low_watermark(self.cursor, self.streamed)
+        // A start at the tip has the time of then, by a clock that may have been ahead: data in the socket is older.
+        let began = self.hub.clock().at(self.subscription_began);
+        self.hub.low_watermark(self.cursor, self.streamed.max(self.streamed_before.min(began)))
     }
 
     fn update_received_up_to(&mut self) {

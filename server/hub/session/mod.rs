@@ -98,12 +98,13 @@ pub struct Session {
     streamed_at: Option<UnixMillis>,
     /// Upstream time up to which everything received has been passed.
     received_up_to: UnixMillis,
-    /// As above, for the live stream only.
+    /// As above, for the live stream only, since the session began.
     streamed: UnixMillis,
+    /// As above, when the session began, by the clock of then.
+    streamed_before: UnixMillis,
     subscription_start: UnixMillis,
     subscription_from: Option<Sequence>,
-    /// Moment at which the subscription began, if it began with this session: its start follows corrections of the
-    /// clock.
+    /// Moment at which the session began: times of its start follow corrections of the clock.
     subscription_began: Moment,
     repeats_until: Option<UnixMillis>,
     /// Private gaps; `None` for most subscriptions.
@@ -194,7 +195,8 @@ impl Session {
             last_advance: None,
             streamed_at: None,
             received_up_to: resolved.reached,
-            streamed: resolved.streamed,
+            streamed: UnixMillis::default(),
+            streamed_before: resolved.streamed,
             subscription_start: resolved.subscription_start,
             subscription_from: resolved.subscription_from,
             subscription_began: resolved.subscription_began,

@@ -21,7 +21,7 @@ use crate::hub::token::ResumeToken;
 use crate::hub::{Config, SessionInfo};
 use crate::journal::{self, Backend, Writer};
 use crate::model::{Epoch, GapCause, Origin, Position, Post, PostId, Record, RecordBody, Term, TimeRangeSet};
-use crate::proto;
+use crate::{proto, task};
 
 const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -39,7 +39,7 @@ type Got = BTreeMap<u64, (usize, usize)>;
 
 impl TestEnv {
     fn new(main_bytes_max: u64, side_log_bytes_max: u64) -> Self {
-        let clock = confirmed(Clock::with_rate(1_000.0, None));
+        let clock = confirmed(Clock::of_runtime(UnixMillis(1_800_000_000_000)));
         let begun = clock.now().minus(2 * HOUR);
         let settings = |retention_bytes_max| journal::Config {
             backend: Backend::Memory,
@@ -194,8 +194,10 @@ async fn until_whole(session: &mut Session, env: &TestEnv, got: &mut Got) -> Vec
     panic!("the gap stays open: {gaps:?}");
 }
 
+/// Runs a test on a paused clock, with blocking reads in place: its steps have the same order on any machine.
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    task::inline::turn_on();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(test);
 }
 

@@ -1,6 +1,7 @@
 //! Sessions that began while the clock was wrong.
 
 use super::*;
+use crate::hub::side_log::Completeness;
 
 /// The clock was hours ahead when the session began, and was then corrected by X: backfilled posts since the start
 /// belong to the session, now and after a resume (review R4).
@@ -9,27 +10,7 @@ fn fast_clock_at_start_filters_nothing_since() {
     run(async {
         let env = TestEnv::new(0, 0);
         env.hub.clock().set_offset_ms(3 * 3_600_000);
-        let info = SessionInfo { consumer: "c".into(), since: env.begun, ..SessionInfo::default() };
-        let opening = SessionParams {
-            guard: env.hub.register(info).expect("room"),
-            member: env
-                .hub
-                .enter(Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good"))
-                .expect("within"),
-            pace: DeliveryOptions {
-                batch_events_max: 2,
-                batch_bytes_max: 4_096,
-                batch_delay_max: Duration::ZERO,
-                heartbeat: Duration::from_secs(10),
-                deadline: None,
-            },
-            resolved: start::resolve(&env.hub, &Start::Latest, StartPolicy::Fail, false).expect("taken"),
-            session_id: "s".into(),
-            consumer: "c".into(),
-            warnings: Vec::new(),
-            access: None,
-        };
-        let mut session = Session::open(env.hub.clone(), opening);
+        let mut session = env.subscribe_at(&Start::Latest);
         let mut early = None;
         for _ in 0..2 {
             early = session.next().await.expect("start, caught up").token.or(early);
@@ -49,5 +30,27 @@ fn fast_clock_at_start_filters_nothing_since() {
         let mut got = Got::new();
         until_idle(&mut resumed, &mut got).await;
         assert_eq!(got, expected, "by a token from before the clock was set right");
+    });
+}
+
+/// The clock was hours ahead when the session began, and was then corrected. Nothing was read since, because the reader is
+/// stalled: the low watermark stays before the start, and does not follow the clock.
+#[test]
+fn fast_clock_at_start_advances_no_watermark() {
+    run(async {
+        let env = TestEnv::new(0, 0);
+        env.hub.side().set_complete_from(Completeness::From(env.time(0)));
+        env.hub.clock().set_offset_ms(3 * 3_600_000);
+        let mut session = env.subscribe_at(&Start::Latest);
+        env.hub.clock().set_offset_ms(0);
+        let began = env.hub.clock().now();
+        let mut last = None;
+        while env.hub.clock().now() < began.plus(10 * ALLOWED_LATENESS) {
+            if let FrameContent::Heartbeat(heartbeat) = session.next().await.expect("the session continues").content {
+                last = Some(heartbeat.low_watermark);
+            }
+        }
+        let last = last.expect("heartbeats come");
+        assert!(last <= began.minus(ALLOWED_LATENESS), "{last} for a session that began at {began}");
     });
 }
