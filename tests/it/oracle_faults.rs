@@ -283,9 +283,8 @@ fn oracle_knows_delta_rule() {
     assert_eq!(found(&undue), [Kind::Unwanted]);
 }
 
-/// What is lost with the log is excused by a gap of the subscription itself, not by nothing.
-#[test]
-fn oracle_excuses_lost_log_by_private_gap_only() {
+/// A history in which the log is lost between two sessions, and a post with it.
+fn lost_log() -> History {
     let mut own = sound();
     alone(&mut own);
     own.terms.tight_within = None;
@@ -300,13 +299,48 @@ fn oracle_excuses_lost_log_by_private_gap_only() {
             gap.log = "new".into();
         }
     }
+    own
+}
+
+fn private_gap(id: &str, (from, to): (Ms, Ms), state: State) -> Frame {
+    let evidence = if state.is_final() { "Refused" } else { "Unspecified" };
+    let gap = Gap {
+        id: id.into(),
+        log: "new".into(),
+        from,
+        to: Some(to),
+        state,
+        evidence: evidence.into(),
+        cause: "LogLost".into(),
+        is_private: true,
+    };
+    frame(106_000, Content::Gap(gap))
+}
+
+/// What is lost with the log is excused by a gap of the subscription itself, not by nothing.
+#[test]
+fn oracle_excuses_lost_log_by_private_gap_only() {
+    let mut own = lost_log();
     assert_eq!(found(&own), [Kind::Missing]);
     own.subscriptions[0].sessions[1].missing = Some((90_000, Some(140_000)));
-    let state = State::Unrecoverable;
-    let (id, log, cause) = ("p1".to_owned(), "new".to_owned(), "LogLost".to_owned());
-    let lost =
-        Gap { id, log, from: 90_000, to: Some(140_000), state, evidence: "Refused".into(), cause, is_private: true };
     own.terms.recovery_window = 0;
-    own.subscriptions[0].sessions[1].frames.insert(0, frame(106_000, Content::Gap(lost)));
+    let lost = private_gap("p1", (90_000, 140_000), State::Unrecoverable);
+    own.subscriptions[0].sessions[1].frames.insert(0, lost);
     assert_eq!(found(&own), []);
+}
+
+/// A private gap has to end, unless a later one contains it: past the bound of a token, the nearest merge.
+#[test]
+fn oracle_knows_merged_private_gaps() {
+    let with = |merged: (Ms, Ms)| {
+        let mut own = lost_log();
+        own.terms.recovery_window = 0;
+        let announced =
+            [private_gap("p1", (100_000, 120_000), State::Recovering), private_gap("p2", merged, State::Unrecoverable)];
+        own.subscriptions[0].sessions[1].frames.splice(0..0, announced);
+        found(&own)
+    };
+    assert_eq!(with((90_000, 140_000)), []);
+    assert_eq!(with((90_000, 119_999)), [Kind::Open]);
+    assert_eq!(with((100_001, 140_000)), [Kind::Open]);
 }

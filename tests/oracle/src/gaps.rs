@@ -58,6 +58,7 @@ impl Known<'_> {
             Content::Gap(gap) => {
                 self.announced(gap);
                 self.changed(gap, frame.at);
+                self.gaps.retain(|_, own| !gap.replaces(own));
                 self.gaps.insert(gap.id.clone(), gap.clone());
             }
             Content::Heartbeat { low_watermark } => {

@@ -235,6 +235,12 @@ impl Gap {
     pub fn contains(&self, time: Ms) -> bool {
         self.from <= time && self.to.is_none_or(|to| time < to)
     }
+
+    /// True if it stands for an open private gap from now on: past the bound of a token, the nearest merge.
+    pub fn replaces(&self, other: &Self) -> bool {
+        let contains = self.from <= other.from && self.to.zip(other.to).is_some_and(|(own, other)| other <= own);
+        self.is_private && other.is_private && self.id != other.id && !other.state.is_final() && contains
+    }
 }
 
 impl Session {
@@ -256,9 +262,12 @@ impl Subscription {
     /// Every gap as it was announced last.
     pub fn last_gaps(&self) -> Vec<Gap> {
         let mut last: Vec<Gap> = Vec::new();
-        let take = |last: &mut Vec<Gap>, gap: &Gap| match last.iter_mut().find(|own| own.id == gap.id) {
-            Some(own) => *own = gap.clone(),
-            None => last.push(gap.clone()),
+        let take = |last: &mut Vec<Gap>, gap: &Gap| {
+            last.retain(|own| !gap.replaces(own));
+            match last.iter_mut().find(|own| own.id == gap.id) {
+                Some(own) => *own = gap.clone(),
+                None => last.push(gap.clone()),
+            }
         };
         for session in &self.sessions {
             last.retain(|gap| !session.supersedes(gap));
