@@ -159,7 +159,11 @@ async fn failed_first_backfill_falls_back_to_recovery() {
     assert!(lost.own.env.x.counters().backfills_refused > 0);
     assert!(lost.own.windows(0).len() == 1 && lost.consumer.recovered() > 20, "{:?}", lost.own.windows(0));
 
-    let mut lost = Lost::for_seconds(40, 0, 1.0, |_| ()).await;
+    // A connection without heartbeats does not show that its backfill is over, however long the cut takes.
+    let (silent, heartbeat) = (Duration::from_secs(24 * 3_600), Duration::from_secs(20));
+    let mut lost = Lost::for_seconds(40, 0, 1.0, |x| x.heartbeat = silent).await;
+    eventually("backfill comes", async || lost.own.env.metric("posts_appended_total") > 0.0).await;
+    lost.own.env.x.update_config(|x| x.heartbeat = heartbeat);
     assert_eq!(lost.own.env.x.cut(CutKind::Reset), 1);
     let connects = || lost.own.env.x.counters().connects;
     eventually("it is back", async || connects() >= 3).await;
