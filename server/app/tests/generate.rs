@@ -1,5 +1,4 @@
-//! Makes a plan from a seed. What the oracle cannot expect is left out here, each by a switch with its reason
-//! (`docs/testing.md` lists them).
+//! Makes a plan from a seed. What the oracle cannot expect is left out here (`docs/testing.md` lists it).
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -8,9 +7,12 @@ use rand::{RngExt, SeedableRng};
 use super::plan::{Answer, Date, End, Extra, Fate, Job, Live, Order, Plan, Setup, Start, Step, Word};
 use super::truth::{MINUTE, Ms, SECOND, Traffic, Want};
 
-/// What the generator leaves out, or not.
+/// How far the clock of a host is ahead.
+const HOSTS_AHEAD: &[Ms] = &[0, 0, 0, 1_500, -1_500];
+
+/// Parts of histories, to find out on which of them a failure depends.
 struct Switches {
-    /// One `Date` that is wrong by less than the gateway corrects at once.
+    /// One `Date` that is wrong by less than a minute.
     small_wrong_dates: bool,
     /// One `Date` that is wrong by hours.
     large_wrong_dates: bool,
@@ -29,20 +31,19 @@ struct Switches {
 }
 
 impl Switches {
-    /// What is off finds faults that are not settled (`docs/testing.md`): `HISTORY_WITH` names switches to turn on, with
-    /// commas in between.
+    /// All are on, except the switches that `HISTORY_WITHOUT` names, with commas in between.
     fn new() -> Self {
-        let on = std::env::var("HISTORY_WITH").unwrap_or_default();
-        let is_on = |name: &str| on.split(',').any(|it| it == name || it == "all");
+        let off = std::env::var("HISTORY_WITHOUT").unwrap_or_default();
+        let is_on = |name: &str| !off.split(',').any(|it| it == name);
         Self {
             small_wrong_dates: is_on("small_wrong_dates"),
-            large_wrong_dates: true,
-            long_lag: true,
-            unreadable: true,
+            large_wrong_dates: is_on("large_wrong_dates"),
+            long_lag: is_on("long_lag"),
+            unreadable: is_on("unreadable"),
             wrong_host: is_on("wrong_host"),
-            redundant: true,
-            no_backfill: true,
-            short_window: true,
+            redundant: is_on("redundant"),
+            no_backfill: is_on("no_backfill"),
+            short_window: is_on("short_window"),
         }
     }
 }
@@ -51,37 +52,63 @@ impl Switches {
 pub(super) fn plan(seed: u64) -> Plan {
     let switches = &Switches::new();
     let mut rng = StdRng::seed_from_u64(seed);
-    // What was added later is drawn from a stream of its own, so that seeds keep what they had.
+    // What was added later is drawn from streams of its own, so that seeds keep what they had.
     let more = &mut StdRng::seed_from_u64(seed ^ 0x6d6f_7265);
-    let setup = setup(&mut rng, more, switches);
+    let times = &mut StdRng::seed_from_u64(seed ^ 0x7469_6d65);
+    let mut setup = setup(&mut rng, more, switches);
     let mut lives: Vec<Live> = (0..rng.random_range(0..8)).map(|_| live(&mut rng, more, switches)).collect();
     let jobs = (0..rng.random_range(0..8)).map(|_| job(&mut rng)).collect();
     let mut steps = vec![Step::Subscribe(want(&mut rng), Start::Latest)];
-    steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, more, &setup, switches)));
-    // Where the host is far from X, only the dates of answers tell.
-    if is_far(&setup, &steps) {
-        lives.iter_mut().for_each(|live| live.date = Date::Right);
-        // Until the first answer, subscriptions begin and go on by the time of the host.
-        if switches.wrong_host {
-            lives.iter_mut().for_each(|live| live.answer = Answer::Stream);
-        }
+    steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, &setup, switches)));
+    if switches.small_wrong_dates {
+        make_dates_wrong(&mut lives, times);
+    }
+    let_wrong_dates_differ(&mut lives);
+    // Where the host is far from X, only the dates of answers show it. Until the first one, subscriptions have the time of
+    // the host.
+    if switches.wrong_host && make_hosts_wrong(&mut setup, &mut steps, times) {
+        lives.iter_mut().for_each(|live| (live.date, live.answer) = (Date::Right, Answer::Stream));
     }
     Plan { seed, setup, steps, lives, jobs }
 }
 
-fn is_far(setup: &Setup, steps: &[Step]) -> bool {
-    let far = |ahead: Ms| ahead.abs() > 2 * SECOND;
-    let later = steps.iter().any(|step| matches!(step, Step::Kill { host_ahead: Some(ahead), .. } if far(*ahead)));
-    far(setup.host_ahead) || later
+/// Some dates are wrong by less than a minute.
+fn make_dates_wrong(lives: &mut [Live], times: &mut StdRng) {
+    for live in lives.iter_mut().filter(|live| live.date == Date::Right) {
+        if times.random_bool(0.07) {
+            live.date = Date::Ahead(pick(times, &[20, 50, -20, -50]) * SECOND);
+        }
+    }
 }
 
-/// How far the clock of a host is ahead.
-fn host_ahead(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Ms {
-    let ahead = pick(rng, &[0, 0, 0, 1_500, -1_500]);
-    if switches.wrong_host && more.random_bool(0.2) {
-        return pick(more, &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE]);
+/// The clocks of some hosts are far from X's. Returns true if one is.
+fn make_hosts_wrong(setup: &mut Setup, steps: &mut [Step], times: &mut StdRng) -> bool {
+    let later = steps.iter_mut().filter_map(|step| match step {
+        Step::Kill { host_ahead, .. } => host_ahead.as_mut(),
+        _ => None,
+    });
+    let mut is_far = false;
+    for ahead in std::iter::once(&mut setup.host_ahead).chain(later) {
+        if times.random_bool(0.1) {
+            *ahead = pick(times, &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE]);
+            is_far = true;
+        }
     }
-    ahead
+    is_far
+}
+
+/// Two wrong dates in a row that agree are believed: the second one is right instead.
+fn let_wrong_dates_differ(lives: &mut [Live]) {
+    /// Grain and transit of two answers.
+    const AGREES_WITHIN: Ms = 4 * SECOND;
+    let mut before = None;
+    for live in lives.iter_mut().filter(|live| matches!(live.answer, Answer::Stream | Answer::Page)) {
+        match live.date {
+            Date::Absent => {}
+            Date::Ahead(by) if before.is_none_or(|before: Ms| (before - by).abs() > AGREES_WITHIN) => before = Some(by),
+            Date::Right | Date::Ahead(_) => (live.date, before) = (Date::Right, None),
+        }
+    }
 }
 
 fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
@@ -98,7 +125,7 @@ fn setup(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Setup {
     Setup {
         files: rng.random_bool(0.5),
         traffic,
-        host_ahead: host_ahead(rng, more, switches),
+        host_ahead: pick(rng, HOSTS_AHEAD),
         retention: pick(rng, &[24 * 60 * MINUTE, 24 * 60 * MINUTE, 10 * MINUTE]),
         ring_bytes: pick(rng, &[8 << 10, 1 << 20]),
         maintenance_interval: SECOND,
@@ -164,8 +191,6 @@ fn live(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Live {
 
 fn date(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Date {
     match rng.random_range(0..20) {
-        0 if switches.small_wrong_dates => Date::Ahead(pick(more, &[20, 50, -20, -50]) * SECOND),
-        // No two of them agree: two that do are believed.
         1 if switches.large_wrong_dates => Date::Ahead(more.random_range(-2_000..2_000) * MINUTE),
         2..=5 => Date::Absent,
         _ => Date::Right,
@@ -198,7 +223,7 @@ fn job(rng: &mut StdRng) -> Job {
     }
 }
 
-fn step(rng: &mut StdRng, more: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
+fn step(rng: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
     match rng.random_range(0..17) {
         0..=4 => Step::Pass(rng.random_range(SECOND..3 * MINUTE)),
         5 => Step::Pass(rng.random_range(MINUTE..12 * MINUTE)),
@@ -209,7 +234,7 @@ fn step(rng: &mut StdRng, more: &mut StdRng, setup: &Setup, switches: &Switches)
         }
         9 => {
             let fate = pick(rng, &[Fate::Kept, Fate::Kept, Fate::LoseTail, Fate::Lost]);
-            let host_ahead = rng.random_bool(0.2).then(|| host_ahead(rng, more, switches));
+            let host_ahead = rng.random_bool(0.2).then(|| pick(rng, HOSTS_AHEAD));
             let longest = pick(rng, &[8, 8, 8, 45]) * MINUTE;
             Step::Kill { down: rng.random_range(SECOND..longest), fate, host_ahead }
         }

@@ -12,7 +12,7 @@
 //! Invariants: `truth`, `plan`, `generate`, `oracle` and the crate `oracle` share no type with the product; one seed is one history.
 //!
 //! `HISTORIES` sets how many are played, `HISTORY_SEED` plays one of them, `HISTORY_FROM` begins at another seed,
-//! `HISTORY_STORIES` sets how many failures are shortened, `HISTORY_WITH` turns switches of the generator on, and
+//! `HISTORY_STORIES` sets how many failures are shortened, `HISTORY_WITHOUT` leaves parts of histories out, and
 //! `HISTORY_TRACE` prints what happened (`log`: and what the gateway logs). `HISTORY_FAILURES` ends a run earlier.
 //! `docs/testing.md` lists what the histories leave out.
 

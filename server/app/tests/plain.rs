@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::oracle as plain;
 
 use super::record::Record;
-use super::truth::{MINUTE, Post, RuleSet, SECOND, rules};
+use super::truth::{MINUTE, Post, RuleSet, SECOND, UNCERTAINTY, rules};
 use super::x::{Arrival, Connection};
 
 /// The record as plain data.
@@ -16,7 +16,7 @@ pub(super) fn history(record: &Record) -> plain::History {
         recovery_window: setup.recovery_window,
         live_max: usize::from(setup.connections),
         under_way: 90 * SECOND,
-        uncertainty: record.plan.uncertainty(),
+        uncertainty: UNCERTAINTY,
         tight_within: None,
         // The player reports what stays open.
         is_settled: false,

@@ -1,6 +1,6 @@
 //! What happens in a history: plain data, so that it can be printed, repeated and made shorter.
 
-use super::truth::{MINUTE, Ms, SECOND, Traffic, Want};
+use super::truth::{Ms, Traffic, Want};
 
 /// A history.
 #[derive(Clone, Debug)]
@@ -19,12 +19,6 @@ impl Plan {
     pub(super) fn hosts_are_exact(&self) -> bool {
         let is_off = |step: &Step| matches!(step, Step::Kill { host_ahead: Some(ahead), .. } if *ahead != 0);
         self.setup.host_ahead == 0 && !self.steps.iter().any(is_off)
-    }
-
-    /// How far the clock of the gateway may be from X's: a `Date` that is wrong by less than a minute is believed at once.
-    pub(super) fn uncertainty(&self) -> Ms {
-        let error = |live: &Live| if let Date::Ahead(by) = live.date { by.abs() } else { 0 };
-        3 * SECOND + self.lives.iter().map(error).filter(|error| *error <= MINUTE).max().unwrap_or(0)
     }
 }
 

@@ -214,17 +214,18 @@ impl Play {
         let Some(gateway) = self.gateway.take() else { return };
         let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
         let more = ["foreign_messages", "malformed", "oversized", "partial", "dropped_at_shutdown"];
-        let counted: u64 = kinds.iter().chain(&more).map(|kind| gateway.metric(kind)).sum();
-        let came = gateway.metric("ingest_messages");
+        let counters = gateway.counters();
+        let counted: u64 = kinds.iter().chain(&more).map(|kind| counters.of(kind)).sum();
+        let came = counters.of("ingest_messages");
         if came != counted {
             self.faults.push(format!("accounting: {came} messages came in, {counted} are accounted for"));
         }
         let outcomes = ["events_delivered", "records_filtered", "notices_delivered"];
-        let (passed, counted) = (gateway.metric("records_scanned"), outcomes.map(|kind| gateway.metric(kind)));
+        let (passed, counted) = (counters.of("records_scanned"), outcomes.map(|kind| counters.of(kind)));
         if passed != counted.iter().sum::<u64>() {
             self.faults.push(format!("accounting: {passed} records were passed, {counted:?} are accounted for"));
         }
-        let late = gateway.metric("records_found_by_timer");
+        let late = counters.of("records_found_by_timer");
         if late > 0 {
             self.faults.push(format!("wakes: {late} records were found by a timer, no wake came for them"));
         }

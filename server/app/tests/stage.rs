@@ -1,6 +1,7 @@
 //! The gateway of a history: one account, put together as in production, whose tasks all run on the paused runtime of the
 //! history. It can be killed between any two steps of its tasks.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,16 +175,28 @@ impl Gateway {
         ended
     }
 
-    /// The sum of a counter over its labels.
-    pub(super) fn metric(&self, name: &str) -> u64 {
-        let text = self.metrics.encode();
-        let name = format!("powerstream_gateway_{name}_total");
-        let line = |line: &str| {
-            let rest = line.strip_prefix(&name)?;
-            let value = if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()? } else { return None };
-            value.parse::<f64>().ok()
-        };
-        text.lines().filter_map(line).sum::<f64>() as u64
+    /// All counters, each the sum over its labels.
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = HashMap::new();
+        for line in self.metrics.encode().lines() {
+            let Some((labelled, value)) = line.rsplit_once(' ') else { continue };
+            let name = labelled.split('{').next().and_then(|name| name.strip_suffix("_total"));
+            let name = name.and_then(|name| name.strip_prefix("powerstream_gateway_"));
+            if let Some((name, value)) = name.zip(value.parse::<f64>().ok()) {
+                *counters.entry(name.to_owned()).or_default() += value as u64;
+            }
+        }
+        Counters(counters)
+    }
+}
+
+/// Counters of a gateway by name.
+pub(super) struct Counters(HashMap<String, u64>);
+
+impl Counters {
+    /// The counter of this name; 0 before its first series.
+    pub(super) fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
     }
 }
 

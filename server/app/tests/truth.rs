@@ -13,6 +13,9 @@ pub(super) const MINUTE: Ms = 60 * SECOND;
 /// Allowance for what X sends late (contract, section 1).
 pub(super) const ALLOWED_LATENESS: Ms = 30 * SECOND;
 
+/// How far the gateway's time may be from X's; no single `Date` moves it (contract, 6.1).
+pub(super) const UNCERTAINTY: Ms = 3 * SECOND;
+
 /// A rule, as X names it in a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule {

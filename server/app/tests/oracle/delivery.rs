@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ::oracle::{Content, Event, Frame, From, Gap, Origin, Outcome, Reason};
 
 use crate::app::tests::record::{Record, Seen};
-use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, rules};
+use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, UNCERTAINTY, rules};
 use crate::app::tests::x::Arrival;
 
 /// Time within which a message that cannot be taken is announced.
@@ -153,11 +153,11 @@ impl Case<'_> {
             From::Latest => {
                 let before = self.arrivals.get(&at).into_iter().flatten().any(|arrival| arrival.at < first.at + SECOND);
                 let from = first.at - 25 * SECOND;
-                let owed = post.created >= first.at + self.record.plan.uncertainty() || post.created >= from.max(born);
+                let owed = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
                 !before && (owed || (post.created >= from && logged.is_some()))
             }
             From::Time(time) => {
-                let from = time + self.record.plan.uncertainty();
+                let from = time + UNCERTAINTY;
                 post.created >= from.max(born) || (post.created >= from && logged.is_some())
             }
             From::Earliest => {
@@ -182,7 +182,7 @@ impl Case<'_> {
         };
         // A host whose clock is off knows when it began as exactly as its clock.
         let is_exact = self.record.plan.hosts_are_exact();
-        let grain = if is_exact { 0 } else { self.record.plan.uncertainty() };
+        let grain = if is_exact { 0 } else { UNCERTAINTY };
         self.record.connections.iter().find(live).map_or(Ms::MAX, |connection| connection.opened + grain)
     }
 
@@ -237,8 +237,8 @@ impl Case<'_> {
                     let to = skip.to.unwrap_or(Ms::MAX);
                     // The time of a stop is that of the last turn before it.
                     let paused = self.record.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
-                    let earliest = paused.map_or(time, |(from, _)| *from) - self.record.plan.uncertainty();
-                    skip.from <= time + self.record.plan.uncertainty() && earliest <= to
+                    let earliest = paused.map_or(time, |(from, _)| *from) - UNCERTAINTY;
+                    skip.from <= time + UNCERTAINTY && earliest <= to
                 }
                 _ => false,
             })
@@ -278,7 +278,7 @@ impl Case<'_> {
             .first()
             .filter(|first| self.seen.sessions.len() == 1 && self.is_exact() && first.from == From::Latest);
         let first = first.filter(|first| self.log_born(first.at) < first.at - SECOND);
-        let before_start = first.map(|first| first.at - ALLOWED_LATENESS - self.record.plan.uncertainty());
+        let before_start = first.map(|first| first.at - ALLOWED_LATENESS - UNCERTAINTY);
         for (event, ..) in self.events() {
             let Some(&at) = places.get(&event.id) else {
                 faults.push(format!("labels: post {} is not of X", event.id));
@@ -330,12 +330,11 @@ impl Case<'_> {
         const BACKFILL_MIN: Ms = 25 * SECOND;
         let own = &self.record.connections[arrival.connection];
         let first = own.signs.map_or(own.opened, |(first, _)| first);
-        let uncertainty = self.record.plan.uncertainty();
         let older = |by: Ms| own.asked.is_some() && post.created < first + by;
         match origin {
             Origin::Recovery => own.window.is_some(),
-            Origin::Backfill => own.window.is_none() && older(uncertainty),
-            Origin::Live => own.window.is_none() && !(older(-uncertainty) && arrival.at < first + BACKFILL_MIN),
+            Origin::Backfill => own.window.is_none() && older(UNCERTAINTY),
+            Origin::Live => own.window.is_none() && !(older(-UNCERTAINTY) && arrival.at < first + BACKFILL_MIN),
         }
     }
 }

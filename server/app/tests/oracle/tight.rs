@@ -3,7 +3,7 @@
 use ::oracle::Gap;
 
 use crate::app::tests::record::Record;
-use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND};
+use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND, UNCERTAINTY};
 use crate::app::tests::x::Connection;
 
 /// A connection that is up for longer has closed its gaps, or left them to recovery.
@@ -36,7 +36,7 @@ pub(super) fn judge(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> 
     }
     let carried = carried(record);
     let outages = outages(record, &carried);
-    let tolerance = record.plan.uncertainty() + allowed_lateness(record);
+    let tolerance = UNCERTAINTY + allowed_lateness(record);
     let begins = outages.iter().rposition(|(from, until)| *from - tolerance <= begin && begin <= *until);
     let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
     // A gap that was not closed when its connection ended goes on over the next one.
