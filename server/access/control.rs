@@ -15,7 +15,7 @@ use super::credential::{AuthError, Credential, bearer};
 use super::jwt::KeyRequest;
 use super::limits::{LimitMetrics, LimitReached, Limits};
 use super::refusals::Refusals;
-use super::right::{Right, TagRight};
+use super::right::{Grant, Right, TagRight};
 use super::snapshot::Access;
 use super::token_use::TokenUse;
 use super::usage::{ReplayPermit, SessionPermit, UsageTable};
@@ -244,9 +244,14 @@ impl CredentialWatch {
         control.current.load().principal(&self.credential).is_none().then_some(AccessEnd::Revoked)
     }
 
+    /// Returns what the caller may do on an account now.
+    pub fn grant(&self, account: &AccountName) -> Grant {
+        self.control.current.load().grant(&self.credential, account)
+    }
+
     /// True if the caller may read an account now.
     pub fn can_read(&self, account: &AccountName) -> bool {
-        self.control.current.load().grant(&self.credential, account).allows(Right::Read)
+        self.grant(account).allows(Right::Read)
     }
 }
 

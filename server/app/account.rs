@@ -46,6 +46,7 @@ pub(super) struct AccountRuntime {
     pub(super) hub: Arc<Hub>,
     index: Arc<dedup::DedupIndex>,
     gaps: Arc<AccountGaps>,
+    counters: gateway::AccountCounters,
     pub(super) sessions: Vec<ConnectionSupervisor>,
     pub(super) recovery: RecoveryScheduler,
     pub(super) sequencer: Sequencer,
@@ -102,6 +103,11 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
         metrics: counters.clone(),
     };
     let recovery = recovery(shared, account, &dir, &hub, &tracker, (&queue, &counters));
+    let counters = gateway::AccountCounters {
+        ingest: counters.clone(),
+        journal: files.clone(),
+        retention: settings.journal.clone(),
+    };
     let mut account_maintenance = AccountMaintenance {
         hub: hub.clone(),
         tracker: tracker.clone(),
@@ -117,12 +123,13 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     // The first step runs before anything is read, so that a full disk is detected at start.
     account_maintenance.step();
     Ok(AccountRuntime {
-        sessions: sessions(shared, account, &hub, &tracker, &queue, &counters),
+        sessions: sessions(shared, account, &hub, &tracker, &queue, &counters.ingest),
         recovery,
         gaps: Arc::new(AccountGaps::new(hub.clone(), tracker)),
         sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone()),
         account_maintenance,
         index: ids.index,
+        counters,
         hub,
     })
 }
@@ -328,6 +335,7 @@ impl AccountRuntime {
             index: self.index.clone(),
             gaps: self.gaps.clone(),
             recovery: self.recovery.jobs(),
+            counters: self.counters.clone(),
         }
     }
 

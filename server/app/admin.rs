@@ -46,7 +46,7 @@ pub(super) struct AdminRpc(pub(super) AdminServer);
 
 impl RpcHandler for AdminRpc {
     fn call(&self, request: Request<Incoming>, client: RpcClient) -> BoxFuture<'static, Response<Body>> {
-        let RpcClient { local, peer, identity } = client;
+        let RpcClient { local, peer, identity, .. } = client;
         let (server, caller) = (self.0.clone(), AdminCaller { local, peer, identity });
         async move { server.answer(request.map(tonic::body::Body::new), caller).await.map(Body::new) }.boxed()
     }

@@ -19,6 +19,7 @@ mod maintenance;
 mod opening;
 mod reload;
 mod shutdown;
+mod status;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -38,12 +39,14 @@ pub use self::live_keys::LIVE_KEYS;
 use self::live_keys::LiveParts;
 pub use self::reload::ConfigSource;
 use self::reload::ReloadRequests;
+use self::status::RunningProcess;
 use self::tls::TlsListeners;
 use crate::access::jwt::KeyRefresher;
 use crate::access::{Access, AccessControl, LimitMetrics};
 use crate::clock::Clock;
 use crate::config::{ConfigOrigins, Settings};
 use crate::gateway::Gateway;
+use crate::http::status_page::{StatusPage, StatusSource};
 use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
@@ -71,6 +74,7 @@ pub struct App {
     access: Arc<AccessControl>,
     reload: Arc<ReloadRequests>,
     effective: Arc<EffectiveConfig>,
+    process: Arc<RunningProcess>,
     metrics: Registry,
     tasks: TaskGroup,
     /// Upstream connections.
@@ -129,17 +133,19 @@ impl App {
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
         let access = access_control(access, &settings, &clock, &metrics);
-        let draining = draining_gauge(&gateway);
-        metrics.process(|part| {
-            part.register("draining", "Whether the gateway refuses new sessions (1) or not (0)", draining)
-        });
-        let reloads = (reload::ReloadMetrics::register(&metrics), keyring, tls.all().cloned().collect());
+        register_draining(&gateway, &metrics);
+        let listeners: Vec<_> = tls.all().cloned().collect();
         let effective = Arc::new(EffectiveConfig::new((settings.clone(), origins)));
+        let reload_metrics = reload::ReloadMetrics::register(&metrics);
+        let read = (effective.clone(), access.clone(), listeners.clone());
+        let process = Arc::new(RunningProcess::new(read, reload_metrics, clock.clone()));
+        let reloads = (process.reloads.clone(), keyring, listeners);
         let (shown, own) = (effective.clone(), access.clone());
         let reloader = reload::Reloader::new(source, &settings, own, gateway.clone(), reloads, shown, clock.clone());
         let app = Self {
             reload: reloader.requests(),
             effective,
+            process,
             access,
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
@@ -157,15 +163,18 @@ impl App {
         let settle = |attempt: opening::AccountOpening| attempt.settle(&shared, &runners, &app.tasks);
         let opened: Vec<_> = attempts.into_iter().filter_map(settle).collect();
         let live = app.serve(grpc_listener, admin_listener);
-        let keys = KeyRefresher::new(app.access.clone(), app.clock.clone(), &app.metrics, {
-            let gateway = app.gateway.clone();
-            move || gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all())
-        });
-        app.tasks.spawn("key sets", ExitPolicy::StopProcess, keys.run(app.stages.faces.clone()));
+        app.refresh_keys();
         app.tasks.spawn("reload", ExitPolicy::StopProcess, reloader.run(live, app.stages.faces.clone()));
         opened.into_iter().for_each(|account| account.spawn(&runners));
         app.gateway.set_ready(true);
         Ok(app)
+    }
+
+    fn refresh_keys(&self) {
+        let gateway = self.gateway.clone();
+        let wake = move || gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all());
+        let keys = KeyRefresher::new(self.access.clone(), self.clock.clone(), &self.metrics, wake);
+        self.tasks.spawn("key sets", ExitPolicy::StopProcess, keys.run(self.stages.faces.clone()));
     }
 
     fn runners(&self) -> AccountTasks {
@@ -186,6 +195,7 @@ impl App {
         let connections = server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
         let log_filter = Arc::new(LogFilterOverride::new(&self.settings.telemetry.log_filter, self.clock.clone()));
         let site = http::AdminState {
+            status: Some(self.status_page()),
             probe: Arc::new(GatewayReadiness(self.gateway.clone())),
             metrics: self.metrics.clone(),
             rpc: Some(self.admin_rpc(calls, log_filter.clone())),
@@ -197,6 +207,18 @@ impl App {
         self.tls.spawn_looks(self.settings.reload.interval, &self.tasks);
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
         LiveParts { gateway: self.gateway.clone(), connections, log_filter }
+    }
+
+    fn status_page(&self) -> Arc<StatusPage> {
+        let source = StatusSource {
+            gateway: self.gateway.clone(),
+            access: self.access.clone(),
+            process: self.process.clone(),
+            probe: Arc::new(GatewayReadiness(self.gateway.clone())),
+        };
+        let is_loopback = self.admin_address.ip().to_canonical().is_loopback();
+        let (config, shutdown) = (&self.settings.admin, self.stages.faces.clone());
+        Arc::new(StatusPage::new(config, source, is_loopback, self.clock.clone(), shutdown))
     }
 
     fn admin_rpc(&self, calls: grpc::Metrics, log_filter: Arc<LogFilterOverride>) -> Arc<AdminRpc> {
@@ -242,13 +264,14 @@ impl App {
     }
 }
 
-/// Returns a gauge of whether sessions are being sent away.
-fn draining_gauge(gateway: &Arc<Gateway>) -> ComputedGauge {
+/// Registers a gauge of whether sessions are being sent away.
+fn register_draining(gateway: &Arc<Gateway>, metrics: &Registry) {
     let gateway = Arc::downgrade(gateway);
     let is_draining = |gateway: Arc<Gateway>| {
         gateway.accounts().iter().any(|account| account.hub.registry().closing().borrow().is_some())
     };
-    ComputedGauge::new(move || f64::from(u8::from(gateway.upgrade().is_some_and(is_draining))))
+    let gauge = ComputedGauge::new(move || f64::from(u8::from(gateway.upgrade().is_some_and(is_draining))));
+    metrics.process(|part| part.register("draining", "Whether the gateway refuses new sessions (1) or not (0)", gauge));
 }
 
 fn load_access(settings: &Settings) -> anyhow::Result<Access> {

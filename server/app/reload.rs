@@ -24,6 +24,7 @@ use crate::config::{ConfigErrors, LoadedConfig, Settings};
 use crate::gateway::Gateway;
 use crate::grpc::ReloadReport;
 use crate::hub::token::{KeyError, Keyring};
+use crate::model::UnixMillis;
 use crate::state_file;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::Registry;
@@ -63,6 +64,16 @@ impl ReloadMetrics {
         }
         own.is_last_successful.set(1);
         own
+    }
+
+    /// Returns when the configuration was last loaded.
+    pub(super) fn last_success(&self) -> UnixMillis {
+        UnixMillis(self.last_success.get().saturating_mul(1_000))
+    }
+
+    /// False if the last reload failed.
+    pub(super) fn is_last_successful(&self) -> bool {
+        self.is_last_successful.get() == 1
     }
 
     fn count(&self, outcome: &'static str) {

@@ -55,6 +55,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("admin.scrapes_max", Whole(1, 1_000)),
     ("admin.tls.handshake_timeout", Time(100 * MS, 10 * M)),
     ("admin.tls.handshakes_max", Whole(1, 100_000)),
+    ("admin.watch_age_max", Time(S, D)),
+    ("admin.watchers_max", Whole(1, 1_000)),
     ("auth.jwks.age_max", Time(M, 30 * D)),
     ("auth.jwks.fetch_timeout", Time(100 * MS, M)),
     ("auth.jwks.refresh_interval", Time(S, D)),

@@ -84,6 +84,7 @@ fn each_fault_is_reported_with_path() {
         (top("grpc: { address: '0.0.0.0:50051' }"), "grpc.address", "allow_unauthenticated: true"),
         (top("grpc: { address: '[::]:50051' }"), "grpc.address", "allow_unauthenticated: true"),
         (top("admin: { address: '127.0.0.1:50051' }"), "admin.address", "grpc.address too"),
+        (top("admin: { hosts: [ok.example.com, 'http://x'] }"), "admin.hosts[1]", "without scheme"),
         (top("admin: { connections_max: 0 }"), "admin.connections_max", "at least 1"),
         (top("telemetry: { log_format: xml }"), "telemetry.log_format", "text, json"),
         (top("telemetry: { log_filter: 'a=b=c' }"), "telemetry.log_filter", "expected a level"),

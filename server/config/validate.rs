@@ -50,7 +50,19 @@ fn ports(settings: &Settings, found: &mut Validator) {
             found.check(false, format!("{section}.tls.{}", fault.key), fault.text);
         }
     }
+    let hosts = &settings.admin.hosts;
+    found.check(hosts.len() <= HOSTS_MAX, "admin.hosts", format!("there must be at most {HOSTS_MAX}"));
+    for (n, host) in hosts.iter().enumerate().take(HOSTS_MAX) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let good = (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(allowed);
+        found.check(good, format!("admin.hosts[{n}]"), "this must be a host name, without scheme, port and path");
+    }
 }
+
+/// Maximum names of the status page.
+const HOSTS_MAX: usize = 100;
+/// Longest host name (RFC 1035).
+const HOST_BYTES_MAX: usize = 253;
 
 /// Returns whether an account reads from X, not from a simulator on this machine.
 fn is_remote(settings: &Settings) -> bool {

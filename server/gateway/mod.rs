@@ -21,8 +21,9 @@ use self::availability::Availability;
 use crate::hub::session::TimedPosition;
 use crate::hub::status::upstream_status::UpstreamState;
 use crate::hub::{Hub, TagInfo};
-use crate::ingest::dedup;
 use crate::ingest::recovery::{GapList, RecoveryJobs};
+use crate::ingest::{self, dedup};
+use crate::journal;
 use crate::model::{AccountName, Epoch, PostId, UnixMillis};
 
 mod availability;
@@ -73,6 +74,19 @@ pub struct Account {
     pub gaps: Arc<dyn GapList>,
     /// Recovery jobs.
     pub recovery: Arc<RecoveryJobs>,
+    /// Counters and limits, for operators.
+    pub counters: AccountCounters,
+}
+
+/// Counters of ingest and journal, and the limits of retention.
+#[derive(Clone)]
+pub struct AccountCounters {
+    /// Counters of ingest.
+    pub ingest: ingest::Metrics,
+    /// Size of the log.
+    pub journal: journal::Metrics,
+    /// Limits of the log.
+    pub retention: journal::Config,
 }
 
 /// The post ids cannot be searched.

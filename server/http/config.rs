@@ -40,6 +40,15 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub rpc_connection_age_max: Duration,
+    /// Maximum viewers of the status page that receive events, counted separately. A further one is refused, and its page polls.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub watchers_max: usize,
+    /// Age at which the events of a viewer end. A browser reconnects by itself.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub watch_age_max: Duration,
+    /// Names of this gateway in URLs of the status page, without port. IP addresses and `localhost` are always allowed.
+    pub hosts: Vec<String>,
     /// Maximum consumers whose sessions are refused at a time (`refuse_for` of TerminateSession). 0: none can be.
     #[schemars(range(min = 0, max = 100_000))]
     pub refusals_max: usize,
@@ -67,6 +76,10 @@ impl Default for Config {
             rpc_connections_max: 16,
             rpc_streams_max: 8,
             rpc_connection_age_max: Duration::from_secs(600),
+            // Some operators with a tab each.
+            watchers_max: 16,
+            watch_age_max: Duration::from_secs(3_600),
+            hosts: Vec::new(),
             refusals_max: 1_000,
             header_bytes_max: 16 << 10,
             drain_timeout: Duration::from_secs(1),

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
 use super::config::Config;
@@ -51,6 +52,34 @@ pub struct RpcClient {
     pub peer: SocketAddr,
     /// Names in its verified certificate.
     pub identity: Option<Arc<CertificateNames>>,
+    /// The connection uses TLS.
+    pub is_encrypted: bool,
+}
+
+impl RpcClient {
+    /// True if the connection passes no network unencrypted.
+    pub(super) fn is_private(&self) -> bool {
+        let is_local = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        self.is_encrypted || (is_local(self.peer) && is_local(self.local))
+    }
+}
+
+/// Where a request comes from; an extension of each request that is not a gRPC call.
+#[derive(Clone)]
+pub(super) struct RequestOrigin {
+    pub(super) client: RpcClient,
+    connection: Arc<ConnectionState>,
+}
+
+impl RequestOrigin {
+    /// Begins a stream of events, which lasts: the connection releases its slot for a place among watchers. `None` if all of
+    /// these are in use.
+    pub(super) fn begin_watch(&self) -> Option<OwnedSemaphorePermit> {
+        let place = self.connection.watchers.clone().try_acquire_owned().ok()?;
+        self.connection.is_watching.store(true, Ordering::Release);
+        *self.connection.slot.lock() = None;
+        Some(place)
+    }
 }
 
 /// Accepts connections until `shutdown`, then waits for open ones.
@@ -64,6 +93,7 @@ pub(super) async fn accept(
     let places = Arc::new(Slots::new(config.connections_max, SLOT_AGE_MIN, runtime.clock.clone()));
     let scrapes = Arc::new(Slots::new(config.scrapes_max, SLOT_AGE_MIN, runtime.clock.clone()));
     let calls = Arc::new(Slots::new(config.rpc_connections_max, SLOT_AGE_MIN, runtime.clock.clone()));
+    let watchers = Arc::new(Semaphore::new(config.watchers_max));
     let peers = Arc::new(PeerLog::new(runtime.clock.clone()));
     loop {
         let accepted = tokio::select! {
@@ -80,6 +110,8 @@ pub(super) async fn accept(
                     scrapes: scrapes.clone(),
                     calls: calls.clone(),
                     is_calling: AtomicBool::new(false),
+                    watchers: watchers.clone(),
+                    is_watching: AtomicBool::new(false),
                     is_complete: Shutdown::new(),
                     evicted,
                 };
@@ -125,7 +157,8 @@ impl AcceptedConnection {
     /// Begins with TLS if the port has it. `None` if the handshake failed, which is logged.
     async fn begin(self, tls: Option<&TlsListener>) -> Option<(ClientStream<TcpStream>, RpcClient)> {
         let (peer, local) = (self.peer.ip().to_canonical(), self.stream.local_addr().ok()?);
-        let client = RpcClient { local, peer: self.peer, identity: None };
+        let is_encrypted = tls.is_some();
+        let client = RpcClient { local, peer: self.peer, identity: None, is_encrypted };
         let Some(tls) = tls else {
             return Some((ClientStream::plain(self.stream, TLS_PORT.section, peer, self.peers), client));
         };
@@ -142,6 +175,9 @@ struct ConnectionState {
     scrapes: Arc<Slots>,
     calls: Arc<Slots>,
     is_calling: AtomicBool,
+    /// Places of watchers.
+    watchers: Arc<Semaphore>,
+    is_watching: AtomicBool,
     /// Cancelled by the one request that is not a gRPC call: no further one is accepted.
     is_complete: Shutdown,
     evicted: Shutdown,
@@ -171,6 +207,10 @@ impl ConnectionState {
         clock.sleep(config.request_timeout).await;
         if self.is_calling.load(Ordering::Acquire) {
             clock.sleep(config.rpc_connection_age_max).await;
+        }
+        if self.is_watching.load(Ordering::Acquire) {
+            // The stream ends before; this is for a client that does not read.
+            clock.sleep(config.watch_age_max).await;
         }
     }
 
@@ -210,7 +250,9 @@ async fn serve_connection(
                     return Ok(rpc.call(request, client).await);
                 }
                 asking.asks_for(request.uri().path()).await;
-                handlers.router.oneshot(request.map(Body::new)).await
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(RequestOrigin { client, connection: asking });
+                handlers.router.oneshot(request).await
             }
         });
         let http = http_builder(&config, &runtime.clock);

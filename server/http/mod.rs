@@ -1,20 +1,22 @@
-//! The admin port: liveness, readiness, metrics, and the connections of AdminService.
+//! The admin port: liveness, readiness, metrics, the status page, and the connections of AdminService.
 //!
-//! Owns: `/livez`, `/readyz`, `/metrics`, and the limits of their connections. Does not own: the meaning of ready
-//! ([`ReadinessProbe`]), AdminService ([`RpcHandler`]), the metrics (`telemetry::metrics`), binding the socket (`app`), or access to the port (the network:
-//! it shows names of accounts and consumers, no posts and no secrets).
+//! Owns: `/livez`, `/readyz`, `/metrics`, the status page ([`status_page`]), and the limits of their connections. Does not
+//! own: the meaning of ready ([`ReadinessProbe`]), AdminService ([`RpcHandler`]), the metrics (`telemetry::metrics`), binding
+//! the socket (`app`), or access to metrics (the network: they show names of accounts and consumers, no posts and no secrets).
 //!
 //! Invariants:
 //! - Liveness does not depend on upstream, disks or subscribers: it responds as long as the process runs (I15).
 //! - One request per connection, and a connection lasts at most `request_timeout`. If `connections_max` are open, a further
 //!   one replaces the oldest; scrapes are counted separately, and so are HTTP/2 connections with gRPC calls, which last up to
-//!   `rpc_connection_age_max`. So a probe is answered at once, however many connections stay
+//!   `rpc_connection_age_max`, and viewers of the status page. So a probe is answered at once, however many connections stay
 //!   open (`probe_is_answered_while_places_are_held`).
 //! - Malformed input is answered with 4xx or a closed connection, never with a panic (`malformed_requests_affect_no_other`).
 //! - It stops within `drain_timeout` of the shutdown signal (`it_stops_in_time_with_silent_clients`).
 
 mod config;
 mod connection;
+mod readiness;
+pub mod status_page;
 
 use std::sync::Arc;
 
@@ -28,14 +30,10 @@ use tokio::net::TcpListener;
 pub use self::config::Config;
 use self::connection::SCRAPE_PATH;
 pub use self::connection::{RpcClient, RpcHandler, Runtime, TLS_PORT};
+pub use self::readiness::ReadinessProbe;
+use self::status_page::StatusPage;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::{Format, Registry};
-
-/// Reports whether the process is ready.
-pub trait ReadinessProbe: Send + Sync {
-    /// Returns one short text per component that is not ready. Called for each request; must not block.
-    fn readiness(&self) -> Result<(), Vec<String>>;
-}
 
 /// State that the port serves.
 #[derive(Clone)]
@@ -46,6 +44,8 @@ pub struct AdminState {
     pub metrics: Registry,
     /// Answers gRPC calls; `None`: none is served.
     pub rpc: Option<Arc<dyn RpcHandler>>,
+    /// The status page; `None`: none is served.
+    pub status: Option<Arc<StatusPage>>,
 }
 
 /// Serves until `shutdown`, then waits at most `drain_timeout` for responses in progress.
@@ -55,12 +55,14 @@ pub async fn serve(listener: TcpListener, config: Config, site: AdminState, runt
 }
 
 fn router(site: AdminState) -> Router {
+    let status = site.status.clone().map(StatusPage::router).unwrap_or_default();
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route(SCRAPE_PATH, get(metrics))
-        .fallback(not_found)
         .with_state(site)
+        .merge(status)
+        .fallback(not_found)
 }
 
 async fn livez() -> &'static str {
@@ -84,7 +86,7 @@ async fn metrics(State(site): State<AdminState>, headers: HeaderMap) -> Response
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let paths = "nothing here; there are\n/livez    whether the process runs\n/readyz   whether it can do its work\n\
+    let paths = "nothing here; there are\n/         the status page\n/livez    whether the process runs\n/readyz   whether it can do its work\n\
                  /metrics  what it counts, as OpenMetrics or Prometheus text\npowerstream.gateway.v1.AdminService, with gRPC over HTTP/2\n";
     (StatusCode::NOT_FOUND, paths)
 }

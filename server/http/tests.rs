@@ -31,7 +31,12 @@ impl Port {
         let address = listener.local_addr().expect("an address");
         let runtime = Runtime { tasks: TaskGroup::new(), clock: Clock::system(), tls: None };
         let shutdown = runtime.tasks.shutdown().child_token();
-        let site = AdminState { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)), rpc: None };
+        let site = AdminState {
+            probe: Arc::new(Fixed(ready)),
+            metrics: Registry::new(UnixMillis(0)),
+            rpc: None,
+            status: None,
+        };
         let serving = serve(listener, config, site, runtime.clone(), shutdown.clone());
         runtime.tasks.spawn("admin port", ExitPolicy::StopProcess, serving);
         Self { address, runtime, shutdown }
@@ -172,4 +177,20 @@ async fn it_stops_in_time_with_silent_clients() {
     silent.write_all(b"GET /li").await.expect("sent");
     assert!(port.get("/livez").await.ends_with("ok\n"));
     assert!(port.stop().await < long / 2, "well before the header timeout");
+}
+
+#[test]
+fn connection_is_private_on_loopback_or_encrypted() {
+    let check = |local: &str, peer: &str, is_encrypted: bool, expected: bool| {
+        let address = |ip: &str| SocketAddr::new(ip.parse().expect("an address"), 1);
+        let client = RpcClient { local: address(local), peer: address(peer), identity: None, is_encrypted };
+        assert_eq!(client.is_private(), expected, "{client:?}");
+    };
+    check("127.0.0.1", "127.0.0.1", false, true);
+    check("::1", "::1", false, true);
+    check("::ffff:127.0.0.1", "::ffff:127.0.0.1", false, true);
+    check("10.0.0.1", "10.0.0.2", false, false);
+    check("10.0.0.1", "127.0.0.1", false, false);
+    check("127.0.0.1", "10.0.0.2", false, false);
+    check("10.0.0.1", "10.0.0.2", true, true);
 }

@@ -21,7 +21,7 @@ use super::status::upstream_status::UpstreamMonitor;
 use super::times::ClockCorrections;
 use super::token::{Keyring, ResumeToken};
 use super::wakeup::{WaiterHandle, WakeupIndex};
-use super::{Config, Metrics, TagInfo};
+use super::{Config, Metrics, TagInfo, subscribed_tags};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, KeyFilter, Position, Record, Sequence, Term, TermStart, UnixMillis};
@@ -364,6 +364,12 @@ impl Hub {
     /// Returns the known tags.
     pub fn tags(&self) -> Vec<TagInfo> {
         self.tags.list(self.clock.moment())
+    }
+
+    /// Returns for each of these tags whether an open session asks for it; `None` if that would take too long to find.
+    pub fn subscribed<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Vec<Option<bool>> {
+        let (filters, is_whole) = self.groups.filters(subscribed_tags::FILTERS_MAX);
+        subscribed_tags::subscribed(tags, &filters, is_whole)
     }
 
     /// Returns the tags of a filter that no rule feeds, each with the most similar known tag if there is one.

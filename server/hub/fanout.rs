@@ -130,6 +130,17 @@ impl FanoutGroups {
         Ok(GroupMember { group })
     }
 
+    /// Returns the filters of open sessions, at most `max` of them, and whether these are all.
+    pub fn filters(&self, max: usize) -> (Vec<Arc<Filter>>, bool) {
+        // Dropped after the lock is released, as in `join`.
+        let groups: Vec<_> = {
+            let interned = self.interned.lock();
+            interned.by_fingerprint.values().filter_map(Weak::upgrade).take(max + 1).collect()
+        };
+        let filters = groups.iter().take(max).map(|group| group.filter.clone()).collect();
+        (filters, groups.len() <= max)
+    }
+
     fn cache(&self, kept: &Arc<ReadCache>, asked: GroupReadKey, bytes: usize) {
         let mut gone = Vec::new();
         let mut all = self.all_kept.lock();

@@ -220,6 +220,19 @@ impl Filter {
         self.right.as_ref().is_none_or(|right| right.is_tag_visible(tag))
     }
 
+    /// True if the filter asks for posts with this tag: a term of `any_of`, or without these one of `all_of`, matches it. Rule
+    /// ids do not count, because they are not tags.
+    pub fn selects_tag(&self, tag: &str) -> bool {
+        if self.none_of.matches_tag(tag) || !self.is_tag_visible(tag) {
+            return false;
+        }
+        match (self.any_of.is_empty(), self.all_of.is_empty()) {
+            (false, _) => self.any_of.matches_tag(tag),
+            (true, false) => self.all_of.iter().any(|term| term.matches_tag(tag)),
+            (true, true) => self.rule_ids.is_empty(),
+        }
+    }
+
     /// Returns the exact tags that the filter names, to warn about unknown tags.
     pub fn tags_named(&self) -> impl Iterator<Item = &Arc<str>> {
         let all_of = self.all_of.iter().filter_map(|term| match term {

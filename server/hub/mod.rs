@@ -39,6 +39,7 @@ pub mod session;
 pub mod side_log;
 pub mod start;
 pub mod status;
+mod subscribed_tags;
 mod sync;
 #[cfg(test)]
 pub(crate) mod test_util;

@@ -132,7 +132,7 @@ impl Metrics {
     }
 
     /// Returns the messages that are neither in a counter nor on their way.
-    fn unaccounted(&self) -> i64 {
+    pub fn unaccounted(&self) -> i64 {
         /// The counters are not read at one time: a difference that a batch in between makes is not there again.
         const READS_MAX: usize = 8;
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);

@@ -1,4 +1,5 @@
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -29,12 +30,25 @@ pub struct Metrics {
     damaged_records: Gauge<u64, AtomicU64>,
     maintenance_failures: Family<Step, Counter>,
     retention_limited: Gauge<u64, AtomicU64>,
+    /// [`RetentionBound`] of the last trim.
+    bound: Arc<AtomicU8>,
     /// Seconds for which records are to be retained.
     pub retention: Gauge<u64, AtomicU64>,
     /// Duration of fdatasync.
     pub sync_duration: Histogram,
     /// Bytes of a torn tail that were truncated at open.
     pub torn_bytes: Counter,
+}
+
+/// What bounds the retained window of a log, by its last trim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionBound {
+    /// The age (`journal.retention_age_max`), or nothing was trimmed yet.
+    Age,
+    /// The bytes of the log (`journal.retention_bytes_max`).
+    Bytes,
+    /// The free space of the disk (`journal.disk_headroom_bytes_min`).
+    Disk,
 }
 
 impl Metrics {
@@ -77,8 +91,51 @@ impl Metrics {
         self.trimmed_early_records.inc_by(report.trimmed_early_records);
         if report.trimmed_records > 0 {
             self.retention_limited.set(u64::from(report.trimmed_early_records > 0));
+            let bound = match (report.trimmed_early_records, report.trimmed_for_headroom) {
+                (0, _) => RetentionBound::Age,
+                (_, false) => RetentionBound::Bytes,
+                (_, true) => RetentionBound::Disk,
+            };
+            self.bound.store(bound as u8, Ordering::Relaxed);
         }
         self.damaged_records.set(report.damaged_records);
         self.recompressed_segments.inc_by(report.recompressed);
+    }
+
+    /// Returns the bytes of the log on disk, as of the last step of maintenance.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Returns what bounds the retained window.
+    pub fn bound(&self) -> RetentionBound {
+        let bounds = [RetentionBound::Age, RetentionBound::Bytes, RetentionBound::Disk];
+        let stored = self.bound.load(Ordering::Relaxed);
+        bounds.into_iter().find(|bound| *bound as u8 == stored).unwrap_or(RetentionBound::Age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_is_bounded_by_reason_of_last_trim() {
+        let metrics = Metrics::default();
+        let check = |trimmed_records, trimmed_early_records, trimmed_for_headroom, expected| {
+            let report = MaintenanceReport {
+                trimmed_records,
+                trimmed_early_records,
+                trimmed_for_headroom,
+                ..MaintenanceReport::default()
+            };
+            metrics.note(&report);
+            assert_eq!(metrics.bound(), expected, "{report:?}");
+        };
+        check(0, 0, false, RetentionBound::Age);
+        check(9, 9, true, RetentionBound::Disk);
+        check(0, 0, false, RetentionBound::Disk);
+        check(9, 4, false, RetentionBound::Bytes);
+        check(9, 0, false, RetentionBound::Age);
     }
 }

@@ -57,7 +57,7 @@ use std::sync::Arc;
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk, TimedDisk, check_headroom};
 pub use error::{AppendError, OpenError, ReadError};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RetentionBound};
 pub use traits::{
     Damage, Journal, LogBounds, LostTail, Maintenance, MaintenanceReport, ReadBatch, ReadItem, Reader, Writer,
     WriterIdentity,

@@ -185,6 +185,8 @@ pub struct MaintenanceReport {
     pub recompressed: u64,
     /// Records trimmed before they were as old as [`Config::retention_age_max`].
     pub trimmed_early_records: u64,
+    /// Some of them were trimmed for the headroom of the disk.
+    pub trimmed_for_headroom: bool,
     /// Records of the log that are known to be damaged, after it.
     pub damaged_records: u64,
 }

@@ -13,6 +13,7 @@ use super::load::{self, Loaded};
 use super::metrics::{ListenerLabel, Metrics, ReloadLabels, SubjectLabel};
 use super::peer_log::PeerLog;
 use crate::clock::Clock;
+use crate::model::UnixMillis;
 use crate::task::{self, Shutdown, Slots};
 
 /// Minimum time that a handshake keeps its slot: enough for two round trips to any client.
@@ -52,6 +53,17 @@ struct State {
     error: Option<TlsErrors>,
 }
 
+/// State of the certificate of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateState {
+    /// Section of the configuration.
+    pub path: &'static str,
+    /// End of its validity.
+    pub not_after: UnixMillis,
+    /// False if the last look found files that cannot be used; the last good ones stay.
+    pub is_good: bool,
+}
+
 impl TlsListener {
     /// Loads the files of a port. Blocks. A certificate outside of its validity is used and logged: the rest of the gateway
     /// does not depend on it.
@@ -85,6 +97,13 @@ impl TlsListener {
     /// Returns the configuration of the next handshake.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
+    }
+
+    /// Returns the state of the certificate in use.
+    pub fn certificate(&self) -> CertificateState {
+        let state = self.state.lock();
+        let not_after = UnixMillis(state.not_after.saturating_mul(1_000));
+        CertificateState { path: self.port.path, not_after, is_good: state.error.is_none() }
     }
 
     /// Compares the files with those in use, by content, and replaces all together if they have changed and can be used.

@@ -32,7 +32,7 @@ pub(crate) mod tests;
 pub use config::{ClientAuth, Config, ConfigFault, MinVersion, Port};
 pub use files::{TlsError, TlsErrors, TlsProblem};
 pub use handshake::{HandshakeError, PeerIdentity};
-pub use listener::{LookOutcome, TlsListener};
+pub use listener::{CertificateState, LookOutcome, TlsListener};
 pub use load::{check, revocation_lists};
 pub use metrics::Metrics;
 pub use peer_log::PeerLog;

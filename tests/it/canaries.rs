@@ -28,7 +28,7 @@ use self::search::{Canary, Place};
 use crate::harness::env::{BEARER, Client, tls_client};
 use crate::harness::jwt::{Issuer, Key, config};
 use crate::harness::pki::{Authority, Identity, VALID};
-use crate::harness::probe::get;
+use crate::harness::probe::{exchange, get};
 use crate::harness::process::Gateway;
 use crate::harness::tokens::{Secret, bearing, tokens_file, write_tokens};
 use crate::harness::{TestEnv, eventually, filters, in_time, latest};
@@ -265,6 +265,28 @@ async fn admin_answers(all: &Credentials, gateway: &Gateway) -> String {
     shown
 }
 
+/// Answers of the status page to a browser of an operator, and to one without a valid credential.
+async fn status_page(all: &Credentials, gateway: &Gateway) -> String {
+    let mut shown = String::new();
+    let mut client = all.client(gateway, None).await.expect("it listens");
+    // Its consumer has the planted name.
+    let session = bearing(Some(&all.token.token.token), request(&filters::all()));
+    let mut session = in_time("an answer", client.subscribe(session)).await.expect("it begins").into_inner();
+    in_time("the first frame", session.message()).await.expect("it continues");
+    for secret in [&all.token, &all.refused] {
+        let basic = STANDARD.encode(format!("operator:{}", secret.token.token));
+        for path in ["/", "/status.json"] {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic {basic}\r\n\r\n");
+            let answer = exchange(gateway.admin(), request.as_bytes()).await;
+            let answer = String::from_utf8(answer).expect("it answers in UTF-8");
+            let is_shown = answer.starts_with("HTTP/1.1 200 ");
+            assert_eq!(is_shown, secret.token.id == all.token.token.id, "{answer}");
+            shown += &answer;
+        }
+    }
+    shown
+}
+
 /// Files with faults, as an operator may write them. Each is reported, and the last good ones stay in force.
 async fn faults(all: &Credentials, gateway: &Gateway, issuer: &Issuer) {
     let logged = async |text: &str, action: &dyn Fn()| {
@@ -324,6 +346,7 @@ async fn credentials_are_shown_nowhere() {
 
     let clients = calls(&all, &gateway).await;
     let operator = admin_answers(&all, &gateway).await;
+    let status_page = status_page(&all, &gateway).await;
     faults(&all, &gateway, &issuer).await;
     let mut admin = String::new();
     for path in ["/metrics", "/readyz", "/livez", "/", "/nothing"] {
@@ -341,6 +364,7 @@ async fn credentials_are_shown_nowhere() {
         Place::new("the log", log),
         Place::new("answers of the admin port", admin),
         Place::new("answers of AdminService", operator),
+        Place::new("answers of the status page", status_page),
         Place::new("frames and errors", clients),
         Place::new("spans", format!("{:?}", collector.0.lock())),
         Place::new("/proc/PID/cmdline", cmdline),

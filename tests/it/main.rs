@@ -42,6 +42,7 @@ mod settings;
 mod shutdown;
 mod slow_subscriber;
 mod start_position;
+mod status_page;
 mod tls;
 mod upstream;
 mod upstream_errors;

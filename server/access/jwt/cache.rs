@@ -1,6 +1,7 @@
 //! The key set of one issuer that is fetched by URL, and when to fetch it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -43,6 +44,19 @@ struct Schedule {
     has_failed: bool,
 }
 
+/// State of a key set, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetState {
+    /// Name of the issuer.
+    pub issuer: Arc<str>,
+    /// Number of keys.
+    pub keys: usize,
+    /// How long the keys are used if no fetch succeeds any more; `None` before the first fetch.
+    pub remaining: Option<Duration>,
+    /// The last fetch failed.
+    pub has_failed: bool,
+}
+
 /// Answer to a request for newer keys.
 #[derive(Debug)]
 pub enum KeyRequest {
@@ -72,6 +86,20 @@ impl KeyCache {
     /// True if the last fetch failed.
     pub fn has_failed(&self) -> bool {
         self.schedule.lock().has_failed
+    }
+
+    /// Returns the state of the key set.
+    pub fn state(&self, now: Moment, settings: &JwksConfig) -> KeySetState {
+        let (fetched_at, has_failed) = {
+            let schedule = self.schedule.lock();
+            (schedule.fetched_at, schedule.has_failed)
+        };
+        KeySetState {
+            issuer: self.issuer.clone(),
+            keys: self.last_keys().map_or(0, |keys| keys.len()),
+            remaining: fetched_at.map(|at| settings.age_max.saturating_sub(now.since(at))),
+            has_failed,
+        }
     }
 
     /// Watches how many fetches have ended.

@@ -27,6 +27,7 @@ mod refresh;
 mod testing;
 mod verify;
 
+pub use cache::KeySetState;
 pub use claims::Claims;
 pub use config::{JwksConfig, JwtAlgorithm, JwtConfig, JwtKeysConfig, JwtRoleConfig};
 pub use issuer::Issuers;

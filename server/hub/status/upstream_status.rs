@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::upstream_timeline::{TimelineSpan, UpstreamTimeline};
 use crate::clock::{Clock, Moment};
 use crate::model::UnixMillis;
 
@@ -14,6 +15,7 @@ pub struct UpstreamMonitor {
     status: watch::Sender<UpstreamStatus>,
     /// The last changes of the state, the oldest first.
     changes: Mutex<VecDeque<(UnixMillis, UpstreamState)>>,
+    timeline: Mutex<UpstreamTimeline>,
     clock: Clock,
     last_byte: Mutex<Option<LastActivity>>,
     /// Milliseconds since 1970; 0 before the first post.
@@ -117,8 +119,9 @@ impl UpstreamMonitor {
             journal_unavailable: false,
         };
         let changes = Mutex::new([(clock.now(), status.state)].into());
+        let timeline = Mutex::new(UpstreamTimeline::new(clock.moment()));
         let (last_byte, last_post) = (Mutex::default(), AtomicI64::new(0));
-        Self { status: watch::channel(status).0, changes, clock, last_byte, last_post }
+        Self { status: watch::channel(status).0, changes, timeline, clock, last_byte, last_post }
     }
 
     /// Returns the current status.
@@ -141,7 +144,18 @@ impl UpstreamMonitor {
                 changes.pop_front();
             }
             changes.push_back((self.clock.now(), state));
+            self.timeline.lock().set_connected(state == UpstreamState::Connected, self.clock.moment());
         }
+    }
+
+    /// Records whether a connection receives a backfill.
+    pub fn set_backfill(&self, connection: usize, receives: bool) {
+        self.timeline.lock().set_backfill(connection, receives, self.clock.moment());
+    }
+
+    /// Returns what the upstream did over the last 24 h, the oldest span first.
+    pub fn timeline(&self) -> Vec<TimelineSpan> {
+        self.timeline.lock().spans(self.clock.moment())
     }
 
     /// Returns the last changes of the state, at most 100, the oldest first.
@@ -152,6 +166,7 @@ impl UpstreamMonitor {
     /// Records that bytes arrived: data or a heartbeat.
     pub fn record_activity(&self, last: LastActivity) {
         *self.last_byte.lock() = Some(last);
+        self.timeline.lock().record_byte(last.moment);
     }
 
     /// Records that a post arrived on a live connection.

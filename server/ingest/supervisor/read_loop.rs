@@ -28,6 +28,8 @@ struct ReadLoopState {
     controls: BTreeSet<&'static str>,
     /// Last announcement of withheld posts.
     limit_announced: Option<Moment>,
+    /// The connection is reported as receiving a backfill.
+    backfills: bool,
     turns: ReadTurns,
 }
 
@@ -83,12 +85,14 @@ impl ConnectionSupervisor {
             stalled: None,
             controls: BTreeSet::new(),
             limit_announced: None,
+            backfills: false,
             turns,
         };
         if reading.announced {
             self.report_connected();
         }
         let outcome = self.read(connection, answer, &mut reading).await;
+        self.report_backfill(false, &mut reading);
         if reading.announced {
             self.last_notice = Some((UpstreamNoticeKind::Connected, ""));
         }
@@ -176,6 +180,7 @@ impl ConnectionSupervisor {
                     if !stopped && !self.tick().await {
                         return ConnectOutcome::IngestClosed;
                     }
+                    self.report_backfill(self.backfill_before().is_some(), reading);
                 }
                 Wait::Event(ConnectionEvent::Arrivals(arrivals)) => {
                     if !self.enqueue(arrivals, answer, reading).await {
@@ -193,6 +198,16 @@ impl ConnectionSupervisor {
     async fn tick(&self) -> bool {
         let ConnectionId { feed, connection } = self.place;
         !self.tracker.tick(feed, connection, self.clock.now()) || self.queue.log_gaps().await
+    }
+
+    fn backfill_before(&self) -> Option<UnixMillis> {
+        self.tracker.backfill_before(self.place.feed, self.place.connection)
+    }
+
+    fn report_backfill(&self, backfills: bool, reading: &mut ReadLoopState) {
+        if std::mem::replace(&mut reading.backfills, backfills) != backfills {
+            self.hub.upstream().set_backfill(self.place.connection, backfills);
+        }
     }
 
     fn next_due(&self) -> Option<UnixMillis> {
@@ -239,7 +254,9 @@ impl ConnectionSupervisor {
         arrivals.received = reading.turns.stamp(read, created.iter().max().copied());
         // Each redundant connection that requested a backfill gets one.
         let asked = answer.backfill.map(|_| answer.at);
-        let backfill_before = self.tracker.backfill_before(feed, connection).or(asked);
+        let backfill_before = self.backfill_before();
+        self.report_backfill(backfill_before.is_some(), reading);
+        let backfill_before = backfill_before.or(asked);
         if alive {
             self.tracker.record_data(feed, connection, ReceiveTime { stamp: arrivals.received, read }, &created);
         }

@@ -163,14 +163,16 @@ impl Maintenance for EmbeddedMaintenance {
         let recompressed = u64::from(*packed.as_ref().unwrap_or(&false));
         self.trimmed.records += trimmed.records;
         self.trimmed.early_records += trimmed.early_records;
+        self.trimmed.for_headroom |= trimmed.for_headroom;
         result.and(packed.map(drop)).map_err(append_error)?;
         // Trims of failed steps are reported by the next step that succeeds.
-        let Trimmed { records, early_records } = std::mem::take(&mut self.trimmed);
+        let Trimmed { records, early_records, for_headroom } = std::mem::take(&mut self.trimmed);
         let snapshot = self.shared.snapshot.load();
         let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();
         Ok(MaintenanceReport {
             trimmed_records: records,
             trimmed_early_records: early_records,
+            trimmed_for_headroom: for_headroom,
             bytes: sealed + self.shared.tail.lock().offset + self.shared.doomed_bytes(),
             segments: snapshot.sealed.len() as u64 + 1,
             recompressed,

@@ -27,6 +27,8 @@ pub(super) struct Trimmed {
     pub(super) records: u64,
     /// Records of these that were younger than the retention.
     pub(super) early_records: u64,
+    /// Segments were trimmed for the headroom of the disk.
+    pub(super) for_headroom: bool,
 }
 
 /// Records trimmed before their age and not logged yet.
@@ -63,6 +65,7 @@ impl Trimmer {
         let trimmed = Trimmed {
             records: snapshot.end_of(trim) - snapshot.earliest(),
             early_records: snapshot.end_of(trim) - snapshot.end_of(retention.by_age),
+            for_headroom: decision.trim > 0,
         };
         self.early.add(
             &snapshot.sealed[retention.by_age..trim],
