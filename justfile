@@ -48,6 +48,11 @@ landed:
 attacks *filter="hostile::":
     HOSTILE=full cargo test --test it {{ filter }} -- --nocapture --test-threads=1
 
+# The status page in headless Chromium; with a directory, screenshots as well.
+status-page *screenshots:
+    cargo build
+    tests/status-page/run target/debug/powerstream-gateway {{ screenshots }}
+
 # Benchmarks.
 bench *args:
     cargo bench {{ args }}
