@@ -107,7 +107,9 @@ fn credentials(args: &Args) -> CredentialFiles {
 async fn health(args: &Args, missing: &mut String) -> Result<String, ProbeFailure> {
     let failed = |text: String| ProbeFailure::failed(format!("{}: {text}", args.addr));
     let endpoint = endpoint(&args.addr).map_err(|error| ProbeFailure { exit: Exit::Usage, text: error.to_string() })?;
-    let channel = connect(&endpoint, &credentials(args)).await.map_err(failed)?;
+    // The health check needs no credential: only the subscription fails for want of its file.
+    let files = CredentialFiles { bearer: None, ..credentials(args) };
+    let channel = connect(&endpoint, &files).await.map_err(failed)?;
     *missing = "no answer to the health check".into();
     let request = HealthCheckRequest { service: "ready".into() };
     let response = HealthClient::new(channel).check(request).await;

@@ -197,7 +197,11 @@ fn connections(n: usize, account: &Account, found: &mut Validator) {
 
 fn url(path: String, url: &Url, found: &mut Validator) {
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_local(url));
-    found.check(safe, &path, "this must be an https URL, because the bearer token is sent there; http is for loopback only");
+    found.check(
+        safe,
+        &path,
+        "this must be an https URL, because the bearer token is sent there; http is for loopback only",
+    );
     let bare = is_bare_of_user(url) && url.query().is_none() && url.fragment().is_none();
     found.check(bare, &path, "this must have no user, password, query or fragment");
 }
