@@ -74,7 +74,7 @@ impl ProcessStatus for RunningProcess {
             last_reload: self.reloads.last_success(),
             is_last_reload_good: self.reloads.is_last_successful(),
             credentials_left_off: count - credentials.len(),
-            credentials,
+            credentials: Some(credentials),
         }
     }
 }

@@ -58,11 +58,15 @@ impl SnapshotSource {
             name: name.to_string(),
             open: self.gateway.account(name.as_str()).ok().map(|open| account::collect(&open, grant)),
         };
+        let mut process = self.process.process();
+        if accounts.len() < self.gateway.names().len() {
+            process.credentials = None;
+        }
         let snapshot = Snapshot {
             time: self.clock.now(),
             version: env!("CARGO_PKG_VERSION"),
             unready_reasons: self.probe.readiness().err().unwrap_or_default(),
-            process: self.process.process(),
+            process,
             accounts: accounts.iter().map(account).collect(),
         };
         let json = serde_json::to_vec(&snapshot).expect("texts and numbers are JSON");

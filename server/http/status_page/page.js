@@ -376,7 +376,7 @@ class View {
     const found = snapshot.unready_reasons.map((reason) => [`Not ready: ${reason}`, "bad"]);
     if (!process.is_last_reload_good) found.push(["The last reload of the configuration failed; the last good one is in force", "bad"]);
     if (process.restart_required.length) found.push([`A restart is required for: ${process.restart_required.join(", ")}`, "warn"]);
-    for (const own of process.credentials) {
+    for (const own of process.credentials ?? []) {
       const tone = own.end === null ? "" : this.ending(own);
       if (own.problem || tone) found.push([`${words(own.kind)} ${own.name}: ${own.problem || `ends in ${duration(own.end - this.time)}`}`, tone || "warn"]);
     }
@@ -395,7 +395,8 @@ class View {
     this.facts.set("Uptime", duration(snapshot.time - process.started), `since ${at(process.started)}`);
     this.facts.set("Configuration loaded", `${duration(snapshot.time - process.last_reload)} ago`, process.is_last_reload_good ? at(process.last_reload) : "a later reload failed", process.is_last_reload_good ? "" : "bad");
     this.facts.set("Restart required", process.restart_required.length ? "Yes" : "No", process.restart_required.join(", "), process.restart_required.length ? "warn" : "");
-    this.credentials.update({ list: process.credentials, count: process.credentials.length + process.credentials_left_off });
+    this.credentials.node.hidden = process.credentials === null;
+    if (process.credentials) this.credentials.update({ list: process.credentials, count: process.credentials.length + process.credentials_left_off });
     this.judge(snapshot, found);
     page.hidden = false;
   }

@@ -67,8 +67,9 @@ pub(super) fn tables(snapshot: &Snapshot) -> String {
     ];
     table(&mut out, "Gateway", &["", ""], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
     snapshot.accounts.iter().for_each(|account| add_account(&mut out, account));
-    let credentials = process.credentials.iter();
+    let Some(credentials) = &process.credentials else { return out };
     let rows = credentials
+        .iter()
         .map(|own| vec![own.kind.replace('_', " "), own.name.clone(), time(own.end), own.problem.to_owned()]);
     table(&mut out, "Certificates and keys", &["Kind", "Name", "End", "Problem"], rows);
     out

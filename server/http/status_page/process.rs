@@ -21,8 +21,9 @@ pub struct ProcessState {
     pub last_reload: UnixMillis,
     /// False if the last reload failed; the last good configuration stays in force.
     pub is_last_reload_good: bool,
-    /// Certificates, key sets and tokens, ordered by their end.
-    pub credentials: Vec<CredentialState>,
+    /// Certificates, key sets and tokens, ordered by their end; `None` for viewers that do not see every account: they are
+    /// the process's, and name other callers' tokens.
+    pub credentials: Option<Vec<CredentialState>>,
     /// Further credentials, which are not listed.
     pub credentials_left_off: usize,
 }

@@ -103,6 +103,9 @@ async fn rights_decide_what_is_shown() {
             (accounts.iter().map(|own| own.to_string()).collect(), visible.iter().map(|own| own.to_string()).collect()),
             "{principal}"
         );
+        // They are the process's, and name the tokens of all callers.
+        let credentials = shown["process"]["credentials"].as_array().map(Vec::len);
+        assert_eq!(credentials, (principal == "viewer-of-all").then_some(super::PRINCIPALS.len()), "{principal}");
     }
     for path in ["/", "/status.json", "/status/events"] {
         let (status, text) = text(request(address, path).bearer_auth(secret("reader").token.token)).await;
