@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::http::status_page::process::ProcessState;
+    use crate::model::UnixMillis;
 
     /// Counts how often it was asked.
     #[derive(Default)]
@@ -134,7 +135,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn viewers_of_equal_rights_share_snapshots() {
-        let (counted, clock) = (Arc::new(Counted::default()), Clock::system());
+        let (counted, clock) = (Arc::new(Counted::default()), Clock::of_runtime(UnixMillis(0)));
         let (gateway, probe) = (Arc::new(Gateway::new()), counted.clone());
         let source = SnapshotSource { gateway, process: counted.clone(), probe, clock: clock.clone() };
         let cache = SnapshotCache::new(source);
