@@ -186,6 +186,21 @@ impl Draft {
         self.edit.get_or_insert_default().push((span, text.into()));
         self
     }
+
+    /// Adds quotes around a text as the one right correction. There is none for a text that ends with a backslash, which
+    /// would escape the closing quote.
+    #[must_use]
+    pub fn quote(self, span: Span, text: &str) -> Self {
+        if text.ends_with('\\') {
+            return self;
+        }
+        self.replace(span, quote_text(text))
+    }
+}
+
+/// Returns a text in quotes, with escaped quotes.
+pub fn quote_text(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
 }
 
 /// One finding about a rule.

@@ -1,7 +1,7 @@
 //! Prints a tree as a rule, with as few brackets as possible. Parsing the text gives an equal tree.
 
+use super::finding::quote_text;
 use super::operator::{Argument, TextField};
-use super::parser::quote_text;
 use super::text::chars;
 use super::tree::{Node, NodeKind, Term};
 

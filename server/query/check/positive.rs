@@ -1,7 +1,6 @@
 //! A rule of X needs a positive term that is no stop word, on each side of an OR.
 
-use crate::query::finding::{Code, Draft};
-use crate::query::parser::quote_text;
+use crate::query::finding::{Code, Draft, quote_text};
 use crate::query::tree::{Node, NodeKind, Term, is_read_as_phrase};
 
 /// Words that X does not accept as the only term of a rule. The list is of 2016; X calls it subject to change.

@@ -1,7 +1,7 @@
 //! Splits a rule into pieces, and reports characters that belong to none.
 
 use super::piece::{Lexeme, Piece, Quoted, RawOperator, RawValue};
-use crate::query::finding::{Code, Draft, Span};
+use crate::query::finding::{Code, Draft, Span, quote_text};
 use crate::query::operator::{Operator, find, unknown};
 use crate::query::text::{chars, emoji};
 
@@ -146,7 +146,7 @@ impl Lexer<'_> {
         let text = self.text[inner..at].to_owned();
         let message = format!("{open} does not quote: it is punctuation");
         let draft = Draft::new(Code::QuoteCharacter, start..self.at, message, "use straight double quotes");
-        self.found.push(draft.replace(start..self.at, quote_text(&text)));
+        self.found.push(draft.quote(start..self.at, &text));
         Some(Quoted { text, span: start..self.at, proximity: None, is_sound: false })
     }
 
@@ -324,9 +324,4 @@ impl Lexer<'_> {
 /// True for characters that end a word.
 fn is_delimiter(c: char) -> bool {
     matches!(c, '(' | ')' | '"') || chars::is_space(c) || chars::is_control(c)
-}
-
-/// Returns a text in quotes, with escaped quotes.
-pub(in crate::query) fn quote_text(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\\\""))
 }

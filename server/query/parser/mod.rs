@@ -14,5 +14,4 @@ mod structure;
 mod terms;
 mod values;
 
-pub(in crate::query) use lexer::quote_text;
 pub use structure::{NESTING_MAX, parse};

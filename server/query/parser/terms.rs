@@ -1,10 +1,9 @@
 //! Reads terms: words, phrases, mentions, operators.
 
-use super::lexer::quote_text;
+use super::geo;
 use super::piece::{Lexeme, Piece, Quoted, RawOperator, RawValue};
 use super::values::{self, Value};
-use super::{geo, lexer};
-use crate::query::finding::{Code, Draft, Span};
+use crate::query::finding::{Code, Draft, Span, quote_text};
 use crate::query::operator::{Feature, Operator, PostKind, find, unknown};
 use crate::query::settings::{CjkTokens, Dialect, Settings};
 use crate::query::text::chars;
@@ -47,9 +46,7 @@ impl TermReader<'_> {
         } else if is_read_as_phrase(word) {
             let message = format!("{word} has punctuation and is read as a phrase");
             let advice = format!("write {}, or the words with spaces between them", quote_text(word));
-            self.report(
-                Draft::new(Code::KeywordPunctuation, span.clone(), message, advice).replace(span, quote_text(word)),
-            );
+            self.report(Draft::new(Code::KeywordPunctuation, span.clone(), message, advice).quote(span, word));
         } else if word.contains(chars::is_spaceless) && self.is_run(word) {
             let message = format!("{word} matches only where no letter is before or after it");
             let text = format!("contains:{}", quote_text(word));
@@ -257,7 +254,7 @@ impl TermReader<'_> {
             (_, Some(advice), _) => draft(advice.to_owned()),
             ([_, ..], _, _) => draft(format!("did you mean {}:?", likely.join(": or "))),
             (_, _, Some(whole)) if !name.contains(|c: char| c.is_alphabetic()) => {
-                let text = lexer::quote_text(&self.text[whole.clone()]);
+                let text = quote_text(&self.text[whole.clone()]);
                 draft(format!("write {text} to find the text")).replace(whole, text)
             }
             _ => draft("put it into quotes to find the text; docs/rule-language.md lists the operators".to_owned()),

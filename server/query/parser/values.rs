@@ -1,8 +1,7 @@
 //! Reads the values of operators.
 
-use super::lexer::quote_text;
 use super::piece::Quoted;
-use crate::query::finding::{Code, Draft, Span};
+use crate::query::finding::{Code, Draft, Span, quote_text};
 use crate::query::operator::{Argument, TextField, lang};
 use crate::query::text::{chars, emoji};
 
@@ -125,7 +124,7 @@ fn needs_quotes(value: &Value, at: Option<usize>, found: &mut Vec<Draft>) -> Opt
     let text = quote_text(&value.text);
     let message = format!("a value with {sign} needs quotes");
     let draft = Draft::new(Code::SigilNeedsQuotes, place, message, format!("write {text}"));
-    found.push(draft.replace(value.span.clone(), text));
+    found.push(draft.quote(value.span.clone(), &value.text));
     None
 }
 
@@ -142,13 +141,13 @@ fn first_punctuation(text: &str) -> Option<usize> {
 
 fn words(value: &Value, found: &mut Vec<Draft>) -> Option<String> {
     let text = value.text.as_str();
+    let is_token = |c: char| chars::is_token(c) || emoji::is_base(c);
+    if !text.contains(is_token) {
+        let message = format!("{} has no word and matches nothing", quote_text(text));
+        found.push(Draft::new(Code::BadValue, value.span.clone(), message, "write a word or several"));
+        return None;
+    }
     if value.is_quoted {
-        let is_token = |c: char| chars::is_token(c) || emoji::is_base(c);
-        if !text.contains(is_token) {
-            let message = format!("{} has no word and matches nothing", quote_text(text));
-            found.push(Draft::new(Code::BadValue, value.span.clone(), message, "write a word or several"));
-            return None;
-        }
         return Some(text.to_owned());
     }
     let first = first_punctuation(text);
@@ -158,7 +157,7 @@ fn words(value: &Value, found: &mut Vec<Draft>) -> Option<String> {
         let message = format!("{text} has punctuation ({sign}) and is read as several words");
         let draft =
             Draft::new(Code::KeywordPunctuation, value.span.clone(), message, format!("write {}", quote_text(text)));
-        found.push(draft.replace(value.span.clone(), quote_text(text)));
+        found.push(draft.quote(value.span.clone(), text));
     }
     Some(text.to_owned())
 }
