@@ -46,7 +46,7 @@ pub(super) struct AccountRuntime {
     pub(super) hub: Arc<Hub>,
     index: Arc<dedup::DedupIndex>,
     gaps: Arc<AccountGaps>,
-    counters: gateway::AccountCounters,
+    counters: Arc<gateway::AccountCounters>,
     pub(super) sessions: Vec<ConnectionSupervisor>,
     pub(super) recovery: RecoveryScheduler,
     pub(super) sequencer: Sequencer,
@@ -103,11 +103,11 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
         metrics: counters.clone(),
     };
     let recovery = recovery(shared, account, &dir, &hub, &tracker, (&queue, &counters));
-    let counters = gateway::AccountCounters {
+    let counters = Arc::new(gateway::AccountCounters {
         ingest: counters.clone(),
         journal: files.clone(),
         retention: settings.journal.clone(),
-    };
+    });
     let mut account_maintenance = AccountMaintenance {
         hub: hub.clone(),
         tracker: tracker.clone(),

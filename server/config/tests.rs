@@ -59,7 +59,11 @@ fn each_fault_is_reported_with_path() {
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
-        (top("kafka: {}"), "kafka", "there are account_retry_interval, accounts, admin, auth, clock, data_dir"),
+        (
+            top("kafka: {}"),
+            "kafka",
+            "unknown key; known keys: account_retry_interval, accounts, admin, auth, clock, data_dir",
+        ),
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("grpc: { tls: true }"), "grpc.tls", "a section with keys, not true or false"),
@@ -289,8 +293,8 @@ fn override_errors_name_their_source() {
     check(
         load_text("yaml", MINIMAL, &overrides, &environment),
         &[
-            ("", "no such key"),
-            ("(a name that is not shown)", "no such key"),
+            ("", "unknown key; known keys: "),
+            ("(a name that is not shown)", "unknown key; known keys: "),
             ("accounts.0.name", "POWERSTREAM_GATEWAY__ACCOUNTS__0__NAME"),
             ("clock.rate", "a number (set by the environment variable POWERSTREAM_GATEWAY__CLOCK__RATE)"),
             ("jornal", "did you mean journal? (set by the environment variable POWERSTREAM_GATEWAY__JORNAL"),
@@ -381,7 +385,7 @@ fn unknown_key_is_fault_whatever_its_value() {
                 "accounts[0].bearer.unknown",
             ),
         ] {
-            check(yaml(&text), &[(path, "no such key")]);
+            check(yaml(&text), &[(path, "unknown key; known keys: ")]);
         }
     }
     let known = yaml(&format!("{MINIMAL}journal: {{ durability: ~ }}\nhub:\n  private_gaps:\n"));

@@ -75,11 +75,10 @@ pub struct Account {
     /// Recovery jobs.
     pub recovery: Arc<RecoveryJobs>,
     /// Counters and limits, for operators.
-    pub counters: AccountCounters,
+    pub counters: Arc<AccountCounters>,
 }
 
 /// Counters of ingest and journal, and the limits of retention.
-#[derive(Clone)]
 pub struct AccountCounters {
     /// Counters of ingest.
     pub ingest: ingest::Metrics,

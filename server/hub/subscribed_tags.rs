@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn search_for_subscriptions_is_bounded() {
         let spec = FilterSpec { any_of: vec!["cats".into()], ..FilterSpec::default() };
-        let filters = vec![Arc::new(Filter::new(&spec).expect("a filter")); FILTERS_MAX];
+        let filter = Arc::new(Filter::new(&spec).expect("a filter"));
+        let filters: Vec<_> = std::iter::repeat_n(filter, FILTERS_MAX).collect();
         let found = subscribed(std::iter::repeat_n("dogs", 1_000), &filters, true);
         assert_eq!((found[0], found[999]), (Some(false), None));
         assert_eq!(subscribed(["dogs", "cats"].into_iter(), &filters, false), [None, Some(true)]);

@@ -61,10 +61,9 @@ impl Known<'_> {
                 self.gaps.retain(|_, own| !gap.replaces(own));
                 self.gaps.insert(gap.id.clone(), gap.clone());
             }
-            Content::Heartbeat { low_watermark } => {
-                if !self.faults.iter().any(|fault| fault.kind == Kind::Watermark) {
-                    self.watermark(*low_watermark, frame.at);
-                }
+            // The first fault of this kind is enough.
+            Content::Heartbeat { low_watermark } if !self.faults.iter().any(|fault| fault.kind == Kind::Watermark) => {
+                self.watermark(*low_watermark, frame.at);
             }
             _ => {}
         }

@@ -173,7 +173,7 @@ fn bounded(faults: Vec<Fault>) -> Vec<Fault> {
     let mut kept: Vec<Fault> = Vec::new();
     for fault in faults {
         if [Kind::Watermark, Kind::MissingReceived].contains(&fault.kind)
-            && lacking.iter().any(|own| *own == (fault.subscription, fault.post))
+            && lacking.contains(&(fault.subscription, fault.post))
             && kept
                 .iter()
                 .any(|own| is_lacking(own) && (own.subscription, own.post) == (fault.subscription, fault.post))
