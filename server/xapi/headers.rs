@@ -25,6 +25,8 @@ pub struct Headers {
 /// X's limit of requests in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
+    /// Requests that remain in the window.
+    pub remaining: Option<u64>,
     /// When the window ends, by X's clock.
     pub reset: Option<UnixMillis>,
 }
@@ -37,7 +39,10 @@ impl Headers {
         let date = text("date").and_then(http_date);
         Self {
             date,
-            rate_limit: RateLimit { reset: number("x-rate-limit-reset").and_then(unix_seconds) },
+            rate_limit: RateLimit {
+                remaining: number("x-rate-limit-remaining"),
+                reset: number("x-rate-limit-reset").and_then(unix_seconds),
+            },
             retry_after: text("retry-after").and_then(|value| match value.parse::<u64>() {
                 Ok(seconds) => Some(Duration::from_secs(seconds)),
                 Err(_) => Some(http_date(value)?.since(date?)),
@@ -76,6 +81,7 @@ mod tests {
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         let read = headers(&[
             date,
+            ("x-rate-limit-remaining", "449"),
             ("x-rate-limit-reset", "1677859985"),
             ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"),
             ("x-powerstream-datacenter", "atla"),
@@ -83,6 +89,7 @@ mod tests {
             ("x-transaction-id", "abc"),
         ]);
         assert_eq!(read.date, Some(UnixMillis(784_111_777_000)));
+        assert_eq!(read.rate_limit.remaining, Some(449));
         assert_eq!(read.rate_limit.reset, Some(UnixMillis(1_677_859_985_000)));
         assert_eq!(read.retry_after, Some(Duration::from_secs(10)));
         assert_eq!(read.datacenter.as_deref(), Some("atla"));
@@ -95,7 +102,7 @@ mod tests {
         let read = headers(&[
             ("date", "yesterday"),
             ("x-rate-limit-reset", "99999999999999999999"),
-            ("x-rate-limit-limit", "-1"),
+            ("x-rate-limit-remaining", "-1"),
             ("retry-after", "soon"),
             ("x-powerstream-localdconly", "yes"),
         ]);

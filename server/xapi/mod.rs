@@ -2,7 +2,7 @@
 //!
 //! Owns: the [`Transport`] trait, the production transport over HTTP/1.1 ([`Client`]), the URL of a stream request, the
 //! bearer token and the header that carries it, response headers, and parsing of problem documents. Does not own: the
-//! bytes of a stream (`upstream/framing`), backoff (`upstream/disconnect`), or requests about rules.
+//! bytes of a stream (`upstream/framing`), backoff (`upstream/disconnect`), or requests about rules (only their answers, in `rules`).
 //!
 //! # Invariants
 //! - The bearer is sent to the configured origin only: no redirect is followed, no proxy is used unless configured (and
@@ -22,6 +22,7 @@ mod headers;
 mod problem;
 mod redact;
 mod request;
+mod rules;
 mod sanitize;
 mod transport;
 
@@ -30,4 +31,5 @@ pub use headers::{Headers, RateLimit};
 pub use problem::{Problem, ProblemKind, is_usage_cap, read_problem};
 pub use redact::shown;
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
+pub use rules::{RefusalKind, RuleAnswer, RuleDocument, RuleFailure, RuleId, RuleIdError, RuleRefusal, XRule};
 pub use transport::{BodyError, BodyErrorKind, ErrorKind, Response, Transport, TransportError};

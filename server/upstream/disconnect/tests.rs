@@ -112,7 +112,7 @@ fn permanent_errors_start_at_long_backoff() {
 fn rate_limit_waits_by_upstream_clock() {
     let limited = |reset_s: i64, date: Option<UnixMillis>| {
         let reset = Some(NOW.plus(Duration::from_secs(reset_s as u64)));
-        let rate_limit = RateLimit { reset };
+        let rate_limit = RateLimit { reset, ..RateLimit::default() };
         refused_with(ProblemKind::RateLimited { reset }, Headers { date, rate_limit, ..Headers::default() })
     };
     Table::new().check(&limited(600, None), None, &[600_000, 600_000, 600_000, 600_000, 900_000]);

@@ -1,0 +1,16 @@
+//! Answers of the rules endpoint, and the ids in them.
+//!
+//! Owns: every form of answer that is known, from X and from its predecessor. Does not own: requests, and what an answer
+//! means for a plan (`rules`).
+//!
+//! # Invariants
+//! - An id is the digits that X sent; a number that needed rounding is no id: `id::tests`.
+//! - The bearer is removed from every text that is shown: `answer::tests`.
+
+mod answer;
+mod failure;
+mod id;
+
+pub use answer::{RefusalKind, RuleAnswer, RuleDocument, RuleRefusal, XRule};
+pub use failure::RuleFailure;
+pub use id::{RuleId, RuleIdError};
