@@ -93,9 +93,7 @@ fn stream_notice(notice: &StreamNotice) -> String {
 
 fn draining(draining: &Draining) -> String {
     let reason = name(draining.reason, |value| Some(DrainReason::try_from(value).ok()?.as_str_name()));
-    let after = draining.reconnect_after.and_then(from_wire);
-    let after = after.map(|after| format!("; reconnect after {}", seconds(after))).unwrap_or_default();
-    format!("draining ({reason}): the gateway ends this session soon{after}")
+    format!("draining ({reason}): the gateway ends this session soon")
 }
 
 /// Returns the name of an enum value without its prefix, as words; the number if it is unknown.
@@ -237,7 +235,7 @@ mod tests {
                 reconnect_after: lag,
                 ..Draining::default()
             }),
-            &["draining (shutdown): the gateway ends this session soon; reconnect after 12.0 s"],
+            &["draining (shutdown): the gateway ends this session soon"],
         );
     }
 
