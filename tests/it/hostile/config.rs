@@ -105,7 +105,7 @@ fn accounts() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let unread = "cannot be read";
     vec![
         ("a proxy with a password", with(&format!("upstream: {{ proxy: 'http://a:{SECRET}@p' }}")), "no password"),
-        ("a secret as a key", with(&format!("{SECRET}: x")), "there are"),
+        ("a secret as a key", with(&format!("{SECRET}: x")), "known keys: "),
         ("a secret as a section", with(&format!("journal: {{ {SECRET}: x }}")), "journal"),
         ("a secret as a bearer", account(&format!("name: main, bearer: {SECRET}")), "accounts[0].bearer"),
         (
