@@ -22,9 +22,13 @@ async fn removed_data_dir_closes_upstream() {
     let account = env.app().gateway().account("main").expect("it is open");
     assert!(account.hub.upstream().status().journal_unavailable);
     let mut client = env.client().await;
-    let answer = client.get_stream(GetStreamRequest::default());
-    let info = in_time("an answer", answer).await.expect("it is served").into_inner();
-    assert_ne!(info.stream.expect("the stream").upstream_state(), UpstreamState::Connected);
+    // X sees the end of the connection before the gateway reports it.
+    eventually("the state is reported", async || {
+        let answer = in_time("an answer", client.get_stream(GetStreamRequest::default())).await;
+        answer.expect("it is served").into_inner().stream.expect("the stream").upstream_state()
+            != UpstreamState::Connected
+    })
+    .await;
 }
 
 /// One account with a file in the place of its directory, or a damaged identity, ended the start of all.
