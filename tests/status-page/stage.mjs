@@ -120,7 +120,7 @@ export class Stage {
     return channel;
   }
 
-  /** Opens so many sessions, and reads all but those that stall. */
+  /** Opens this many sessions, and reads from all except the stalled ones. */
   sessions(count, stalled = 0) {
     const names = ["indexer", "archive", "alerts", "dashboard", "search"];
     let channel = null;

@@ -13,7 +13,7 @@ const stage = new Stage(GATEWAY);
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
 let failures = 0;
 
-/** Runs a case with a page of its own. Errors and messages of the console fail it, but for those that it expects. */
+/** Runs a case with a page of its own. Any error or console message fails the case, except those that it expects. */
 async function test(name, options, run) {
   const { expected = null, url = "/", ...context } = options;
   const own = await browser.newContext({ viewport: { width: WIDTHS.wide, height: 900 }, ...context });

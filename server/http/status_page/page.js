@@ -243,7 +243,7 @@ class Account {
         { label: "Posts", class: "number", numeric: true, sort: (tag) => tag.posts, cell: (tag) => whole.format(tag.posts) },
         {
           label: "Subscribed", numeric: true, sort: (tag) => Number(tag.is_subscribed ?? 0),
-          cell: (tag) => (tag.is_subscribed === null ? { text: "not known", tone: "quiet" } : tag.is_subscribed ? { text: "yes", tone: "ok" } : { text: "nobody", tone: "quiet" }),
+          cell: (tag) => (tag.is_subscribed === null ? { text: "not known", tone: "quiet" } : tag.is_subscribed ? { text: "yes", tone: "ok" } : { text: "no", tone: "quiet" }),
         },
       ],
     });
