@@ -7,7 +7,7 @@ mod sessions;
 
 use std::net::SocketAddr;
 
-use powerstream_gateway::access::{NewToken, PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
+use powerstream_gateway::access::{NewToken, Right, RoleConfig, TagsConfig};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::proto::admin_service_client::AdminServiceClient;
@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::harness::env::account;
+use crate::harness::tokens::{principal, role};
 use crate::harness::{TestEnv, in_time, reason};
 
 /// A client of AdminService.
@@ -57,13 +58,6 @@ fn configure(settings: &mut Settings) {
     let lines: String = PRINCIPALS.iter().map(line).collect();
     std::fs::write(&path, format!("tokens:\n{lines}")).expect("the directory is ours");
     settings.auth.token_files = vec![path];
-    let role = |name: &str, accounts: &str, rights: &[Right]| RoleConfig {
-        name: name.into(),
-        accounts: vec![accounts.into()],
-        rights: rights.to_vec(),
-        tags: None,
-        limits: RoleLimits::default(),
-    };
     let cats = TagsConfig { allow: vec!["cats".into(), "news.*".into()], deny: vec!["news.x".into()], untagged: false };
     settings.roles = vec![
         RoleConfig { tags: Some(cats), ..role("reader", "main", &[Right::Read]) },
@@ -71,8 +65,7 @@ fn configure(settings: &mut Settings) {
         role("admin-main", "main", &[Right::Read, Right::Status, Right::Admin]),
         role("admin-all", "*", &[Right::Read, Right::Status, Right::Admin]),
     ];
-    let own = |name: &str| PrincipalConfig { name: name.into(), roles: vec![name.into()] };
-    settings.principals = PRINCIPALS.map(own).into();
+    settings.principals = PRINCIPALS.map(principal).into();
 }
 
 /// A gateway with the principals and two accounts, `main` and `other`.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use powerstream_gateway::access::NewToken;
+use powerstream_gateway::access::{NewToken, PrincipalConfig, Right, RoleConfig, RoleLimits};
 use powerstream_gateway::model::UnixMillis;
 use tonic::Request;
 
@@ -35,6 +35,22 @@ pub fn bearing<T>(token: Option<&str>, message: T) -> Request<T> {
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
     }
     request
+}
+
+/// Returns a role with these rights on the accounts of a name or pattern, for all tags and without limits.
+pub fn role(name: &str, accounts: &str, rights: &[Right]) -> RoleConfig {
+    RoleConfig {
+        name: name.into(),
+        accounts: vec![accounts.into()],
+        rights: rights.to_vec(),
+        tags: None,
+        limits: RoleLimits::default(),
+    }
+}
+
+/// Returns a principal that has the role of its name.
+pub fn principal(name: &str) -> PrincipalConfig {
+    PrincipalConfig { name: name.into(), roles: vec![name.into()] }
 }
 
 /// Returns the token file in this directory.

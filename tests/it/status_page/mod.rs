@@ -7,14 +7,14 @@ mod watchers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use powerstream_gateway::access::{PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
+use powerstream_gateway::access::{Right, RoleConfig, TagsConfig};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::harness::env::account;
-use crate::harness::tokens::{Secret, tokens_file, write_tokens};
+use crate::harness::tokens::{Secret, principal, role, tokens_file, write_tokens};
 use crate::harness::{TestEnv, in_time};
 
 /// The principals of these tests, with the number of the token of each.
@@ -31,13 +31,6 @@ fn configure(settings: &mut Settings) {
     write_tokens(&dir, &secrets.each_ref());
     settings.auth.token_files = vec![tokens_file(&dir)];
     settings.reload.interval = Duration::from_millis(100);
-    let role = |name: &str, accounts: &str, rights: &[Right]| RoleConfig {
-        name: name.into(),
-        accounts: vec![accounts.into()],
-        rights: rights.to_vec(),
-        tags: None,
-        limits: RoleLimits::default(),
-    };
     let cats = TagsConfig { allow: vec!["cats".into()], ..TagsConfig::default() };
     settings.roles = vec![
         role("reader", "*", &[Right::Read]),
@@ -45,8 +38,7 @@ fn configure(settings: &mut Settings) {
         RoleConfig { tags: Some(cats), ..role("viewer-of-cats", "main", &[Right::Status]) },
         role("viewer-of-all", "*", &[Right::Read, Right::Status]),
     ];
-    let own = |name: &str| PrincipalConfig { name: name.into(), roles: vec![name.into()] };
-    settings.principals = PRINCIPALS.map(own).into();
+    settings.principals = PRINCIPALS.map(principal).into();
 }
 
 /// A gateway with the principals and two accounts, `main` and `other`.
