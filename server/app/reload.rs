@@ -163,21 +163,17 @@ impl Reloader {
             if waited.is_err() && known == Some(found) {
                 continue;
             }
-            // That of the contents before they are read: a change meanwhile is found at the next look.
-            known = Some(found);
             let (reloader, before) = (own.clone(), current.clone());
             if is_unsure && tokio::task::spawn_blocking(move || reloader.is_in_force(&before)).await.unwrap_or(false) {
+                known = own.unchanged_since(found, &current).await;
                 continue;
             }
             let (reloader, live, before) = (own.clone(), live.clone(), current.clone());
             let waiting = std::mem::take(&mut *own.requests.waiting.lock());
             let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&live, &before)).await;
             let (settings, report) = reloaded.unwrap_or_else(|_| (None, failure(vec!["the reload panicked".into()])));
-            if let Some(settings) = settings {
-                // The new settings may name other files, whose contents are not in the fingerprint.
-                known = known.filter(|_| own.files(&settings) == own.files(&current));
-                current = settings;
-            }
+            current = settings.unwrap_or(current);
+            known = own.unchanged_since(found, &current).await;
             // A receiver that is gone has given up.
             waiting.into_iter().for_each(|waiting| drop(waiting.send(report.clone())));
         }
@@ -241,6 +237,12 @@ impl Reloader {
     fn files(&self, settings: &Settings) -> Vec<PathBuf> {
         let access = settings.access();
         self.file.iter().chain(access.files()).chain(&settings.token_key_files).cloned().collect()
+    }
+
+    /// Returns the digest of the contents that were read between `found` and now; `None` if they have changed meanwhile, or
+    /// if the settings name other files now: it is not known then what was read.
+    async fn unchanged_since(&self, found: [u8; 32], settings: &Settings) -> Option<[u8; 32]> {
+        (self.fingerprint(settings).await == found).then_some(found)
     }
 
     /// Returns a digest of the contents of these files.
@@ -312,20 +314,4 @@ fn add_difference(path: &str, one: &serde_json::Value, other: &serde_json::Value
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changed_keys_include_need_of_restart() {
-        let started = Settings::default();
-        let mut current = started.clone();
-        current.hub.ring_bytes_max += 1;
-        let mut next = current.clone();
-        next.auth.token_files.push("tokens.yaml".into());
-        next.grpc.lookups_max += 1;
-        let (changed, restart) = changed_keys(&current, &next, &started);
-        assert_eq!(changed, ["auth.token_files", "grpc.lookups_max"]);
-        assert_eq!(restart, ["grpc.lookups_max", "hub.ring_bytes_max"], "also what changed earlier");
-        assert_eq!(changed_keys(&next, &next, &next), (Vec::new(), Vec::new()));
-    }
-}
+mod tests;

@@ -162,8 +162,16 @@ impl Security {
 
     /// Waits until the gateway accepts this credential.
     pub async fn accepted(&self, address: SocketAddr, secret: &Secret) {
-        let request = SubscribeRequest::default;
-        let what = "the gateway accepts the credential";
-        eventually(what, async || self.try_begin(address, secret, request()).await.is_ok()).await;
+        let mut refused = String::new();
+        eventually("the gateway accepts the credential", async || {
+            let Err(status) = self.try_begin(address, secret, SubscribeRequest::default()).await else { return true };
+            let reason = format!("{:?} {}", status.code(), status.message());
+            if reason != refused {
+                eprintln!("refused: {reason}");
+                refused = reason;
+            }
+            false
+        })
+        .await;
     }
 }

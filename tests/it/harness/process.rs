@@ -14,6 +14,9 @@ use serde_json::Value;
 use super::env::{Client, client};
 use super::eventually;
 
+/// Lines of the log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 30;
+
 /// A process of the gateway; killed when dropped.
 pub struct Gateway {
     child: Child,
@@ -173,5 +176,10 @@ impl Drop for Gateway {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let last: Vec<_> = log.lines().rev().take(LOG_LINES_SHOWN).collect();
+            eprintln!("last lines of the gateway's log, newest first:\n{}", last.join("\n"));
+        }
     }
 }
