@@ -1,4 +1,4 @@
-//! Opens accounts independently of each other, and retries those that fail.
+//! Opens accounts independently of each other, and retries accounts that fail to open.
 //!
 //! An account whose directory cannot be used does not stop the others: it is reported (log, metric, health, status) and
 //! retried every `account_retry_interval`.

@@ -37,11 +37,11 @@ use crate::hostile::command::{gateway, run};
 /// A word that is no secret and comes to every place in the way of a credential: the search must find it everywhere.
 const PLANTED: &str = "planted-where-a-canary-may-not-be";
 /// A bearer that X refuses.
-const WRONG: &str = "AAAAwrongOneThatNobodyMaySee";
+const WRONG: &str = "AAAAwrongOneThatIsSecret";
 /// Bearer token with which the gateway fetches keys.
-const JWKS_BEARER: &str = "jwks-bearer-ThatNobodyMaySee";
+const JWKS_BEARER: &str = "jwks-bearer-ThatIsSecret";
 /// Content of a token key file.
-const TOKEN_KEY: &str = "token-key-of-32-bytes-or-more-ThatNobodyMaySee";
+const TOKEN_KEY: &str = "token-key-of-32-bytes-or-more-ThatIsSecret";
 /// What an operator pasted into a file in the place of a key.
 const PASTED: &str = "cGFzdGVkLWtleS1UaGF0Tm9ib2R5TWF5U2Vl";
 /// Credentials of another scheme than Bearer.

@@ -47,7 +47,7 @@ async fn ready_while_upstream_is_down() {
         session.start.warnings.iter().map(|warning| warning.code()).collect::<Vec<_>>(),
         [WarningCode::UpstreamDown]
     );
-    let unknown = HealthCheckRequest { service: "nobody".into() };
+    let unknown = HealthCheckRequest { service: "unknown".into() };
     assert_eq!(health.check(unknown).await.expect_err("unknown").code(), tonic::Code::NotFound);
 
     env.x.clear_refusals();
@@ -65,7 +65,7 @@ async fn services_are_known_and_unknown_watch_stays() {
         assert!(serving(&mut health, &format!("powerstream.gateway.v1.{name}")).await, "{name}");
     }
     assert!(serving(&mut health, "grpc.health.v1.Health").await);
-    let unknown = HealthCheckRequest { service: "nobody".into() };
+    let unknown = HealthCheckRequest { service: "unknown".into() };
     let mut watch = health.watch(unknown).await.expect("it is answered").into_inner();
     let first = in_time("a status", watch.message()).await.expect("no error").expect("one");
     assert_eq!(first.status(), ServingStatus::ServiceUnknown);

@@ -36,7 +36,8 @@ struct TrackerFile<K> {
 #[derive(Deserialize)]
 struct KeptByPlace {
     last_id: u64,
-    lanes: Vec<FeedByPlace>,
+    #[serde(rename = "lanes")]
+    feeds: Vec<FeedByPlace>,
     healing: BTreeMap<GapId, RecoveringGap>,
     #[serde(rename = "brought")]
     recovered_posts: BTreeMap<GapId, u64>,
@@ -50,7 +51,8 @@ struct FeedByPlace {
     last_byte: Option<UnixMillis>,
     newest: Option<HighWatermark>,
     rate: PostRate,
-    hole: Option<GapByPlace>,
+    #[serde(rename = "hole")]
+    gap: Option<GapByPlace>,
 }
 
 #[derive(Deserialize)]
@@ -95,8 +97,8 @@ pub(super) fn write(path: &Path, kept: &PersistedState) -> std::io::Result<()> {
 impl KeptByPlace {
     /// Converts the feeds to feeds without a name: each may have carried any post.
     fn named(self, limits: &TrackerLimits) -> PersistedState {
-        let Self { last_id, lanes, healing, recovered_posts, origin, side, clock_offset_ms } = self;
-        let feeds = lanes.into_iter().map(|lane| lane.named(origin, limits)).collect();
+        let Self { last_id, feeds, healing, recovered_posts, origin, side, clock_offset_ms } = self;
+        let feeds = feeds.into_iter().map(|feed| feed.named(origin, limits)).collect();
         let (epoch, journal_next, late) = (String::new(), 0, Duration::ZERO);
         PersistedState {
             last_id,
@@ -116,13 +118,13 @@ impl KeptByPlace {
 
 impl FeedByPlace {
     fn named(self, origin: Option<Completeness>, limits: &TrackerLimits) -> Feed {
-        let Self { last_byte, newest, rate, hole } = self;
+        let Self { last_byte, newest, rate, gap } = self;
         let lag = newest
             .map_or(limits.allowed_lateness, |newest| newest.lag.min(limits.lag_max()).max(limits.allowed_lateness));
-        let open = hole.as_ref().filter(|hole| hole.gap.window.to.is_none()).map(|hole| hole.gap.window.from);
+        let open = gap.as_ref().filter(|own| own.gap.window.to.is_none()).map(|own| own.gap.window.from);
         // Without either nothing has arrived, and nothing is missing yet.
         let settled_to = open.or(last_byte.map(|last| last.minus(lag))).unwrap_or_default();
-        let gaps = hole.map(|GapByPlace { gap, announced, promised, trusted }| FeedGap {
+        let gaps = gap.map(|GapByPlace { gap, announced, promised, trusted }| FeedGap {
             gap,
             announced,
             promised,

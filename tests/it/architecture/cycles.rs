@@ -17,7 +17,7 @@ type ModulePath = Vec<String>;
 struct Module {
     file: String,
     children: BTreeSet<String>,
-    /// Imported name -> full path; `*` imports are kept apart.
+    /// Imported name -> full path; `*` imports are kept separately.
     imports: BTreeMap<String, ModulePath>,
     globs: Vec<ModulePath>,
     /// Full paths that the file depends on, re-exports left out.
@@ -166,7 +166,7 @@ fn absolute(path: &[String], own: &[String], children: &BTreeSet<String>) -> Opt
     }
 }
 
-/// Expands a tree of `use` into full paths with the name that each brings into scope.
+/// Expands a tree of `use` into full paths with the name that each adds to the scope.
 fn expand(tree: &str, prefix: &[String], leaves: &mut Vec<(ModulePath, String)>) {
     let tree = tree.trim();
     if let Some(open) = tree.find('{').filter(|open| tree[..*open].chars().all(|c| !c.is_whitespace() && c != ',')) {

@@ -21,7 +21,7 @@ use super::pki::{Authority, Identity};
 use super::{Subscriber, eventually, in_time, posts, record};
 
 /// Bearer token that the simulator accepts. The gateway must never print it.
-pub const BEARER: &str = "AAAAbearerThatNobodyMaySee";
+pub const BEARER: &str = "AAAAbearerThatIsSecret";
 
 /// A client of StreamService.
 pub type Client = StreamServiceClient<Channel>;

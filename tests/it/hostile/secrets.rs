@@ -22,7 +22,7 @@ use crate::harness::probe::get;
 /// The account whose bearer is played with.
 const KEYED: &str = "keyed";
 /// A bearer that X does not take.
-const WRONG: &str = "AAAAwrongOneThatNobodyMaySee";
+const WRONG: &str = "AAAAwrongOneThatIsSecret";
 const BACKOFF: Duration = Duration::from_millis(100);
 const OUTCOME_MAX: Duration = Duration::from_secs(60);
 

@@ -74,9 +74,9 @@ fn passed_over(index: &Index<'_>, seen: &Subscription, records: &BTreeMap<Positi
         for (position, event) in records.range(range) {
             let created = index.post(event.id).map_or(Ms::MIN, |post| post.created);
             // What is older than the subscription, and came late, is not for it.
-            let is_owed = event.origin == Origin::Live || created >= since + terms.uncertainty;
+            let is_due = event.origin == Origin::Live || created >= since + terms.uncertainty;
             let is_whole = event.is_delta == Some(false) || terms.retention == Ms::MAX;
-            if is_owed && is_whole && !ids.contains(&event.id) && seen.filter.takes(&rules_of(event)) {
+            if is_due && is_whole && !ids.contains(&event.id) && seen.filter.takes(&rules_of(event)) {
                 let text = format!("another subscription shows post {} at {position:?}", event.id);
                 faults.push(Fault::of_post(Kind::MissingReceived, event.id, text));
             }
@@ -94,7 +94,7 @@ fn passed(session: &Session) -> Option<(u64, u64, u64)> {
     });
     let events: Vec<&Event> = events.flatten().collect();
     let term = events.first()?.term;
-    // Another term may begin in between: its sequences are judged by other sessions.
+    // Another term may begin in between: other sessions check its sequences.
     let last = events.iter().take_while(|event| event.term == term).last()?;
     Some((term, position, last.sequence))
 }

@@ -41,7 +41,7 @@ fn one(index: &Index<'_>, seen: &Subscription, event: &Event, at: usize, is_priv
         fault(Kind::Mislabelled, text);
     }
     if !is_private && !is_origin(index, &writes, event) {
-        fault(Kind::Origin, format!("post {id} is said to be of {:?} ({})", event.origin, about()));
+        fault(Kind::Origin, format!("post {id} is reported as {:?} ({})", event.origin, about()));
     }
     if !is_private && let Some(text) = undue_delta(index, seen, event, at) {
         fault(Kind::Unwanted, text);
@@ -77,8 +77,8 @@ fn wrong_delta(index: &Index<'_>, at: usize, event: &Event, rules: &[Rule]) -> O
     (!is_possible).then(|| format!("post {} is called a delta ({})", event.id, index.about(event.id)))
 }
 
-/// True if a post with this payload came in the way that is told. Around the answer of a connection that was asked for
-/// backfill, backfill and live posts are not told apart.
+/// True if a post with this payload came in the way that is reported. Around the answer of a connection that was asked for
+/// backfill, backfill and live posts are not distinguished.
 fn is_origin(index: &Index<'_>, sources: &[&Write], event: &Event) -> bool {
     let margin = index.history.terms.lateness;
     let is_possible = |write: &&Write| {
@@ -98,7 +98,7 @@ fn is_origin(index: &Index<'_>, sources: &[&Write], event: &Event) -> bool {
     sources.iter().any(is_possible)
 }
 
-/// A post that was logged under rules which the filter takes is not delivered again under more rules, to nobody.
+/// A post that was logged under rules which the filter takes is not delivered again under more rules, to no session.
 fn undue_delta(index: &Index<'_>, seen: &Subscription, event: &Event, at: usize) -> Option<String> {
     let first = seen.sessions.first()?;
     if !seen.is_exact() || first.from == From::Earliest || !index.history.losses.is_empty() {

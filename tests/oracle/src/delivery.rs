@@ -68,30 +68,30 @@ impl Case<'_> {
         let delivered: HashSet<u64> =
             self.seen.batches().flat_map(|(_, events, ..)| events.iter().map(|event| event.id)).collect();
         let posts = self.index.history.posts.iter().enumerate();
-        let lacking = posts.filter(|(_, post)| post.is_carried && !delivered.contains(&post.id));
-        lacking.filter_map(|(at, post)| self.lacks(at, post)).collect()
+        let missing = posts.filter(|(_, post)| post.is_carried && !delivered.contains(&post.id));
+        missing.filter_map(|(at, post)| self.missing_post(at, post)).collect()
     }
 
     /// Why a post that did not come must not be missing, if so.
-    fn lacks(&self, at: usize, post: &Post) -> Option<Fault> {
+    fn missing_post(&self, at: usize, post: &Post) -> Option<Fault> {
         let is_wanted = self.seen.filter.takes(&post.rules) && self.seen.filter.takes(&post.rules_ever);
         if !is_wanted {
-            return self.lacks_delta(at, post);
+            return self.missing_delta(at, post);
         }
         if !self.is_due(at, post) || self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
             return None;
         }
-        let told: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
-        let open: Vec<&&Gap> = told.iter().filter(|gap| !gap.state.is_closed()).collect();
+        let announced: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
+        let open: Vec<&&Gap> = announced.iter().filter(|gap| !gap.state.is_closed()).collect();
         let is_read = self.index.writes(at).any(|(_, write)| self.index.is_logged(write));
         if open.iter().any(|gap| gap.is_private) || (!open.is_empty() && !is_read) {
             return None;
         }
-        let (kind, why) = match (is_read, told.is_empty()) {
+        let (kind, why) = match (is_read, announced.is_empty()) {
             _ if self.is_skipped_by_token(post.id) => (Kind::TokenAhead, "a token covers it".to_owned()),
-            (true, _) => (Kind::MissingReceived, format!("the gateway read it, gaps {told:?}")),
+            (true, _) => (Kind::MissingReceived, format!("the gateway read it, gaps {announced:?}")),
             (false, true) => (Kind::Missing, "no gap was announced".to_owned()),
-            (false, false) => (Kind::ClosedTooEarly, format!("announced as closed: {told:?}")),
+            (false, false) => (Kind::ClosedTooEarly, format!("announced as closed: {announced:?}")),
         };
         let text = format!("post {} is missing: {why} ({})", post.id, self.index.about(post.id));
         Some(Fault::of_post(kind, post.id, text))
@@ -99,7 +99,7 @@ impl Case<'_> {
 
     /// A post whose first rules the filter does not take, or whose last rules it does not: due where the gateway certainly
     /// received it under rules that the filter takes, and before any that it does not take any more.
-    fn lacks_delta(&self, at: usize, post: &Post) -> Option<Fault> {
+    fn missing_delta(&self, at: usize, post: &Post) -> Option<Fault> {
         let first = self.seen.sessions.first()?;
         let history = self.index.history;
         let since = first.at + history.terms.uncertainty.max(SECOND);
@@ -111,7 +111,8 @@ impl Case<'_> {
             let before = |other: &Write| {
                 other.at <= write.at || (other.connection != write.connection && other.at <= write.at + margin)
             };
-            let all_take = |other: &Write| !before(other) || filter.takes(&other.rules) || self.only_lacks(other);
+            let all_take =
+                |other: &Write| !before(other) || filter.takes(&other.rules) || self.only_without_rules(other);
             self.index.is_logged(write)
                 && write.at <= history.to - history.terms.under_way
                 && filter.takes(&write.rules)
@@ -123,8 +124,8 @@ impl Case<'_> {
         Some(Fault::of_post(Kind::MissingReceived, post.id, text))
     }
 
-    /// True if an arrival that is not wanted only lacks rules: a delta follows it.
-    fn only_lacks(&self, write: &Write) -> bool {
+    /// True if an arrival that is not wanted has only too few rules: a delta follows it.
+    fn only_without_rules(&self, write: &Write) -> bool {
         let none = Filter { none: self.seen.filter.none.clone(), ..Filter::default() };
         none.takes(&write.rules)
     }
@@ -138,15 +139,15 @@ impl Case<'_> {
             return false;
         }
         let born = self.log_born(first.at);
-        // What recovery brought is not for all: it may be in the side log only.
+        // What recovery fetched is not for all: it may be in the side log only.
         let first_kept = self.index.writes(at).map(|(_, it)| it).find(|it| it.is_read && self.index.is_kept(it));
         let logged = first_kept.filter(|it| self.index.is_logged(it)).map(|it| it.at);
         match first.from {
             From::Latest => {
                 let before = self.index.all_writes(at).any(|(_, it)| it.at < first.at + SECOND);
                 let from = first.at - (terms.lateness - 5 * SECOND).max(0);
-                let owed = post.created >= first.at + terms.uncertainty || post.created >= from.max(born);
-                !before && (owed || (post.created >= from && logged.is_some()))
+                let due = post.created >= first.at + terms.uncertainty || post.created >= from.max(born);
+                !before && (due || (post.created >= from && logged.is_some()))
             }
             From::Time(time) => {
                 let from = time + terms.uncertainty;
@@ -157,7 +158,7 @@ impl Case<'_> {
             }
             From::Earliest => {
                 let held = first.at - terms.retention + 5 * SECOND;
-                // What lies before a new log is owed by that log only.
+                // What lies before a new log is due in that log only.
                 let is_lost = |at: Ms| {
                     let mut losses = history.losses.iter();
                     losses.any(|loss| loss.kept_to == Ms::MIN && (first.at..=at).contains(&loss.at))
@@ -169,7 +170,7 @@ impl Case<'_> {
     }
 
     /// True for a post that came later than connections are allowed to be, and than this one was, and was created before what
-    /// the subscription lacks of a log that was trimmed meanwhile: that is not promised.
+    /// is missing in the subscription of a log that was trimmed meanwhile: that is not promised.
     fn is_late_and_trimmed(&self, at: usize, post: &Post) -> bool {
         let lateness = self.index.history.terms.lateness;
         let is_late = |write: &Write| write.at - post.created > lateness.max(self.index.connection(write).lag);
@@ -191,7 +192,7 @@ impl Case<'_> {
         let history = self.index.history;
         let uncertainty = history.terms.uncertainty;
         let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
-        let is_told = |time: Ms| {
+        let is_announced = |time: Ms| {
             frames.iter().any(|frame| match &frame.content {
                 Content::Skip(skip) => {
                     let to = skip.to.unwrap_or(Ms::MAX);
@@ -207,7 +208,7 @@ impl Case<'_> {
         let within = history.terms.skips_within;
         let is_lost = |time: Ms| history.losses.iter().any(|loss| (time..time + within).contains(&loss.at));
         let mut ruined = self.index.all_writes(at).filter(|(_, write)| write.is_ruined);
-        ruined.any(|(_, write)| is_told(write.at) || is_lost(write.at))
+        ruined.any(|(_, write)| is_announced(write.at) || is_lost(write.at))
     }
 
     /// True if another subscription shows the record of a post at a position that a token of this one passed over.

@@ -1,4 +1,4 @@
-//! What is announced of gaps: states go forward, nothing is given up in vain, what closed stays closed, and the low
+//! What is announced of gaps: states go forward, nothing is given up without cause, what closed stays closed, and the low
 //! watermark is true.
 
 use std::collections::{BTreeMap, HashSet};
@@ -101,7 +101,7 @@ impl Known<'_> {
             None => !gap.state.is_final(),
         };
         if !has_evidence || !has_bounds || gap.cause.is_empty() || gap.cause == "Unspecified" || gap.id.is_empty() {
-            let text = format!("a gap lacks a cause, evidence or bounds: {gap:?}");
+            let text = format!("a gap is without a cause, evidence or bounds: {gap:?}");
             self.faults.push(Fault::new(Kind::GapState, text));
         }
     }
@@ -109,7 +109,7 @@ impl Known<'_> {
     /// States go forward, and nothing is given up that upstream would still send.
     fn changed(&mut self, gap: &Gap, at: Ms) {
         let history = self.index.history;
-        // A log that lost its tail tells a part of its history again.
+        // A log that lost its tail announces a part of its history again.
         let is_lost = history.losses.iter().any(|loss| loss.at <= at && loss.kept_to < loss.at - 1);
         let before = self.gaps.get(&gap.id).filter(|_| !is_lost && !gap.is_private);
         let is_changed = before.is_some_and(|before| before.state.is_final() && before != gap);

@@ -114,7 +114,7 @@ pub struct Terms {
     /// Time within which a message that cannot be taken is announced.
     pub skips_within: Ms,
     /// How much later than its write a post may be read, and the clock of the host may step, for the width of gaps; their
-    /// width is not judged without it.
+    /// width is not checked without it.
     pub tight_within: Option<Ms>,
     /// All gaps must have ended.
     pub is_settled: bool,
@@ -184,7 +184,7 @@ impl Connection {
 }
 
 impl History {
-    /// Notes which writes the gateway certainly read, where upstream knows only what it wrote: those that were delivered to
+    /// Notes which writes the gateway certainly read, where upstream knows only what it wrote: writes that were delivered to
     /// any subscription, and what stands before them on the same connection. First and last signs of connections and their
     /// lag are bounded by the same deliveries.
     pub fn infer_reads(&mut self) {

@@ -77,7 +77,7 @@ impl<'a> Index<'a> {
     /// When a post was created and written, for people.
     pub(crate) fn about(&self, id: u64) -> String {
         let Some(at) = self.place(id) else { return "not of upstream".into() };
-        let told = |(_, write): (usize, &Write)| {
+        let described = |(_, write): (usize, &Write)| {
             let kind = match (write.is_ruined, write.is_read) {
                 (true, _) => " ruined",
                 (false, true) => "",
@@ -85,7 +85,7 @@ impl<'a> Index<'a> {
             };
             format!("{} on {}{kind}", self.relative(write.at), write.connection)
         };
-        let written: Vec<String> = self.all_writes(at).map(told).collect();
+        let written: Vec<String> = self.all_writes(at).map(described).collect();
         format!("created {}, written {written:?}", self.relative(self.history.posts[at].created))
     }
 }

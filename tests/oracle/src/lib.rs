@@ -1,4 +1,4 @@
-//! The oracle: judges what subscriptions got against what upstream held and wrote, by the delivery contract alone.
+//! The oracle: checks what subscriptions got against what upstream held and wrote, by the delivery contract alone.
 //!
 //! A [`History`] is plain data: the posts of upstream, each time that one of them was written to a connection, what became
 //! of connections and of logs, and the frames of each subscription. [`check`] returns everything in it that the contract
@@ -10,7 +10,7 @@
 //! Invariants
 //! - This crate has no dependency: it shares no type, parser or clock with the gateway.
 //! - Time is that of upstream: when a post was created, and when it was written. Times that the gateway reports are
-//!   judged, never used.
+//!   checked, never used.
 //! - A write is what upstream did. It counts as received only where that is certain ([`Write::is_read`]).
 
 mod agreement;
@@ -167,16 +167,16 @@ pub fn check(history: &History) -> Vec<Fault> {
 /// The first faults of each kind and subscription. A low watermark that passed a post which is missing anyway is no fault of
 /// its own.
 fn bounded(faults: Vec<Fault>) -> Vec<Fault> {
-    const LACKING: [Kind; 4] = [Kind::Missing, Kind::MissingReceived, Kind::TokenAhead, Kind::ClosedTooEarly];
-    let is_lacking = |own: &Fault| LACKING.contains(&own.kind) && own.post.is_some();
-    let lacking: Vec<_> = faults.iter().filter(|own| is_lacking(own)).map(|own| (own.subscription, own.post)).collect();
+    const MISSING: [Kind; 4] = [Kind::Missing, Kind::MissingReceived, Kind::TokenAhead, Kind::ClosedTooEarly];
+    let is_missing = |own: &Fault| MISSING.contains(&own.kind) && own.post.is_some();
+    let missing: Vec<_> = faults.iter().filter(|own| is_missing(own)).map(|own| (own.subscription, own.post)).collect();
     let mut kept: Vec<Fault> = Vec::new();
     for fault in faults {
         if [Kind::Watermark, Kind::MissingReceived].contains(&fault.kind)
-            && lacking.contains(&(fault.subscription, fault.post))
+            && missing.contains(&(fault.subscription, fault.post))
             && kept
                 .iter()
-                .any(|own| is_lacking(own) && (own.subscription, own.post) == (fault.subscription, fault.post))
+                .any(|own| is_missing(own) && (own.subscription, own.post) == (fault.subscription, fault.post))
         {
             continue;
         }

@@ -12,12 +12,12 @@ pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     let (mut last, mut newest) = (0, HashMap::new());
     for (session, events, _, is_private) in seen.batches() {
         if session_before != Some(session) {
-            let goes_on = session_before.is_some_and(|before| {
+            let continues = session_before.is_some_and(|before| {
                 before + 1 == session && seen.sessions[session].is_exact() && !seen.sessions[session].frames.is_empty()
             });
             session_before = Some(session);
             last = seen.sessions[session].position.unwrap_or(0);
-            if !goes_on {
+            if !continues {
                 newest.clear();
             }
         }

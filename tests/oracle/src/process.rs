@@ -54,12 +54,12 @@ fn manners(history: &History) -> Vec<Fault> {
     }
     let mut faults = Vec::new();
     for (at, own) in history.connections.iter().enumerate().filter(|(_, own)| own.is_stream) {
-        let is_beside = |other: &&Connection| {
+        let is_parallel = |other: &&Connection| {
             other.is_stream
                 && other.window.is_some() == own.window.is_some()
                 && other.closed.is_none_or(|closed| closed > own.opened)
         };
-        let open = history.connections[..at].iter().filter(is_beside).count();
+        let open = history.connections[..at].iter().filter(is_parallel).count();
         let allowed = if own.window.is_some() { jobs_max } else { live_max };
         if open >= allowed {
             faults.push(Fault::new(Kind::Manners, format!("connection {at} makes {} at once", open + 1)));

@@ -85,11 +85,11 @@ pub struct Frame {
     pub at: Ms,
     /// Its token, if it has one and tokens are recorded.
     pub token: Option<String>,
-    /// What it brings.
+    /// What it contains.
     pub content: Content,
 }
 
-/// What a frame brings.
+/// What a frame contains.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// A batch.
@@ -163,11 +163,11 @@ pub struct Event {
     pub rules: Vec<(u64, Option<String>)>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// How it is said to have come.
+    /// How it came, as reported.
     pub origin: Origin,
-    /// The gap that it is said to close a part of.
+    /// The gap of which it closes a part, as reported.
     pub gap: Option<String>,
-    /// It is said to be a delta, where that is known.
+    /// It is reported as a delta, where that is known.
     pub is_delta: Option<bool>,
 }
 
@@ -290,7 +290,7 @@ impl Subscription {
         })
     }
 
-    /// True if every session began exactly where it was asked to, and it lacks nothing of its own.
+    /// True if every session began exactly where it was asked to, and nothing of its own is missing.
     pub(crate) fn is_exact(&self) -> bool {
         self.sessions.iter().all(Session::is_exact) && self.last_gaps().iter().all(|gap| !gap.is_private)
     }

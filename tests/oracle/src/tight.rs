@@ -32,7 +32,7 @@ fn outages(history: &History) -> Vec<(Ms, Ms)> {
             None => Ms::MIN / 2,
             Some(before) => signs[before].1 - signs[before].2.max(late),
         };
-        // A log that lost its tail lacks all since the newest record that is left.
+        // In a log that lost its tail, all is missing since the newest record that is left.
         let kept = history.losses.iter().filter(|loss| loss.kept_to > Ms::MIN && loss.kept_to < loss.at - 1);
         let kept = kept.filter(|loss| loss.at <= *first && from < loss.at).map(|loss| {
             let newest = history.writes.iter().rfind(|it| it.at <= loss.kept_to).map_or(history.from, |it| it.at);
@@ -57,7 +57,7 @@ fn wide(index: &Index<'_>, gap: &Gap, within: Ms) -> Option<Fault> {
     let tolerance = history.terms.uncertainty + longest + within;
     let begins = outages.iter().rposition(|(from, until)| *from - tolerance <= gap.from && gap.from <= *until);
     let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
-    // A gap that was not closed when its connection ended goes on over the next one.
+    // A gap that was not closed when its connection ended continues over the next one.
     let is_chained =
         |begins: usize, ends: usize| (begins..ends).all(|at| signs[at].1 - signs[at].0 < CLOSED_WITHIN + tolerance);
     if begins.zip(ends).is_some_and(|(begins, ends)| ends <= begins || is_chained(begins, ends)) {
@@ -107,8 +107,8 @@ fn unannounced(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
                 };
                 let (lost, back) = (&history.connections[before], &history.connections[connection]);
                 let from = lost.signs.map_or(lost.opened, |(_, last)| last);
-                let is_told = |gap: &&Gap| gap.from <= back.opened && gap.to.is_none_or(|to| from <= to);
-                if !known.iter().any(is_told) {
+                let is_announced = |gap: &&Gap| gap.from <= back.opened && gap.to.is_none_or(|to| from <= to);
+                if !known.iter().any(is_announced) {
                     let text = format!(
                         "post {} came on connection {connection}, before the gap after {} was announced",
                         event.id,

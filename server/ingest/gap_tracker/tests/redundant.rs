@@ -313,17 +313,17 @@ fn shorter_journal_forgets_progress_of_recovery() {
 fn checkpoint_of_version_1_is_read() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("gaps.json");
-    let lane = |last: i64, hole: serde_json::Value| {
+    let feed = |last: i64, gap: serde_json::Value| {
         serde_json::json!({
             "last_byte": at(last), "newest": {"created": at(last), "lag": {"secs": 0, "nanos": 0}},
-            "rate": {"posts": 600.0, "seconds": 600.0}, "hole": hole,
+            "rate": {"posts": 600.0, "seconds": 600.0}, "hole": gap,
         })
     };
     let window = TimeInterval { from: at(40), to: None };
     let gap = GapStateMachine::gap(GapId(7), window, GapCause::Disconnected);
-    let hole = serde_json::json!({"gap": gap, "told": true, "promised": at(40), "trusted": true});
+    let open = serde_json::json!({"gap": gap, "told": true, "promised": at(40), "trusted": true});
     let kept = serde_json::json!({
-        "last_id": 7, "lanes": [lane(70, hole), lane(200, serde_json::Value::Null)], "healing": {}, "brought": {},
+        "last_id": 7, "lanes": [feed(70, open), feed(200, serde_json::Value::Null)], "healing": {}, "brought": {},
         "origin": {"from": at(0)}, "side": {}, "clock_offset_ms": 5,
     });
     std::fs::write(&path, serde_json::json!({"version": 1, "kept": kept}).to_string()).expect("written");

@@ -86,7 +86,7 @@ pub fn subscriptions() -> Vec<Case> {
         case("a filter that excludes what it asks for", filtered(excluded), FILTER_INVALID),
         case("a term of backslashes and stars", any(vec![r"\*\*\\**".into(), "\u{202e}\0".into()]), "open"),
         case("no account where there are two", account(""), ACCOUNT_REQUIRED),
-        case("an unknown account", account("nobody"), denied),
+        case("an unknown account", account("unknown"), denied),
         case("an account that climbs", account("../main"), denied),
         case("an account of 500 KB", account(&"m".repeat(500_000)), denied),
         case("an account of control characters", account("ma\u{1b}[31min\r\n"), denied),
@@ -171,7 +171,7 @@ pub fn lookups() -> Vec<Case> {
         case("ListTags: another list's token", tags("main", 0, "am9iczo3"), START_INVALID),
         case("ListTags: no account", tags("", 0, ""), ACCOUNT_REQUIRED),
         case("GetStream: no account", stream(""), ACCOUNT_REQUIRED),
-        case("GetStream: an unknown account", stream("nobody"), "PermissionDenied ACCESS_DENIED"),
+        case("GetStream: an unknown account", stream("unknown"), "PermissionDenied ACCESS_DENIED"),
         case("ResolvePosition: nothing", position(None), START_INVALID),
         case("ResolvePosition: post 0", position(Some(Target::PostId(0))), "NotFound POST_NOT_FOUND"),
         case("ResolvePosition: post 2^64-1", position(Some(Target::PostId(u64::MAX))), "NotFound POST_NOT_FOUND"),
@@ -235,10 +235,10 @@ pub fn probes() -> Vec<Case> {
     let symbol = |symbol: &str| reflect(Some(MessageRequest::FileContainingSymbol(symbol.into())));
     let malformed = "InvalidArgument REQUEST_MALFORMED";
     vec![
-        case("health: an unknown name", health(HEALTH_CHECK, "nobody"), "NotFound SERVICE_UNKNOWN"),
+        case("health: an unknown name", health(HEALTH_CHECK, "unknown"), "NotFound SERVICE_UNKNOWN"),
         case("health: a name of 900 KB", health(HEALTH_CHECK, &"n".repeat(900_000)), "NotFound SERVICE_UNKNOWN"),
         case("health: no protobuf", call(1, HEALTH_CHECK, b"\xff\xff\xff"), malformed),
-        case("health: a watch of an unknown name", health(HEALTH_WATCH, "nobody"), "open"),
+        case("health: a watch of an unknown name", health(HEALTH_WATCH, "unknown"), "open"),
         case("reflection: nothing", reflect(None), "InvalidArgument"),
         case("reflection: an unknown symbol", symbol("no.such.Symbol"), "NotFound"),
         case("reflection: a symbol of 900 KB", symbol(&".".repeat(900_000)), "NotFound"),

@@ -57,7 +57,7 @@ pub fn envelopes() -> Vec<Case> {
         case("GET", method("GET"), "HTTP 405"),
         case("PROPFIND", method("PROPFIND"), "HTTP 405"),
         case("the path /", path("/"), unimplemented),
-        case("no such service", path("/nobody.Service/Method"), unimplemented),
+        case("no such service", path("/unknown.Service/Method"), unimplemented),
         case("no such method", path("/powerstream.gateway.v1.StreamService/Nothing"), unimplemented),
         case("a method in lower case", path("/powerstream.gateway.v1.streamservice/subscribe"), unimplemented),
         case("path traversal", path("/../../../../etc/passwd"), unimplemented),

@@ -77,7 +77,7 @@ pub fn heads(ids: &mut Ids) -> Vec<Case> {
         Case::fails("204", "HTTP/1.1 204 No Content\r\n\r\n", "204"),
         Case::fails("206", refusal("206 Partial Content", "content-range: bytes 0-0/1\r\n", "x"), "206"),
         Case::fails("304", "HTTP/1.1 304 Not Modified\r\n\r\n", "304"),
-        Case::fails("999", refusal("999 Nobody", "", "x"), "999"),
+        Case::fails("999", refusal("999 Unknown", "", "x"), "999"),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! `server/model`, reduced to keys and rules: the rest would bring its dependencies.
+//! `server/model`, reduced to keys and rules: the rest would add its dependencies.
 
 #[path = "../../../../server/model/key.rs"]
 mod key;

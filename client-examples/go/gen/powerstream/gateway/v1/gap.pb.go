@@ -277,7 +277,7 @@ type Gap struct {
 	CompleteUntil *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=complete_until,json=completeUntil,proto3" json:"complete_until,omitempty"`
 	// Number of posts recovered so far that the log did not contain.
 	RecoveredCount uint64 `protobuf:"varint,9,opt,name=recovered_count,json=recoveredCount,proto3" json:"recovered_count,omitempty"`
-	// True for a private gap: only this subscription lacks the interval, because its position was trimmed or its log was lost.
+	// True for a private gap: the interval is missing in this subscription only, because its position was trimmed or its log was lost.
 	Private       bool `protobuf:"varint,10,opt,name=private,proto3" json:"private,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2195,7 +2195,7 @@ type StreamInfo struct {
 	LowWatermark *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
 	// Open sessions.
 	Sessions uint32 `protobuf:"varint,9,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	// RECOVERY_NOT_ENTITLED while upstream refuses recovery requests of the account; empty otherwise. Live delivery goes on.
+	// RECOVERY_NOT_ENTITLED while upstream refuses recovery requests of the account; empty otherwise. Live delivery continues.
 	RecoveryBlockedReason string `protobuf:"bytes,10,opt,name=recovery_blocked_reason,json=recoveryBlockedReason,proto3" json:"recovery_blocked_reason,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
