@@ -26,7 +26,7 @@ use crate::model::AccountName;
 use crate::secret::SecretSource;
 use crate::simulator::{self, CutKind, Simulator, SimulatorHandle};
 use crate::task::{Signals, TaskGroup};
-use crate::telemetry;
+use crate::{state_file, telemetry};
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
@@ -106,7 +106,7 @@ fn start_simulator(args: &Args, clock: &Clock, tasks: &TaskGroup) -> anyhow::Res
 
 fn settings(args: &Args, truth: &SimulatorHandle, secrets: &Path, dir: PathBuf) -> anyhow::Result<Settings> {
     let bearer = secrets.join("bearer");
-    std::fs::write(&bearer, BEARER).context("cannot write the bearer of the demo")?;
+    state_file::write_atomic(&bearer, BEARER.as_bytes()).context("cannot write the bearer of the demo")?;
     let mut account = Account::new(AccountName::new("main")?, SecretSource::File(bearer));
     account.url = truth.base_url().parse()?;
     account.tags = TAGS.map(String::from).into();
