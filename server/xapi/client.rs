@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use url::{Host, Position, Url};
 
 use super::coding::{Coding, decoded};
@@ -17,6 +17,7 @@ mod connector;
 mod exchange;
 mod failure;
 mod options;
+mod rule_exchange;
 
 use connector::Connector;
 use exchange::ResponseBody;
@@ -42,16 +43,21 @@ impl Client {
         let url = request.url();
         check_origin(&url)?;
         let head = head(&url, &request.bearer)?;
-        let timeout = self.options.connect_timeout;
-        let socket = match self.clock.timeout(timeout, self.connector.connect(uri(url.as_str())?)).await {
-            Ok(connected) => connected.map_err(|error| failure::connect_failure(&error))?,
-            Err(Elapsed) => {
-                let detail = format!("no connection within {}", humantime::format_duration(timeout));
-                return Err(TransportError { kind: ErrorKind::Timeout, detail });
-            }
-        };
+        let socket = self.open(&url).await?;
         let response = exchange::exchange(socket, head).await;
         response.map(into_response).map_err(|error| failure::exchange_failure(&error, &request.bearer))
+    }
+
+    /// Connects to the origin of a URL.
+    async fn open(&self, url: &Url) -> Result<Box<dyn exchange::Socket>, TransportError> {
+        let timeout = self.options.connect_timeout;
+        match self.clock.timeout(timeout, self.connector.connect(uri(url.as_str())?)).await {
+            Ok(connected) => connected.map_err(|error| failure::connect_failure(&error)),
+            Err(Elapsed) => {
+                let detail = format!("no connection within {}", humantime::format_duration(timeout));
+                Err(TransportError { kind: ErrorKind::Timeout, detail })
+            }
+        }
     }
 }
 
@@ -61,10 +67,10 @@ impl Transport for Client {
     }
 }
 
-fn head(url: &Url, bearer: &Secret) -> Result<Request<Empty<Bytes>>, TransportError> {
+fn head(url: &Url, bearer: &Secret) -> Result<Request<Full<Bytes>>, TransportError> {
     let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort])
         .map_err(|_| not_allowed("base_url has an invalid host"))?;
-    let mut request = Request::new(Empty::new());
+    let mut request = Request::new(Full::default());
     *request.uri_mut() = uri(&url[Position::BeforePath..])?;
     let headers = request.headers_mut();
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -1,8 +1,9 @@
 //! The only access to X's API: requests, transport, and classification of refusals.
 //!
-//! Owns: the [`Transport`] trait, the production transport over HTTP/1.1 ([`Client`]), the URL of a stream request, the
-//! bearer token and the header that carries it, response headers, and parsing of problem documents. Does not own: the
-//! bytes of a stream (`upstream/framing`), backoff (`upstream/disconnect`), or requests about rules (only their answers, in `rules`).
+//! Owns: the [`Transport`] and [`RuleTransport`] traits, the production transport over HTTP/1.1 ([`Client`]), the URLs and
+//! bodies of requests, the bearer token and the header that carries it, response headers, and parsing of problem documents.
+//! Does not own: the bytes of a stream (`upstream/framing`), backoff (`upstream/disconnect`), or which requests about rules
+//! are made (`rules`).
 //!
 //! # Invariants
 //! - The bearer is sent to the configured origin only: no redirect is followed, no proxy is used unless configured (and
@@ -31,5 +32,8 @@ pub use headers::{Headers, RateLimit};
 pub use problem::{Problem, ProblemKind, is_usage_cap, read_problem};
 pub use redact::shown;
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
-pub use rules::{RefusalKind, RuleAnswer, RuleDocument, RuleFailure, RuleId, RuleIdError, RuleRefusal, XRule};
+pub use rules::{
+    RefusalKind, RuleAnswer, RuleCommand, RuleDocument, RuleFailure, RuleId, RuleIdError, RuleKey, RuleRefusal,
+    RuleRequest, RuleTransport, XRule,
+};
 pub use transport::{BodyError, BodyErrorKind, ErrorKind, Response, Transport, TransportError};

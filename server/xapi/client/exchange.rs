@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
@@ -27,12 +27,12 @@ pub(super) trait Socket: Read + Write + Send + Unpin {}
 
 impl<T: Read + Write + Send + Unpin> Socket for T {}
 
-/// Sends a request without a body. Returns when the head of the response has arrived.
+/// Sends a request. Returns when the head of the response has arrived.
 ///
 /// Cancel safety: dropping the future closes the socket.
 pub(super) async fn exchange(
     socket: Box<dyn Socket>,
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
 ) -> hyper::Result<Response<ResponseBody>> {
     let (mut sender, connection) = http1::handshake(socket).await?;
     let mut driver = ConnectionDriver(Some(connection));
@@ -85,7 +85,7 @@ impl Stream for ResponseBody {
 }
 
 /// Owns the connection, and with it the socket, until either end closes.
-struct ConnectionDriver(Option<http1::Connection<Box<dyn Socket>, Empty<Bytes>>>);
+struct ConnectionDriver(Option<http1::Connection<Box<dyn Socket>, Full<Bytes>>>);
 
 impl ConnectionDriver {
     /// Moves the bytes that can be moved, and closes a connection that is over.

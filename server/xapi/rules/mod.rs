@@ -1,7 +1,7 @@
-//! Answers of the rules endpoint, and the ids in them.
+//! Requests about the rules of an account, their answers, and the ids in them.
 //!
-//! Owns: every form of answer that is known, from X and from its predecessor. Does not own: requests, and what an answer
-//! means for a plan (`rules`).
+//! Owns: URL, method and body of each request, and every form of answer that is known, from X and from its predecessor.
+//! Does not own: which requests are made, and what an answer means for a plan (`rules`).
 //!
 //! # Invariants
 //! - An id is the digits that X sent; a number that needed rounding is no id: `id::tests`.
@@ -10,7 +10,11 @@
 mod answer;
 mod failure;
 mod id;
+mod request;
+mod transport;
 
 pub use answer::{RefusalKind, RuleAnswer, RuleDocument, RuleRefusal, XRule};
 pub use failure::RuleFailure;
 pub use id::{RuleId, RuleIdError};
+pub use request::{RuleCommand, RuleKey, RuleRequest};
+pub use transport::RuleTransport;
