@@ -84,6 +84,10 @@ pub struct RoleConfig {
     /// Visible posts. Absent: all posts of the accounts.
     #[serde(default)]
     pub tags: Option<TagsConfig>,
+    /// Sets of rules that `rules.write` allows to change: names, or prefixes that end in `*`. Absent: all sets, and what
+    /// concerns all of them.
+    #[serde(default)]
+    pub rule_sets: Option<Vec<String>>,
     /// Limits of a principal with this role. Of several roles, the largest limit counts, and no limit is the largest.
     #[serde(default)]
     pub limits: RoleLimits,

@@ -225,17 +225,25 @@ pub struct Grant {
     pub rights: RightSet,
     /// Visible posts; `None`: all.
     pub tags: Option<Arc<TagRight>>,
+    /// Sets of rules that may be changed with [`Right::RulesWrite`]; `None`: all, and what concerns all of them.
+    pub rule_sets: Option<Arc<[TagPattern]>>,
 }
 
 impl Grant {
     /// Every right on everything.
-    pub const ALL: Self = Self { rights: RightSet::ALL, tags: None };
+    pub const ALL: Self = Self { rights: RightSet::ALL, tags: None, rule_sets: None };
     /// No right.
-    pub const NONE: Self = Self { rights: RightSet(0), tags: None };
+    pub const NONE: Self = Self { rights: RightSet(0), tags: None, rule_sets: None };
 
     /// True if the principal has this right, and, where it is about reading, can see anything at all.
     pub fn allows(&self, right: Right) -> bool {
         self.rights.contains(right) && self.tags.as_ref().is_none_or(|tags| !tags.is_empty())
+    }
+
+    /// True if this set of rules may be changed; `None`: what concerns all sets.
+    pub fn allows_rule_set(&self, set: Option<&str>) -> bool {
+        let is_listed = |sets: &Arc<[TagPattern]>| set.is_some_and(|set| sets.iter().any(|own| own.matches_tag(set)));
+        self.allows(Right::RulesWrite) && self.rule_sets.as_ref().is_none_or(is_listed)
     }
 
     /// True if this tag may be seen.

@@ -90,6 +90,8 @@ struct Role {
     allow: Vec<TagPattern>,
     deny: Vec<TagPattern>,
     untagged: bool,
+    /// Sets of rules that `rules.write` allows to change; `None`: all.
+    rule_sets: Option<Vec<TagPattern>>,
     limits: Limits,
 }
 
@@ -327,7 +329,10 @@ impl Principal {
             // Posts without tags are not within any pattern.
             Some(patterns) => TagRight::new(allow, deny, false).map(|tags| tags.narrowed(patterns)),
         };
-        Grant { rights, tags: tags.map(Arc::new) }
+        let writing = roles().filter(|role| role.rights.contains(Right::RulesWrite));
+        let listed: Option<Vec<&[TagPattern]>> = writing.map(|role| role.rule_sets.as_deref()).collect();
+        let rule_sets = listed.filter(|sets| !sets.is_empty()).map(|sets| sets.concat().into());
+        Grant { rights, tags: tags.map(Arc::new), rule_sets }
     }
 }
 
@@ -341,7 +346,8 @@ impl Role {
         let rights = config.rights.iter().copied().collect();
         let limits = config.limits.into();
         let (name, accounts) = (config.name.clone(), patterns(&config.accounts));
-        Self { name, accounts, rights, allow, deny, untagged, limits }
+        let rule_sets = config.rule_sets.as_deref().map(patterns);
+        Self { name, accounts, rights, allow, deny, untagged, rule_sets, limits }
     }
 
     fn read_everything() -> Self {
@@ -354,6 +360,7 @@ impl Role {
             allow: everything,
             deny: Vec::new(),
             untagged: true,
+            rule_sets: None,
             limits: Limits::NONE,
         }
     }

@@ -42,6 +42,7 @@ fn example_settings() -> Settings {
         accounts: vec!["main".into()],
         rights: vec![Right::Read],
         tags: Some(tags),
+        rule_sets: None,
         limits: RoleLimits::default(),
     };
     let principal = PrincipalConfig { name: "indexer".into(), roles: vec!["reader".into()] };

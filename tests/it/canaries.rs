@@ -133,6 +133,7 @@ impl Credentials {
             accounts: vec!["main".into()],
             rights: vec![Right::Read, Right::Status, Right::Admin],
             tags: Some(tags),
+            rule_sets: None,
             limits: RoleLimits::default(),
         }];
         settings.principals = vec![PrincipalConfig { name: READER.into(), roles: vec![READER.into()] }];

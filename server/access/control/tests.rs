@@ -18,6 +18,7 @@ fn config(dir: &std::path::Path, allow: Option<&[&str]>, accounts: &[&str]) -> A
             accounts: own(accounts),
             rights: vec![Right::Read],
             tags,
+            rule_sets: None,
             limits: RoleLimits::default(),
         }],
         principals: vec![PrincipalConfig { name: "p".into(), roles: own(&["r"]) }],

@@ -14,6 +14,7 @@ fn role(name: &str, accounts: &[&str], rights: &[Right], tags: Option<TagsConfig
         accounts: accounts.iter().map(ToString::to_string).collect(),
         rights: rights.to_vec(),
         tags,
+        rule_sets: None,
         limits: RoleLimits::default(),
     }
 }

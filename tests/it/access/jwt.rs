@@ -20,7 +20,8 @@ async fn gateway(issuer: &Issuer) -> (TestEnv, Gateway) {
     let own = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let tags = TagsConfig { allow: own(&["cats"]), ..TagsConfig::default() };
     let (name, accounts, rights) = ("cats".to_owned(), own(&["main"]), vec![Right::Read]);
-    env.settings.roles = vec![RoleConfig { name, accounts, rights, tags: Some(tags), limits: Default::default() }];
+    env.settings.roles =
+        vec![RoleConfig { name, accounts, rights, tags: Some(tags), rule_sets: None, limits: Default::default() }];
     env.settings.auth.jwks.refresh_interval = Duration::from_secs(2);
     env.settings.auth.jwks.unknown_key_interval = Duration::from_secs(1);
     env.settings.auth.jwt = vec![config(issuer.keys(), "cats")];

@@ -41,6 +41,7 @@ fn role(name: &str, rights: &[Right], allow: &[&str], deny: &[&str]) -> RoleConf
         accounts: own(&["main"]),
         rights: rights.to_vec(),
         tags,
+        rule_sets: None,
         limits: RoleLimits::default(),
     }
 }

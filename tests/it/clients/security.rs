@@ -53,6 +53,7 @@ fn role(name: &str) -> RoleConfig {
         accounts: vec!["main".into()],
         rights: vec![Right::Read],
         tags: None,
+        rule_sets: None,
         limits: RoleLimits::default(),
     }
 }

@@ -44,6 +44,7 @@ pub fn role(name: &str, accounts: &str, rights: &[Right]) -> RoleConfig {
         accounts: vec![accounts.into()],
         rights: rights.to_vec(),
         tags: None,
+        rule_sets: None,
         limits: RoleLimits::default(),
     }
 }

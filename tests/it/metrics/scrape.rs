@@ -122,6 +122,7 @@ impl Stage {
             accounts: vec!["*".into()],
             rights: vec![Right::Read],
             tags: None,
+            rule_sets: None,
             limits: RoleLimits { sessions: Some(1), ..RoleLimits::default() },
         }];
         settings.principals = vec![PrincipalConfig { name: PRINCIPAL.into(), roles: vec!["all".into()] }];

@@ -23,6 +23,7 @@ fn role(name: &str, allow: Option<&[&str]>) -> RoleConfig {
         accounts: texts(&["main"]),
         rights: vec![Right::Read],
         tags,
+        rule_sets: None,
         limits: Default::default(),
     }
 }

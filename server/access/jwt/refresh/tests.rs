@@ -36,7 +36,14 @@ fn config(keys: JwtKeysConfig, jwks: JwksConfig) -> AccessConfig {
     let (accounts, rights) = (vec!["main".into()], vec![Right::Read]);
     AccessConfig {
         auth: AuthConfig { jwt: vec![own], jwks, ..AuthConfig::default() },
-        roles: vec![RoleConfig { name: "all".into(), accounts, rights, tags: None, limits: Default::default() }],
+        roles: vec![RoleConfig {
+            name: "all".into(),
+            accounts,
+            rights,
+            tags: None,
+            rule_sets: None,
+            limits: Default::default(),
+        }],
         ..AccessConfig::default()
     }
 }
