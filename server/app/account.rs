@@ -5,8 +5,9 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::account_rules;
 use super::maintenance::AccountMaintenance;
-use crate::clock::Clock;
+use super::open_context::OpenContext;
 use crate::config::{self, Settings};
 use crate::gateway::{self, Gateway};
 use crate::hub::{self, Hub};
@@ -16,30 +17,11 @@ use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
 use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue, Sequencer, SequencerDeps, dedup};
 use crate::journal::{self, Backend, Journal, TimedDisk, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term};
+use crate::rules::RuleExecutor;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
-use crate::xapi::{Credentials, Transport};
-
-/// Shared context with which every account is opened.
-#[derive(Clone)]
-pub(super) struct OpenContext {
-    pub settings: Settings,
-    pub clock: Clock,
-    pub metrics: Registry,
-    pub keyring: Arc<hub::token::Keyring>,
-    pub transport: Arc<dyn Transport>,
-    /// The disk of the logs.
-    pub disk: Arc<dyn journal::Disk>,
-    /// Source of identities and of jitter.
-    pub random: fn() -> u64,
-}
-
-impl OpenContext {
-    fn random_epoch(&self) -> Epoch {
-        Epoch(u128::from((self.random)()) << 64 | u128::from((self.random)()))
-    }
-}
+use crate::xapi::Credentials;
 
 /// An account whose log is open and whose tasks have not started.
 pub(super) struct AccountRuntime {
@@ -49,6 +31,7 @@ pub(super) struct AccountRuntime {
     counters: Arc<gateway::AccountCounters>,
     pub(super) sessions: Vec<ConnectionSupervisor>,
     pub(super) recovery: RecoveryScheduler,
+    pub(super) rules: RuleExecutor,
     pub(super) sequencer: Sequencer,
     pub(super) account_maintenance: AccountMaintenance,
 }
@@ -84,7 +67,6 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     let side = open_side(shared, account, &dir, &*reader, identity)?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
-    metrics.account(name, |part| hub::gauges::register(&hub, part));
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     ids.rebuild_from(reader.clone());
     let tracker = open_ledger(shared, account, &dir, &hub, || {
@@ -125,6 +107,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     Ok(AccountRuntime {
         sessions: sessions(shared, account, &hub, &tracker, &queue, &counters.ingest),
         recovery,
+        rules: account_rules::open(shared, account)?,
         gaps: Arc::new(AccountGaps::new(hub.clone(), tracker)),
         sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone()),
         account_maintenance,
@@ -155,6 +138,7 @@ fn open_hub(
         metrics: metrics.account(name, hub::Metrics::register),
     };
     let hub = Arc::new(Hub::new(parts, ring_start));
+    metrics.account(name, |part| hub::gauges::register(&hub, part));
     if settings.journal.backend == Backend::Embedded {
         hub.times().open(dir.join("times.json"), reader.epoch());
     }
@@ -336,13 +320,14 @@ impl AccountRuntime {
             gaps: self.gaps.clone(),
             recovery: self.recovery.jobs(),
             counters: self.counters.clone(),
+            rules: self.rules.rules.clone(),
         }
     }
 
     /// Starts the sequencer and maintenance, then the upstream sessions.
     pub(super) fn spawn(self, runners: &AccountTasks) {
         let AccountTasks { sessions, writers, upstream, giving_up, .. } = runners;
-        let Self { hub, sessions: connections, recovery, sequencer, mut account_maintenance, .. } = self;
+        let Self { hub, sessions: connections, recovery, rules, sequencer, mut account_maintenance, .. } = self;
         let written = Shutdown::new();
         let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
         writers.thread("sequencer", ExitPolicy::StopProcess, move || {
@@ -358,6 +343,7 @@ impl AccountRuntime {
             sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, session.run(upstream.clone()));
         }
         sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(upstream.clone()));
+        sessions.spawn("rules", ExitPolicy::StopProcess, rules.run(upstream.clone()));
     }
 }
 

@@ -12,10 +12,12 @@
 //! - The failure of an essential task stops the process and is reported as the reason.
 
 mod account;
+mod account_rules;
 mod admin;
 mod effective_config;
 mod live_keys;
 mod maintenance;
+mod open_context;
 mod opening;
 mod reload;
 mod shutdown;
@@ -113,12 +115,13 @@ impl App {
         let tls = TlsListeners::load(&settings, &clock, &metrics)?;
         let client = xapi::Client::new(&settings.upstream.client_options(), &clock)
             .context("invalid settings in section `upstream`")?;
-        let parts = account::OpenContext {
+        let parts = open_context::OpenContext {
             settings: settings.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
             keyring: keyring.clone(),
-            transport: Arc::new(client),
+            transport: Arc::new(client.clone()),
+            rule_transport: Arc::new(client),
             disk: Arc::new(SystemDisk),
             random: || rand::rng().random(),
         };

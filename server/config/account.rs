@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::model::AccountName;
-use crate::secret;
+use crate::{rules, secret};
 
 /// One X credential with its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct Account {
     /// Known tags: a subscription to one of them is not warned of an unknown tag.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Rules of the account at X.
+    #[serde(default)]
+    pub rules: rules::AccountConfig,
 }
 
 /// An endpoint of one of X's datacenters.
@@ -51,8 +54,8 @@ pub struct Datacenter {
 impl Account {
     /// Creates an account with default settings.
     pub fn new(name: AccountName, bearer: secret::SecretSource) -> Self {
-        let (datacenters, tags) = (Vec::new(), Vec::new());
-        Self { name, bearer, url: x_api(), local_dc_only: false, connections: one(), datacenters, tags }
+        let (datacenters, tags, rules) = (Vec::new(), Vec::new(), rules::AccountConfig::default());
+        Self { name, bearer, url: x_api(), local_dc_only: false, connections: one(), datacenters, tags, rules }
     }
 }
 

@@ -63,6 +63,7 @@ impl Default for Settings {
             ingest: ingest::Config::default(),
             journal: journal::Config::default(),
             hub: hub::Config::default(),
+            rules: crate::rules::Config::default(),
             telemetry: telemetry::Config::default(),
             // Below the 30 s that Kubernetes gives a pod by default.
             shutdown_timeout: Duration::from_secs(25),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::{access, grpc, http, hub, ingest, journal, telemetry, upstream};
+use crate::{access, grpc, http, hub, ingest, journal, rules, telemetry, upstream};
 
 /// Settings of powerstream-gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub journal: journal::Config,
     /// Sessions and their limits.
     pub hub: hub::Config,
+    /// Requests about the rules of the accounts.
+    pub rules: rules::Config,
     /// Logs and spans.
     pub telemetry: telemetry::Config,
     /// Maximum duration of the shutdown, from the signal to the exit.

@@ -30,6 +30,7 @@ pub(super) fn faults(settings: &Settings) -> Vec<ConfigError> {
     journal(settings, &mut found);
     recovery(settings, &mut found);
     sessions(settings, &mut found);
+    rules(settings, &mut found);
     telemetry(settings, &mut found);
     process(settings, &mut found);
     accounts(settings, &mut found);
@@ -115,6 +116,23 @@ fn sessions(settings: &Settings, found: &mut Validator) {
     found.check(age.is_zero() || age >= Duration::from_secs(1), "hub.session_age_max", text);
 }
 
+fn rules(settings: &Settings, found: &mut Validator) {
+    let rules = &settings.rules;
+    let most = rules.requests_max.saturating_sub(1);
+    let text = format!("this must be at most {most}, so that ordinary work has one of rules.requests_max");
+    found.check(rules.reserve < rules.requests_max, "rules.reserve", text);
+    let interval = humantime::format_duration(rules.coalesce_interval);
+    let text = format!("this must be at least rules.coalesce_interval ({interval})");
+    found.check(rules.coalesce_max >= rules.coalesce_interval, "rules.coalesce_max", text);
+    for (n, account) in settings.accounts.iter().enumerate().take(ACCOUNTS_MAX) {
+        let path = format!("accounts[{n}].rules.files");
+        let files = &account.rules.files;
+        found.check(files.len() <= RULE_FILES_MAX, &path, format!("there must be at most {RULE_FILES_MAX}"));
+        let named = files.iter().all(|file| !file.as_os_str().is_empty());
+        found.check(named, &path, "each must name a file");
+    }
+}
+
 fn telemetry(settings: &Settings, found: &mut Validator) {
     let telemetry = &settings.telemetry;
     if let Err(error) = telemetry::filter(&telemetry.log_filter) {
@@ -172,6 +190,8 @@ fn accounts(settings: &Settings, found: &mut Validator) {
 
 /// Maximum number of key files: a key stays while tokens that it signed are in use, and keys are rotated.
 const KEY_FILES_MAX: usize = 100;
+/// Maximum number of files with rules of an account.
+const RULE_FILES_MAX: usize = 100;
 /// Maximum number of accounts of a process.
 const ACCOUNTS_MAX: usize = 1_000;
 /// Names of the gateway itself in the health service.

@@ -25,13 +25,16 @@ use crate::ingest::recovery::{GapList, RecoveryJobs};
 use crate::ingest::{self, dedup};
 use crate::journal;
 use crate::model::{AccountName, Epoch, PostId, UnixMillis};
+use crate::rules::AccountRules;
 
 mod availability;
 mod coverage;
 mod drain;
+mod rule_match;
 
 pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX};
 pub use drain::{DrainId, Stopping};
+pub use rule_match::{MatchLimits, RuleMatches};
 
 /// Accounts and readiness of the gateway.
 pub struct Gateway {
@@ -76,6 +79,8 @@ pub struct Account {
     pub recovery: Arc<RecoveryJobs>,
     /// Counters and limits, for operators.
     pub counters: Arc<AccountCounters>,
+    /// Rules at X.
+    pub rules: Arc<AccountRules>,
 }
 
 /// Counters of ingest and journal, and the limits of retention.

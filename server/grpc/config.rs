@@ -55,6 +55,8 @@ pub struct Config {
     pub lookups_max: usize,
     /// Maximum bytes of a request message.
     pub request_bytes_max: usize,
+    /// Maximum bytes of a request message of RuleService: 1,000 rules of 2,048 characters have up to 6 MB.
+    pub rules_request_bytes_max: usize,
     /// Maximum bytes of request headers.
     pub header_bytes_max: u32,
     /// How long a response may make no progress before its stream is reset. Sessions are exempt.
@@ -72,6 +74,14 @@ pub struct Config {
     pub compression: Compression,
     /// Bytes of the journal that one GetCoverage verifies, and as many that it reads to find skipped messages.
     pub coverage_read_bytes_max: u64,
+    /// Bytes of payloads that one TestRule reads.
+    pub rule_test_read_bytes_max: u64,
+    /// Longest interval of a TestRule.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub rule_test_window_max: Duration,
+    /// Maximum concurrent TestRule calls. Further calls wait.
+    pub rule_tests_max: usize,
     /// Maximum concurrent GetCoverage calls that read the journal. Further calls wait.
     pub coverage_reads_max: usize,
 }
@@ -124,6 +134,7 @@ impl Default for Config {
             lookups_max: 32,
             // A filter of 256 KiB and its framing fit four times over.
             request_bytes_max: 1 << 20,
+            rules_request_bytes_max: 8 << 20,
             header_bytes_max: 16 << 10,
             send_timeout: Duration::from_secs(30),
             // Of 1 MiB, which no response exceeds by much, 64 in the process, and 4 on a connection.
@@ -132,6 +143,9 @@ impl Default for Config {
             send_buffer_bytes_max: 64 << 10,
             compression: Compression::Asked,
             // About a second of a disk.
+            rule_test_read_bytes_max: 256 << 20,
+            rule_test_window_max: Duration::from_secs(7 * 24 * 3_600),
+            rule_tests_max: 1,
             coverage_read_bytes_max: 64 << 20,
             coverage_reads_max: 2,
         }

@@ -31,8 +31,9 @@ pub fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// Adds the reason to a status of tonic. A status of a service already has one.
-pub fn explain(response: Response<Body>, request_bytes_max: usize) -> Response<Body> {
+/// Adds the reason to a status of tonic. A status of a service already has one. The request may have this many bytes, and
+/// is about rules or not.
+pub fn explain(response: Response<Body>, (bytes_max, about_rules): (usize, bool)) -> Response<Body> {
     let headers = response.headers();
     if headers.contains_key(status::REASON_TRAILER) {
         return response;
@@ -40,7 +41,7 @@ pub fn explain(response: Response<Body>, request_bytes_max: usize) -> Response<B
     let Some(ended) = Status::from_header_map(headers) else { return response };
     let explained = match ended.code() {
         // Too long as it is, or when it is decompressed.
-        Code::OutOfRange | Code::ResourceExhausted => status::request_too_long(request_bytes_max),
+        Code::OutOfRange | Code::ResourceExhausted => status::request_too_long(bytes_max, about_rules),
         // No message, a wrong prefix, damaged compression, or no message of this type.
         Code::Internal | Code::InvalidArgument | Code::Unknown => status::request_malformed(ended.message()),
         Code::Unimplemented => {
@@ -103,12 +104,12 @@ mod tests {
         ] {
             let mut response = Response::new(Body::empty());
             Status::new(code, text).add_header(response.headers_mut()).expect("ASCII");
-            let explained = explain(response, 5);
+            let explained = explain(response, (5, false));
             let status = Status::from_header_map(explained.headers()).expect("a status");
             assert_eq!(status.code(), expected, "{text}");
             assert_eq!(status.get_details_error_info().expect("ErrorInfo").reason, reason);
         }
-        let ours = explain(status::internal("x").into_http(), 5);
+        let ours = explain(status::internal("x").into_http(), (5, false));
         assert_eq!(Status::from_header_map(ours.headers()).expect("a status").code(), Code::Internal);
     }
 }

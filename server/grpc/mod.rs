@@ -1,4 +1,4 @@
-//! The gRPC server: `StreamService`, `RecoveryService`, health and reflection on one port.
+//! The gRPC server: `StreamService`, `RecoveryService`, `RuleService`, health and reflection on one port.
 //!
 //! Owns: which right each method needs (`methods`), the authentication of calls (`call_context`), validation of requests, encoding of frames (`encode`), the HTTP/2 transport and its limits (`transport`), every
 //! `Status` (`status`). Does not own: sessions (`hub::session`), the state of accounts (`gateway`).
@@ -20,11 +20,15 @@ mod convert;
 mod encode;
 mod explain;
 mod health;
+mod interval;
 mod methods;
 mod metrics;
 mod paging;
 mod recovery_service;
 mod reflection;
+mod rule_convert;
+mod rule_samples;
+mod rule_service;
 mod server;
 mod service_names;
 mod session_audit;

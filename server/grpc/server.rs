@@ -9,7 +9,8 @@ use super::blocking::Blocking;
 use super::health::HealthService;
 use super::recovery_service::RecoveryApi;
 use super::reflection::{reflection_v1, reflection_v1alpha};
-use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, STREAM_SERVICE};
+use super::rule_service::RuleApi;
+use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, RULE_SERVICE, STREAM_SERVICE};
 use super::stream_service::StreamApi;
 use super::transport::connection::ConnectionServer;
 use super::transport::connection_slots::ConnectionSlots;
@@ -18,9 +19,13 @@ use crate::access::AccessControl;
 use crate::clock::Clock;
 use crate::gateway::Gateway;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
+use crate::proto::rule_service_server::RuleServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
+
+/// Services that reflection lists.
+const SERVICES: [&str; 4] = [STREAM_SERVICE, RECOVERY_SERVICE, RULE_SERVICE, HEALTH_SERVICE];
 
 /// The gRPC server, before it serves a listener.
 pub struct GrpcServer {
@@ -56,17 +61,24 @@ impl GrpcServer {
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Zstd);
         let recoveries =
-            RecoveryServiceServer::new(RecoveryApi::new(gateway.clone(), access.clone(), &config, blocking))
+            RecoveryServiceServer::new(RecoveryApi::new(gateway.clone(), access.clone(), &config, blocking.clone()))
                 .max_decoding_message_size(bytes_max)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd);
+        let rules_bytes_max = config.rules_request_bytes_max;
+        let rules =
+            RuleServiceServer::new(RuleApi::new(gateway.clone(), access.clone(), (&config, clock.clone()), blocking))
+                .max_decoding_message_size(rules_bytes_max)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Zstd);
         let health = HealthServer::new(HealthService::new(gateway, access.clone(), shutdown.clone()))
             .max_decoding_message_size(bytes_max);
         let routes = Routes::new(streams)
             .add_service(recoveries)
+            .add_service(rules)
             .add_service(health)
-            .add_service(reflection_v1(&[STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE]))
-            .add_service(reflection_v1alpha(&[STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE]))
+            .add_service(reflection_v1(&SERVICES))
+            .add_service(reflection_v1alpha(&SERVICES))
             .prepare();
         let connections = ConnectionServer::new(config, routes, (access, tls, metrics), clock, tasks.group());
         let places = connections.places();

@@ -17,6 +17,7 @@ mod access;
 mod admin;
 mod builder;
 mod recovery;
+mod rules;
 mod start;
 
 use access::{NAMES_MAX, access_denied};
@@ -28,6 +29,7 @@ pub use admin::{
 use builder::StatusBuilder;
 pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
+pub use rules::{operation_unknown, rule_change_refused, rule_invalid, rule_set_denied};
 pub use start::{in_future, start_invalid};
 
 /// Returns the reason of a status in these headers; empty if there is none.
@@ -38,10 +40,19 @@ pub fn reason(headers: &http::HeaderMap) -> &str {
 /// Retry delay after a call that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
 
-/// Returns the status for a request that is too long, compressed or not.
-pub fn request_too_long(request_bytes_max: usize) -> Status {
-    let message = format!("request exceeds {request_bytes_max} bytes (grpc.request_bytes_max); shorten the filter");
-    StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
+/// Returns the status for a request that is too long, compressed or not: about rules, or another one.
+pub fn request_too_long(bytes_max: usize, about_rules: bool) -> Status {
+    let (reason, message) = match about_rules {
+        true => (
+            "RULE_INVALID",
+            format!("request exceeds {bytes_max} bytes (grpc.rules_request_bytes_max); send fewer rules"),
+        ),
+        false => (
+            "FILTER_INVALID",
+            format!("request exceeds {bytes_max} bytes (grpc.request_bytes_max); shorten the filter"),
+        ),
+    };
+    StatusBuilder::new(Code::InvalidArgument, reason, message).status()
 }
 
 /// Returns the status for a request that cannot be decoded.

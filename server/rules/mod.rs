@@ -5,10 +5,16 @@
 //!
 //! Owns: rule files (`read`, `yaml`, `json`) and the checks of all of them together (`set`), sets of wanted rules (`sets`),
 //! the planner (`planner`), the budget of requests (`budget`), the meaning of each answer (`outcome`), the next request
-//! (`reconciler`), operations and the persisted state (`operation`, `state`). Does not own: HTTP (`xapi`), the language of
-//! the rules (`query`), output (`cli`), or posts that match them.
+//! (`reconciler`), operations and the persisted state (`operation`, `state`), checks of changes (`change`), rules as shown
+//! (`view`, `plan_changes`). Does not own: HTTP (`xapi`), the language of the rules (`query`), output (`cli`), or posts that
+//! match them.
 //!
-//! Everything but `read` and `state` is pure: no I/O and no clock. Nothing here sends a request.
+//! `account_rules` holds the state in memory, persists each step of it, and is shared by callers and the task that makes the
+//! requests (`executor`), one at a time. Both write to the audit file (`audit`). `events` is what others provide: they learn
+//! of changes, and know what posts show. All other files but `read`, `wanted_files` and `state` are pure: no I/O and no clock.
+//!
+//! # Concurrency
+//! One mutex guards the state of an account; it is held while the state is written, never while X is waited for.
 //!
 //! # Invariants
 //! - A value is exactly what the file has, with its spaces.
@@ -19,10 +25,20 @@
 //! - A state that cannot be read is never replaced by an empty one: `state::tests`.
 //! - Nothing is deleted because the gateway does not remember it: a rule in no set stays, unless configured otherwise.
 
+mod account_rules;
+mod audit;
 mod budget;
+mod change;
+mod check;
+mod config;
+mod events;
+mod executor;
+mod gauges;
 mod json;
+mod metrics;
 mod operation;
 mod outcome;
+mod plan_changes;
 mod planner;
 mod policy;
 mod read;
@@ -30,22 +46,29 @@ mod reconciler;
 mod rule;
 mod rule_file;
 mod set;
+mod set_history;
 mod sets;
 mod state;
+mod view;
+mod wanted_files;
 mod yaml;
 
-pub use budget::{Access, Budget, BudgetExhausted, BudgetLimits, BudgetStatus, Charge, Method, RunningTime};
+pub use account_rules::{AccountRules, AccountRulesParts, RulesStatus};
+pub use audit::{AuditFile, AuditLine};
+pub use budget::BudgetStatus;
+pub use change::{Change, ChangeError, ChangeOptions, ChangeReport};
+pub use check::{CheckFinding, LanguageChecker, RuleChecker, check_rules};
+pub use config::{AccountConfig, Config, Unmanaged};
+pub use events::{ChangedRule, IgnoredRuleEvents, RuleEvents, RuleSightings, RulesChange};
+pub use executor::RuleExecutor;
+pub use gauges::register as register_metrics;
 pub use operation::{Operation, OperationId, OperationState};
-pub use outcome::{Outcome, RuleResult, of_add, of_delete, of_get, reset_in};
-pub use planner::{NewRule, OldRule, Plan, Step, Target, UnmanagedRules, XLimits, plan};
-pub use policy::{Mode, Policy};
+pub use plan_changes::{ChangeKind, PlannedChange};
+pub use policy::Mode;
 pub use read::read;
-pub use reconciler::{Action, DRIFT, Now, ReadCause, Reconciler};
-pub use rule::{KnownRule, RuleName, WantedRule, meaning, utf16_len};
+pub use rule::{RuleName, WantedRule};
 pub use rule_file::{FILE_BYTES_MAX, FileRule, RuleFileError};
 pub use set::{CheckedRule, RULES_MAX, SetCode, SetFinding, TAG_CHARS_MAX, check};
-pub use sets::{
-    ADOPTED_SET, CONFIG_SET, MANUAL_SET, NAME_BYTES_MAX, SetError, Sets, StoredSet, check_fields, check_union,
-    removals_max, union,
-};
-pub use state::{KnownRules, RejectedRule, RulesState, StateDir, StateError, StateStore, decode, encode};
+pub use sets::{ADOPTED_SET, CONFIG_SET, MANUAL_SET, SetError};
+pub use state::StateDir;
+pub use view::{RuleList, RuleState, RuleView, SetView};

@@ -25,6 +25,17 @@ pub enum OperationState {
 }
 
 impl OperationState {
+    /// Returns the name for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// True if nothing more happens.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
@@ -63,6 +74,9 @@ pub struct Operation {
     pub halvings: u32,
     /// Rules that wait for the budget: to be added, to be deleted.
     pub pending: (usize, usize),
+    /// Wanted rules that X has rejected, by the last plan.
+    #[serde(default)]
+    pub rejected: usize,
     /// Last error; empty if there was none.
     #[serde(default)]
     pub error: String,
@@ -86,6 +100,7 @@ impl Operation {
             replans: 0,
             halvings: 0,
             pending: (0, 0),
+            rejected: 0,
             error: String::new(),
         }
     }

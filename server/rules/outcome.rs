@@ -46,7 +46,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns a short name for metrics and logs.
+    /// Names of all outcomes; a read that succeeds is `ok` too.
+    pub const NAMES: [&'static str; 9] =
+        ["ok", "partly_unknown", "rejected", "unknown", "not_sent", "refused", "over_limit", "rate_limited", "denied"];
+
+    /// Returns a short name for metrics and logs, one of [`Self::NAMES`].
     pub fn name(&self) -> &'static str {
         match self {
             Self::Results(results) if results.contains(&RuleResult::Unknown) => "partly_unknown",

@@ -137,9 +137,12 @@ fn compare(known: &[KnownRule], wanted: &[Target], unmanaged: UnmanagedRules, li
         }
     }
     work.add_fresh(known, &fresh, &mut settled);
+    let names: HashSet<&RuleName> = wanted.iter().map(|target| &target.name).collect();
     for (n, rule) in known.iter().enumerate().filter(|(n, _)| !settled[*n]) {
-        match (rule.owner.is_some(), unmanaged) {
-            (false, UnmanagedRules::Keep) => work.unmanaged += 1,
+        match (&rule.owner, unmanaged) {
+            (None, UnmanagedRules::Keep) => work.unmanaged += 1,
+            // Its replacement was added by an earlier plan.
+            (Some(owner), _) if names.contains(owner) => work.deletes.push(n),
             _ => {
                 work.removals += 1;
                 work.deletes.push(n);

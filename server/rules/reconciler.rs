@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::budget::{Access, Method, RunningTime};
+use super::budget::{Access, BudgetExhausted, Method, RunningTime};
 use super::operation::{Operation, OperationState};
+use super::plan_changes::{PlannedChange, plan_changes};
 use super::planner::{Plan, Step, plan};
 use super::policy::{Mode, Policy};
 use super::rule::WantedRule;
@@ -52,6 +53,8 @@ pub struct Reconciler {
     pub policy: Policy,
     /// The rules are to be read.
     pub read: Option<ReadCause>,
+    /// That read may use the reserve.
+    read_reserve: bool,
     /// X does not accept the credential or the URL: no request until an operator or a restart.
     pub denied: Option<String>,
     /// Texts with which a request may be refused.
@@ -80,7 +83,17 @@ impl Reconciler {
         if state.is_stale {
             read = Some(ReadCause::Unknown);
         }
-        Self { state, policy, read, denied: None, risky: HashSet::new(), gathering: None, in_flight: None, retry: None }
+        Self {
+            state,
+            policy,
+            read,
+            read_reserve: false,
+            denied: None,
+            risky: HashSet::new(),
+            gathering: None,
+            in_flight: None,
+            retry: None,
+        }
     }
 
     /// Delays the first read after a start for as long as changes are gathered: a gateway that fails soon after each start
@@ -125,10 +138,46 @@ impl Reconciler {
     }
 
     /// Has the rules read again, also after X has refused the credential.
-    pub fn request_read(&mut self) {
+    pub fn request_read(&mut self, use_reserve: bool) {
         self.read = self.read.max(Some(ReadCause::Requested));
+        self.read_reserve |= use_reserve;
         self.denied = None;
         self.retry = None;
+    }
+
+    /// Returns whether the budget covers a read.
+    pub fn check_read(&self, use_reserve: bool) -> Result<(), BudgetExhausted> {
+        let access = if use_reserve { Access::Reserve } else { self.access() };
+        match self.state.budget.wait(access, &self.policy.budget) {
+            Duration::ZERO => Ok(()),
+            retry_after => Err(BudgetExhausted { retry_after }),
+        }
+    }
+
+    /// Has the rules read again because posts name unknown rules. Returns the time until that is possible; `None` if the
+    /// read is due.
+    pub fn read_after_drift(&mut self, now: Now) -> Option<Duration> {
+        if self.read.is_some() {
+            return None;
+        }
+        let next = self.state.drift_read.map_or(now.running, |last| last.plus(self.policy.drift_refresh));
+        if next > now.running {
+            return Some(next.since(now.running));
+        }
+        self.state.drift_read = Some(now.running);
+        self.read = Some(ReadCause::Requested);
+        None
+    }
+
+    /// Returns the time until the next request, if there will be one and it waits for a known time.
+    pub fn next_request(&self, now: Now) -> Option<Duration> {
+        if self.state.operation.is_none() && self.read.is_none() {
+            return None;
+        }
+        match self.clone().next(now) {
+            Action::Wait(wait) => wait,
+            Action::Read | Action::Send(_) => None,
+        }
     }
 
     /// Returns a plan from the known rules to what the sets want, for a number of requests.
@@ -145,6 +194,15 @@ impl Reconciler {
         other.state.set_rules(set, rules.to_vec(), UnixMillis(0));
         other.state.assign_owners();
         other.plan(available)
+    }
+
+    /// Returns the changes of single rules that would follow if a set had these rules.
+    pub fn changes_with(&self, set: &str, rules: &[WantedRule]) -> Vec<PlannedChange> {
+        let mut other = self.clone();
+        other.state.set_rules(set, rules.to_vec(), UnixMillis(0));
+        other.state.assign_owners();
+        let known = other.state.known.as_ref().map(|known| known.rules.as_slice()).unwrap_or_default();
+        plan_changes(known, &other.plan(usize::MAX))
     }
 
     /// Returns the number of rules that a plan may remove without force.
@@ -218,7 +276,7 @@ impl Reconciler {
             let removals = plan.removals;
             format!("plan removes {removals} rules, at most {removals_max} without force; apply with force")
         } else {
-            operation.pending = plan.pending;
+            (operation.pending, operation.rejected) = (plan.pending, plan.rejected);
             operation.steps = plan.steps;
             let is_done = operation.steps.is_empty() && plan.pending == (0, 0);
             if !is_done {
@@ -255,7 +313,8 @@ impl Reconciler {
 
     /// After an unknown outcome, the first attempt to read may use the reserve.
     fn read_access(&self, cause: ReadCause) -> Access {
-        if cause == ReadCause::Unknown && self.retry.is_none() { Access::Reserve } else { self.access() }
+        let is_first = cause == ReadCause::Unknown && self.retry.is_none();
+        if is_first || self.read_reserve { Access::Reserve } else { self.access() }
     }
 
     fn affordable(&self, action: Action, access: Access) -> Action {

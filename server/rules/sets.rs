@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::planner::{Target, XLimits};
 use super::rule::{RuleName, WantedRule, meaning, utf16_len};
+use super::set_history::SetHistory;
 use crate::model::UnixMillis;
 
 /// Name of the set of the configured files.
@@ -31,6 +32,12 @@ pub struct StoredSet {
     pub rules: Vec<WantedRule>,
     /// When they last changed.
     pub changed_time: UnixMillis,
+    /// The last contents.
+    #[serde(default)]
+    pub history: SetHistory,
+    /// Changes are refused because they undo each other.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// All sets of an account, by name.
@@ -178,7 +185,7 @@ mod tests {
     }
 
     fn sets(of: &[(&str, &[WantedRule])]) -> Sets {
-        let set = |rules: &[WantedRule]| StoredSet { rules: rules.to_vec(), changed_time: UnixMillis(0) };
+        let set = |rules: &[WantedRule]| StoredSet { rules: rules.to_vec(), ..StoredSet::default() };
         of.iter().map(|(name, rules)| ((*name).to_owned(), set(rules))).collect()
     }
 

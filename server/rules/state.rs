@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::budget::Budget;
+use super::budget::{Budget, RunningTime};
+use super::events::RulesChange;
 use super::operation::{Operation, OperationId};
 use super::rule::{KnownRule, RuleName, WantedRule, meaning};
-use super::sets::{ADOPTED_SET, Sets, StoredSet};
+use super::sets::{ADOPTED_SET, Sets};
 use crate::model::UnixMillis;
 use crate::state_file;
 use crate::xapi::{RuleId, XRule};
@@ -64,6 +65,12 @@ pub struct RulesState {
     pub ended: Vec<Operation>,
     /// Id of the last operation.
     pub last_operation: OperationId,
+    /// Changes at X that were not announced yet, oldest first.
+    #[serde(default)]
+    pub unannounced: Vec<RulesChange>,
+    /// When the rules were last read because of drift.
+    #[serde(default)]
+    pub drift_read: Option<RunningTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -162,7 +169,8 @@ impl RulesState {
         if rules.is_empty() {
             self.sets.remove(set);
         } else {
-            self.sets.insert(set.to_owned(), StoredSet { rules, changed_time: now });
+            let stored = self.sets.entry(set.to_owned()).or_default();
+            (stored.rules, stored.changed_time) = (rules, now);
         }
     }
 
@@ -173,7 +181,7 @@ impl RulesState {
         if found.is_empty() {
             return;
         }
-        let mut rules = self.sets.remove(ADOPTED_SET).map(|set| set.rules).unwrap_or_default();
+        let mut rules = self.sets.get(ADOPTED_SET).map(|set| set.rules.clone()).unwrap_or_default();
         rules.retain(|own| found.iter().all(|new| new.name != own.name));
         rules.extend(found);
         self.set_rules(ADOPTED_SET, rules, now);
@@ -195,6 +203,11 @@ impl RulesState {
         self.ended.extend(self.operation.take());
         let excess = self.ended.len().saturating_sub(ENDED_MAX);
         self.ended.drain(..excess);
+    }
+
+    /// Returns the id of the operation that ended last.
+    pub fn last_ended(&self) -> Option<OperationId> {
+        self.ended.last().map(|operation| operation.id)
     }
 
     /// Returns an operation.

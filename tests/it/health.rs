@@ -61,7 +61,7 @@ async fn ready_while_upstream_is_down() {
 async fn services_are_known_and_unknown_watch_stays() {
     let env = TestEnv::new().await;
     let mut health = HealthClient::new(channel(env.app().grpc_address()).await);
-    for name in ["StreamService", "RecoveryService"] {
+    for name in ["StreamService", "RecoveryService", "RuleService"] {
         assert!(serving(&mut health, &format!("powerstream.gateway.v1.{name}")).await, "{name}");
     }
     assert!(serving(&mut health, "grpc.health.v1.Health").await);
@@ -88,8 +88,8 @@ async fn reflection_describes_services_and_errors() {
     let listed = reflected(&mut client, MessageRequest::ListServices(String::new())).await;
     let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
     let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
-    let ours = ["StreamService", "RecoveryService"].map(|name| format!("powerstream.gateway.v1.{name}"));
-    for served in [ours[0].as_str(), &ours[1], "grpc.health.v1.Health"] {
+    let ours = ["StreamService", "RecoveryService", "RuleService"].map(|name| format!("powerstream.gateway.v1.{name}"));
+    for served in [ours[0].as_str(), &ours[1], &ours[2], "grpc.health.v1.Health"] {
         assert!(names.contains(&served), "{names:?}");
     }
     let errors = ["google.rpc.ErrorInfo", "google.rpc.RetryInfo"].map(str::to_owned);

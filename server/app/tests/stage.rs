@@ -11,8 +11,9 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::plan::Setup;
 use super::truth::Ms;
 use super::x::{Link, X};
-use crate::app::account::{self, OpenContext};
+use crate::app::account;
 use crate::app::maintenance::AccountMaintenance;
+use crate::app::open_context::OpenContext;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::hub::Hub;
@@ -124,6 +125,7 @@ impl Stage {
             metrics: metrics.clone(),
             keyring: Arc::new(Keyring::from_bytes(&[7; 32])),
             transport: Arc::new(Link(self.x.clone())),
+            rule_transport: Arc::new(Link(self.x.clone())),
             disk: self.disk.clone(),
             random,
         };

@@ -30,8 +30,12 @@ pub struct RequestHandler {
     metrics: Metrics,
     clock: Clock,
     timeout: Duration,
-    request_bytes_max: usize,
+    /// Of most requests, and of those about rules.
+    request_bytes_max: (usize, usize),
 }
+
+/// Path of the methods of RuleService.
+const RULES: &str = "/powerstream.gateway.v1.RuleService/";
 
 /// The client of a connection.
 #[derive(Clone)]
@@ -51,8 +55,8 @@ impl RequestHandler {
         (routes, access, metrics): (Routes, Arc<AccessControl>, Metrics),
         clock: Clock,
     ) -> Self {
-        let (timeout, request_bytes_max, reflection) =
-            (config.unary_timeout, config.request_bytes_max, config.reflection);
+        let request_bytes_max = (config.request_bytes_max, config.rules_request_bytes_max);
+        let (timeout, reflection) = (config.unary_timeout, config.reflection);
         Self { port, allows_open, reflection, routes, access, metrics, clock, timeout, request_bytes_max }
     }
 
@@ -80,7 +84,11 @@ impl RequestHandler {
         let mut routes = self.routes.clone();
         // Of a stream, until it begins.
         let answer = match self.clock.timeout(self.timeout, routes.call(request)).await {
-            Ok(Ok(answer)) => explain::explain(answer, self.request_bytes_max),
+            Ok(Ok(answer)) => {
+                let about_rules = path.starts_with(RULES);
+                let bytes_max = if about_rules { self.request_bytes_max.1 } else { self.request_bytes_max.0 };
+                explain::explain(answer, (bytes_max, about_rules))
+            }
             Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
         };
         let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |ended| ended.code());

@@ -302,3 +302,16 @@ proptest! {
         check_end(&x, &known, &wanted, rest.over_limit);
     }
 }
+
+/// A plan that continues after its additions were made removes nothing: each deleted rule has its replacement.
+#[test]
+fn replaced_rules_are_no_removals() {
+    let (mut rules, wanted) = replaced_all(5);
+    for n in 0..3 {
+        rules.push(known(100 + n, &format!("new{n}"), "t", Some(&format!("r{n}"))));
+    }
+    let plan = plan_of(&rules, &wanted, &XLimits::default(), 50);
+    assert_eq!((plan.adds, plan.deletes, plan.removals), (2, 5, 0));
+    let plan = plan_of(&rules, &wanted[1..], &XLimits::default(), 50);
+    assert_eq!(plan.removals, 2, "the rule that is no longer wanted, in both texts");
+}

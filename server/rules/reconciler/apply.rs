@@ -72,7 +72,7 @@ impl Reconciler {
         let was_known = self.state.known.is_some();
         let expected = self.read == Some(ReadCause::Unknown);
         let changed = self.state.refresh(rules, now.time);
-        (self.read, self.state.is_stale) = (None, false);
+        (self.read, self.read_reserve, self.state.is_stale) = (None, false, false);
         if self.policy.mode == Mode::Manage && self.policy.adopt {
             self.state.adopt_unmanaged(now.time);
         }

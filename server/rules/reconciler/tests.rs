@@ -140,7 +140,7 @@ fn denied_credential_stops_all_requests() {
     let denied = Outcome::Denied { status: 401, message: "Unauthorized".to_owned() };
     world.gateway.on_read(Err(denied), (None, None), world.now());
     assert_eq!(world.settle(), 0);
-    world.gateway.request_read();
+    world.gateway.request_read(false);
     world.settle();
     world.check_converged();
 }
@@ -182,7 +182,7 @@ fn foreign_changes_are_not_fought_forever() {
     world.settle();
     for n in 0..10 {
         world.server.rules.clear();
-        world.gateway.request_read();
+        world.gateway.request_read(false);
         assert_eq!(world.settle(), if n < 3 { 2 } else { 1 }, "{n}");
     }
 }
@@ -232,7 +232,7 @@ proptest! {
         }
         world.settle();
         // What others did meanwhile is found by reading, and stays undone after a few times: an operator decides.
-        world.gateway.request_read();
+        world.gateway.request_read(false);
         world.settle();
         apply(&mut world, &history.last().expect("one").0);
         world.settle();

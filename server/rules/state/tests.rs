@@ -17,7 +17,7 @@ fn with_set(values: &[&str]) -> RulesState {
         tag: "t".to_owned(),
         note: String::new(),
     };
-    let set = StoredSet { rules: values.iter().map(rule).collect(), changed_time: NOW };
+    let set = StoredSet { rules: values.iter().map(rule).collect(), changed_time: NOW, ..StoredSet::default() };
     RulesState { sets: Sets::from([("pets".to_owned(), set)]), ..RulesState::default() }
 }
 

@@ -102,6 +102,7 @@ pub fn patient(settings: &mut Settings) {
     settings.grpc.idle_timeout = long;
     settings.grpc.send_timeout = long;
     settings.ingest.gaps.reader_stall_min = long;
+    settings.rules.request_timeout = long;
     settings.shutdown_timeout = Duration::from_secs(3_600);
 }
 

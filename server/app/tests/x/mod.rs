@@ -23,7 +23,10 @@ use tokio::time::Instant;
 use super::plan::{Answer, Date, End, Extra, Job, Live};
 use super::truth::{Ms, Post, RuleSet, SECOND};
 use crate::model::UnixMillis;
-use crate::xapi::{ErrorKind, Headers, Response, StreamRequest, Transport, TransportError};
+use crate::xapi::{
+    ErrorKind, Headers, Response, RuleAnswer, RuleFailure, RuleRequest, RuleTransport, StreamRequest, Transport,
+    TransportError,
+};
 
 /// The upstream.
 pub(super) struct X {
@@ -249,6 +252,13 @@ fn short(text: String) -> BoxStream<'static, Result<bytes::Bytes, crate::xapi::B
 
 /// The upstream as the gateway has it.
 pub(super) struct Link(pub Arc<X>);
+
+/// Rules are not part of these histories: nothing is requested.
+impl RuleTransport for Link {
+    fn request<'a>(&'a self, _: &'a RuleRequest) -> BoxFuture<'a, Result<RuleAnswer, RuleFailure>> {
+        async { Err(RuleFailure::NotSent("rules are not served".to_owned())) }.boxed()
+    }
+}
 
 impl Transport for Link {
     fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {

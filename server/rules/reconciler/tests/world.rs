@@ -156,7 +156,11 @@ impl World {
             note: String::new(),
         };
         let now = self.now();
-        let stored = StoredSet { rules: rules.iter().enumerate().map(rule).collect(), changed_time: now.time };
+        let stored = StoredSet {
+            rules: rules.iter().enumerate().map(rule).collect(),
+            changed_time: now.time,
+            ..StoredSet::default()
+        };
         self.gateway.state.sets.insert(set.to_owned(), stored);
         self.gateway.on_change("rpc", now).force = true;
         self.persist();
