@@ -36,6 +36,7 @@ mod recovery_rpc;
 mod resolve_position;
 mod resume;
 mod rule_check;
+mod rules;
 mod serving;
 mod session_end;
 mod settings;
