@@ -1,29 +1,69 @@
 //! Terms of one group that repeat or exclude each other, and the place of `sample:`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::query::canonical::canonical_term;
 use crate::query::finding::{Code, Draft};
 use crate::query::operator::TextField;
+use crate::query::text::normal;
 use crate::query::tree::{Node, NodeKind, Term};
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// Reports repeated and contradicting terms.
 pub(super) fn check(tree: &Node, found: &mut Vec<Draft>) {
     let mut waiting = vec![tree];
+    let mut fingerprints = Vec::new();
     while let Some(node) = waiting.pop() {
         match &node.kind {
-            NodeKind::Or(nodes) => {
-                group(nodes, false, found);
-                waiting.extend(nodes);
-            }
-            NodeKind::And(nodes) => {
-                group(nodes, true, found);
+            NodeKind::Or(nodes) | NodeKind::And(nodes) => {
+                let is_and = matches!(node.kind, NodeKind::And(_));
+                if is_suspect(nodes, is_and, &mut fingerprints) {
+                    group(nodes, is_and, found);
+                }
                 waiting.extend(nodes);
             }
             NodeKind::Not(child) => waiting.push(child),
             NodeKind::Term(_) | NodeKind::Invalid => {}
         }
     }
+}
+
+/// False if no two terms can be equal and none can exclude another: most groups, for which no text is built.
+fn is_suspect(nodes: &[Node], is_and: bool, fingerprints: &mut Vec<u64>) -> bool {
+    fingerprints.clear();
+    let mut singles = 0;
+    for (term, is_positive) in nodes.iter().filter_map(leaf) {
+        singles += usize::from(is_and && is_positive && single_valued(term).is_some());
+        fingerprints.push(fingerprint(term));
+    }
+    fingerprints.sort_unstable();
+    singles > 1 || fingerprints.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Returns a number that is equal for terms with an equal canonical form (FNV-1a).
+fn fingerprint(term: &Term) -> u64 {
+    let (kind, text) = match term {
+        // A word with punctuation is a phrase in canonical form.
+        Term::Keyword(text) | Term::Phrase(text) => (0, text.as_str()),
+        Term::Emoji(text) => (1, text.as_str()),
+        Term::Proximity(text, _) => (2, text.as_str()),
+        Term::Mention(text) => (3, text.as_str()),
+        Term::Hashtag(text) => (4, text.as_str()),
+        Term::Cashtag(text) => (5, text.as_str()),
+        Term::BoundingBox(_) => (6, ""),
+        Term::PointRadius(_) => (7, ""),
+        Term::Count(..) => (8, ""),
+        Term::Sample(_) => (9, ""),
+        Term::Has(feature) => (64 + *feature as u64, ""),
+        Term::Is(kind) => (128 + *kind as u64, ""),
+        Term::Field(field, text) => (192 + *field as u64, text.as_str()),
+    };
+    let text = if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(normal::of(text)) };
+    text.bytes()
+        .fold(FNV_OFFSET ^ kind, |hash, byte| (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(FNV_PRIME))
 }
 
 fn group(nodes: &[Node], is_and: bool, found: &mut Vec<Draft>) {
@@ -112,5 +152,38 @@ fn with_brackets(tree: &Node, sample: &Node, draft: Draft) -> Draft {
             draft.replace(tree.span.start..tree.span.start, "(").replace(end..end, ")")
         }
         _ => draft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group without equal fingerprints is not compared further, so equal terms must have equal ones.
+    #[test]
+    fn equal_terms_have_equal_fingerprints() {
+        let own = |text: &str| text.to_owned();
+        let texts =
+            [("cat", "CAT"), ("cafe\u{301}", "CAF\u{c9}"), ("\u{212a}", "k"), ("STRASSE", "strasse"), ("a-b", "A-B")];
+        let kinds: [fn(String) -> Term; 8] = [
+            Term::Keyword,
+            Term::Phrase,
+            Term::Emoji,
+            Term::Mention,
+            Term::Hashtag,
+            Term::Cashtag,
+            |text| Term::Proximity(text, 2),
+            |text| Term::Field(TextField::Contains, text),
+        ];
+        for kind in kinds {
+            for (left, right) in texts.map(|(left, right)| (kind(own(left)), kind(own(right)))) {
+                assert_eq!(canonical_term(&left), canonical_term(&right));
+                assert_eq!(fingerprint(&left), fingerprint(&right), "{left:?} {right:?}");
+            }
+        }
+        let (keyword, phrase) = (Term::Keyword(own("a-b")), Term::Phrase(own("a-b")));
+        assert_eq!(canonical_term(&keyword), canonical_term(&phrase));
+        assert_eq!(fingerprint(&keyword), fingerprint(&phrase));
+        assert_ne!(fingerprint(&Term::Keyword(own("cat"))), fingerprint(&Term::Mention(own("cat"))));
     }
 }

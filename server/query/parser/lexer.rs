@@ -1,14 +1,19 @@
 //! Splits a rule into pieces, and reports characters that belong to none.
 
+use std::borrow::Cow;
+
 use super::piece::{Lexeme, Piece, Quoted, RawOperator, RawValue};
 use crate::query::finding::{Code, Draft, Span, quote_text};
 use crate::query::operator::{Operator, find, unknown};
 use crate::query::text::{chars, emoji};
 
+/// Bytes of a rule for each piece, as an estimate for the memory of all pieces.
+const PIECE_BYTES: usize = 6;
+
 /// Returns the pieces of a rule.
-pub(super) fn split(text: &str, found: &mut Vec<Draft>) -> Vec<Piece> {
+pub(super) fn split<'a>(text: &'a str, found: &mut Vec<Draft>) -> Vec<Piece<'a>> {
     let mut lexer = Lexer { text, at: 0, found, unpaired: Vec::new() };
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(text.len() / PIECE_BYTES + 1);
     while let Some(c) = lexer.peek() {
         let start = lexer.at;
         if let Some(lexeme) = lexer.next(c) {
@@ -18,15 +23,15 @@ pub(super) fn split(text: &str, found: &mut Vec<Draft>) -> Vec<Piece> {
     pieces
 }
 
-struct Lexer<'a> {
+struct Lexer<'a, 'f> {
     text: &'a str,
     at: usize,
-    found: &'a mut Vec<Draft>,
+    found: &'f mut Vec<Draft>,
     /// Quote characters that have no counterpart before a place.
     unpaired: Vec<(char, usize)>,
 }
 
-impl Lexer<'_> {
+impl<'a> Lexer<'a, '_> {
     fn peek(&self) -> Option<char> {
         self.text[self.at..].chars().next()
     }
@@ -39,11 +44,14 @@ impl Lexer<'_> {
         start..self.at
     }
 
-    fn next(&mut self, c: char) -> Option<Lexeme> {
+    fn next(&mut self, c: char) -> Option<Lexeme<'a>> {
         let start = self.at;
         if chars::is_space(c) || chars::is_control(c) {
             self.at += c.len_utf8();
             return None;
+        }
+        if c.is_ascii_alphabetic() {
+            return Some(self.word());
         }
         if let Some(length) = emoji::sequence_len(&self.text[start..]) {
             self.at += length;
@@ -71,17 +79,20 @@ impl Lexer<'_> {
     }
 
     /// A text in straight quotes.
-    fn phrase(&mut self) -> Quoted {
+    fn phrase(&mut self) -> Quoted<'a> {
         let start = self.at;
+        let inner = &self.text[start + 1..];
+        // Without an escape, the text is a part of the rule.
+        if let Some(length) = inner.find(['"', '\\'])
+            && inner[length..].starts_with('"')
+        {
+            return self.closed_phrase(start, start + 1 + length, Cow::Borrowed(&inner[..length]));
+        }
         let mut text = String::new();
-        let mut chars = self.text[start + 1..].char_indices().map(|(at, c)| (start + 1 + at, c)).peekable();
+        let mut chars = inner.char_indices().map(|(at, c)| (start + 1 + at, c)).peekable();
         while let Some((at, c)) = chars.next() {
             match c {
-                '"' => {
-                    self.at = at + 1;
-                    let proximity = self.proximity();
-                    return Quoted { text, span: start..at + 1, proximity, is_sound: true };
-                }
+                '"' => return self.closed_phrase(start, at, Cow::Owned(text)),
                 '\\' if chars.next_if(|(_, next)| *next == '"').is_some() => text.push('"'),
                 c => text.push(c),
             }
@@ -89,8 +100,15 @@ impl Lexer<'_> {
         self.open_phrase(start)
     }
 
+    /// A phrase whose closing quote is at a place.
+    fn closed_phrase(&mut self, start: usize, close: usize, text: Cow<'a, str>) -> Quoted<'a> {
+        self.at = close + 1;
+        let proximity = self.proximity();
+        Quoted { text, span: start..close + 1, proximity, is_sound: true }
+    }
+
     /// A quote that is not closed: the text ends at a typographic quote, or at the end of the rule.
-    fn open_phrase(&mut self, start: usize) -> Quoted {
+    fn open_phrase(&mut self, start: usize) -> Quoted<'a> {
         let inner = &self.text[start + 1..];
         if let Some((length, quote)) = inner.char_indices().find(|(_, c)| chars::is_double_quote(*c)) {
             let at = start + 1 + length;
@@ -98,7 +116,7 @@ impl Lexer<'_> {
             let message = format!("{quote} is a typographic quote and closes no phrase");
             let draft = Draft::new(Code::QuoteCharacter, at..self.at, message, "use straight double quotes");
             self.found.push(draft.replace(at..self.at, "\""));
-            return Quoted { text: inner[..length].to_owned(), span: start..self.at, proximity: None, is_sound: false };
+            return Quoted { text: inner[..length].into(), span: start..self.at, proximity: None, is_sound: false };
         }
         self.at = self.text.len();
         let message = "this quote is not closed";
@@ -110,7 +128,7 @@ impl Lexer<'_> {
             draft = draft.replace(end..end, "\"");
         }
         self.found.push(draft);
-        Quoted { text: phrase.to_owned(), span: start..self.at, proximity: None, is_sound: false }
+        Quoted { text: phrase.into(), span: start..self.at, proximity: None, is_sound: false }
     }
 
     /// `~` directly after a phrase, with what follows.
@@ -124,7 +142,7 @@ impl Lexer<'_> {
     }
 
     /// A text in quote characters that the language does not have.
-    fn foreign_quotes(&mut self, open: char) -> Option<Quoted> {
+    fn foreign_quotes(&mut self, open: char) -> Option<Quoted<'a>> {
         let closing = chars::closing_quotes(open)?;
         let start = self.at;
         let inner = start + open.len_utf8();
@@ -136,18 +154,18 @@ impl Lexer<'_> {
             self.found.push(Draft::new(Code::QuoteCharacter, start..inner, message, advice));
             let is_word = self.peek().is_some_and(|c| !is_delimiter(c) && !chars::is_punctuation(c));
             if !is_word {
-                return Some(Quoted { text: String::new(), span: start..inner, proximity: None, is_sound: false });
+                return Some(Quoted { text: "".into(), span: start..inner, proximity: None, is_sound: false });
             }
             let span = self.skip(|c| !is_delimiter(c));
-            let text = self.text[span.clone()].to_owned();
+            let text = self.text[span.clone()].into();
             return Some(Quoted { text, span: start..span.end, proximity: None, is_sound: false });
         };
         self.at = at + quote.len_utf8();
-        let text = self.text[inner..at].to_owned();
+        let text = &self.text[inner..at];
         let message = format!("{open} does not quote: it is punctuation");
         let draft = Draft::new(Code::QuoteCharacter, start..self.at, message, "use straight double quotes");
-        self.found.push(draft.quote(start..self.at, &text));
-        Some(Quoted { text, span: start..self.at, proximity: None, is_sound: false })
+        self.found.push(draft.quote(start..self.at, text));
+        Some(Quoted { text: text.into(), span: start..self.at, proximity: None, is_sound: false })
     }
 
     fn closing_quote(&mut self, open: char, from: usize, closing: &[char]) -> Option<(usize, char)> {
@@ -169,7 +187,7 @@ impl Lexer<'_> {
         None
     }
 
-    fn minus(&mut self) -> Lexeme {
+    fn minus(&mut self) -> Lexeme<'a> {
         let span = self.skip(|c| c == '-');
         let next = self.peek();
         if next.is_none_or(|c| chars::is_space(c) || chars::is_control(c) || c == ')') {
@@ -184,7 +202,7 @@ impl Lexer<'_> {
     }
 
     /// `@name`, `#tag`, `$symbol`, or the sign alone.
-    fn sigil(&mut self, sigil: char) -> Lexeme {
+    fn sigil(&mut self, sigil: char) -> Lexeme<'a> {
         let next = self.text[self.at + 1..].chars().next();
         let is_start = next.is_some_and(|c| match sigil {
             '@' => !is_delimiter(c),
@@ -203,7 +221,7 @@ impl Lexer<'_> {
     }
 
     /// Punctuation that begins no term, with what is attached to it.
-    fn stray(&mut self, c: char) -> Lexeme {
+    fn stray(&mut self, c: char) -> Lexeme<'a> {
         let start = self.at;
         let whole = self.skip(|c| !is_delimiter(c));
         let run = &self.text[whole.clone()];
@@ -236,14 +254,16 @@ impl Lexer<'_> {
     }
 
     /// A word, a word of the language, or an operator.
-    fn word(&mut self) -> Lexeme {
+    fn word(&mut self) -> Lexeme<'a> {
         let start = self.at;
+        self.skip_plain();
         while let Some(c) = self.peek() {
             let is_end = is_delimiter(c) || c == ':' || emoji::sequence_len(&self.text[self.at..]).is_some();
             if is_end {
                 break;
             }
             self.at += c.len_utf8();
+            self.skip_plain();
         }
         let name = start..self.at;
         if self.peek() == Some(':') {
@@ -258,7 +278,15 @@ impl Lexer<'_> {
         }
     }
 
-    fn operator(&mut self, name: Span) -> RawOperator {
+    /// Consumes ASCII letters, digits and `_` that cannot be the start of an emoji, as another character follows them.
+    fn skip_plain(&mut self) {
+        let bytes = &self.text.as_bytes()[self.at..];
+        let length = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let is_ascii_next = bytes.get(length).is_none_or(u8::is_ascii);
+        self.at += if is_ascii_next { length } else { length.saturating_sub(1) };
+    }
+
+    fn operator(&mut self, name: Span) -> RawOperator<'a> {
         let colon = self.at;
         self.at += 1;
         let written = self.text[name.clone()].to_ascii_lowercase();
@@ -299,7 +327,7 @@ impl Lexer<'_> {
     }
 
     /// Numbers in brackets.
-    fn list(&mut self) -> RawValue {
+    fn list(&mut self) -> RawValue<'a> {
         let start = self.at;
         let rest = &self.text[start..];
         let end = rest.find([']', ':', '"', '(', ')']).unwrap_or(rest.len());

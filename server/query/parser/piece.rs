@@ -1,17 +1,19 @@
 //! Pieces of a rule.
 
+use std::borrow::Cow;
+
 use crate::query::finding::Span;
 
 /// A piece of a rule with its place in bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Piece {
+pub(super) struct Piece<'a> {
     pub(super) span: Span,
-    pub(super) lexeme: Lexeme,
+    pub(super) lexeme: Lexeme<'a>,
 }
 
 /// Kinds of pieces.
 #[derive(Clone, Debug)]
-pub(super) enum Lexeme {
+pub(super) enum Lexeme<'a> {
     Open,
     Close,
     Or,
@@ -30,15 +32,15 @@ pub(super) enum Lexeme {
     Cashtag,
     /// Punctuation that begins no term. Reported by the lexer.
     Stray,
-    Phrase(Quoted),
-    Operator(RawOperator),
+    Phrase(Quoted<'a>),
+    Operator(RawOperator<'a>),
 }
 
 /// A text in quotes, and a `~N` after it.
 #[derive(Clone, Debug)]
-pub(super) struct Quoted {
+pub(super) struct Quoted<'a> {
     /// The text without quotes and escapes.
-    pub(super) text: String,
+    pub(super) text: Cow<'a, str>,
     /// Place with the quotes.
     pub(super) span: Span,
     /// The place of `~` and what follows it.
@@ -49,21 +51,21 @@ pub(super) struct Quoted {
 
 /// A name with a colon, and what follows it.
 #[derive(Clone, Debug)]
-pub(super) struct RawOperator {
+pub(super) struct RawOperator<'a> {
     pub(super) name: Span,
     /// Place of the colon.
     pub(super) colon: usize,
-    pub(super) value: RawValue,
+    pub(super) value: RawValue<'a>,
 }
 
 /// What follows a colon.
 #[derive(Clone, Debug)]
-pub(super) enum RawValue {
+pub(super) enum RawValue<'a> {
     /// Nothing, or a word after white space (its place).
     Missing(Option<Span>),
     /// A bracket.
     Group,
-    Quoted(Quoted),
+    Quoted(Quoted<'a>),
     /// Place with the brackets; false if `]` is missing.
     List(Span, bool),
     Bare(Span),

@@ -68,7 +68,7 @@ impl Structure<'_> {
         &mut self.frames[last]
     }
 
-    fn add(&mut self, piece: &Piece, pieces: &[Piece], at: usize) {
+    fn add(&mut self, piece: &Piece<'_>, pieces: &[Piece<'_>], at: usize) {
         match &piece.lexeme {
             Lexeme::Minus => return self.negation = Some(piece.span.clone()),
             Lexeme::Open if self.frames.len() > NESTING_MAX => self.ignored += 1,
@@ -104,7 +104,7 @@ impl Structure<'_> {
         frame.terms.push(node);
     }
 
-    fn or(&mut self, piece: &Piece) {
+    fn or(&mut self, piece: &Piece<'_>) {
         let frame = self.top();
         if frame.terms.is_empty() {
             let before = frame.or.replace(piece.span.clone());
@@ -122,7 +122,7 @@ impl Structure<'_> {
         frame.or = Some(piece.span.clone());
     }
 
-    fn lower_or(&mut self, piece: &Piece) {
+    fn lower_or(&mut self, piece: &Piece<'_>) {
         let word = &self.text[piece.span.clone()];
         let message = format!("{word} is neither the operator OR nor a word in quotes");
         let draft = Draft::new(
@@ -141,9 +141,9 @@ impl Structure<'_> {
         }
     }
 
-    fn and(&mut self, piece: &Piece, pieces: &[Piece], at: usize) {
+    fn and(&mut self, piece: &Piece<'_>, pieces: &[Piece<'_>], at: usize) {
         let word = &self.text[piece.span.clone()];
-        let neighbour = |piece: Option<&Piece>| {
+        let neighbour = |piece: Option<&Piece<'_>>| {
             piece.is_some_and(|piece| matches!(piece.lexeme, Lexeme::Operator(_) | Lexeme::Open | Lexeme::Close))
         };
         let before = at.checked_sub(1).and_then(|before| pieces.get(before));
@@ -164,7 +164,7 @@ impl Structure<'_> {
         self.report(draft);
     }
 
-    fn bare_minus(&mut self, piece: &Piece, after: Option<&Piece>) {
+    fn bare_minus(&mut self, piece: &Piece<'_>, after: Option<&Piece<'_>>) {
         let advice = "put it directly before the term that it negates, or the text into quotes";
         let mut draft = Draft::new(Code::BareMinus, piece.span.clone(), "this minus sign negates nothing", advice);
         if let Some(Piece { span, lexeme: Lexeme::Operator(_) | Lexeme::Open }) = after {
@@ -173,7 +173,7 @@ impl Structure<'_> {
         self.report(draft);
     }
 
-    fn close(&mut self, piece: &Piece) {
+    fn close(&mut self, piece: &Piece<'_>) {
         if self.frames.len() == 1 {
             let (message, advice) =
                 ("no bracket is open here", "remove it, or add ( before the first term of the group");

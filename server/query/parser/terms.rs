@@ -20,7 +20,7 @@ pub(super) struct TermReader<'a> {
 const PROXIMITY_MAX: u8 = 6;
 
 impl TermReader<'_> {
-    pub(super) fn read(&mut self, piece: &Piece) -> NodeKind {
+    pub(super) fn read(&mut self, piece: &Piece<'_>) -> NodeKind {
         let span = piece.span.clone();
         let term = match &piece.lexeme {
             Lexeme::Word => self.word(span),
@@ -47,7 +47,7 @@ impl TermReader<'_> {
             let message = format!("{word} has punctuation and is read as a phrase");
             let advice = format!("write {}, or the words with spaces between them", quote_text(word));
             self.report(Draft::new(Code::KeywordPunctuation, span.clone(), message, advice).quote(span, word));
-        } else if word.contains(chars::is_spaceless) && self.is_run(word) {
+        } else if !word.is_ascii() && word.contains(chars::is_spaceless) && self.is_run(word) {
             let message = format!("{word} matches only where no letter is before or after it");
             let text = format!("contains:{}", quote_text(word));
             let draft =
@@ -102,7 +102,7 @@ impl TermReader<'_> {
         Some(if is_hashtag { Term::Hashtag(tag.to_owned()) } else { Term::Cashtag(tag.to_owned()) })
     }
 
-    fn phrase(&mut self, quoted: &Quoted) -> Option<Term> {
+    fn phrase(&mut self, quoted: &Quoted<'_>) -> Option<Term> {
         if !quoted.is_sound {
             return None;
         }
@@ -111,7 +111,7 @@ impl TermReader<'_> {
             self.report(Draft::new(Code::EmptyPhrase, quoted.span.clone(), message, advice));
             return None;
         }
-        let Some(tilde) = quoted.proximity.clone() else { return Some(Term::Phrase(quoted.text.clone())) };
+        let Some(tilde) = quoted.proximity.clone() else { return Some(Term::Phrase(quoted.text.as_ref().to_owned())) };
         if !self.settings.accepts(false) {
             let span = quoted.span.start..tilde.end;
             let message = "X does not list ~ (words near each other) for Powerstream";
@@ -125,10 +125,10 @@ impl TermReader<'_> {
             let message = format!("{} is no distance", &self.text[tilde.clone()]);
             self.report(Draft::new(Code::BadValue, tilde, message, format!("write ~1 to ~{PROXIMITY_MAX}")));
         }
-        Some(Term::Proximity(quoted.text.clone(), distance?))
+        Some(Term::Proximity(quoted.text.as_ref().to_owned(), distance?))
     }
 
-    fn operator(&mut self, raw: &RawOperator) -> Option<Term> {
+    fn operator(&mut self, raw: &RawOperator<'_>) -> Option<Term> {
         let name = self.text[raw.name.clone()].to_ascii_lowercase();
         let second = || unknown::alias(&name).filter(|_| self.settings.accepts(false));
         let Some(operator) = find(&name).or_else(second) else {
@@ -169,7 +169,7 @@ impl TermReader<'_> {
         self.value(operator, raw, &value)
     }
 
-    fn value(&mut self, operator: Operator, raw: &RawOperator, value: &Value) -> Option<Term> {
+    fn value(&mut self, operator: Operator, raw: &RawOperator<'_>, value: &Value) -> Option<Term> {
         match operator {
             Operator::Has => self.feature(raw, value),
             Operator::Is => self.kind(raw, value),
@@ -190,7 +190,7 @@ impl TermReader<'_> {
         }
     }
 
-    fn feature(&mut self, raw: &RawOperator, value: &Value) -> Option<Term> {
+    fn feature(&mut self, raw: &RawOperator<'_>, value: &Value) -> Option<Term> {
         let name = value.text.to_ascii_lowercase();
         let second = || unknown::feature_alias(&name).filter(|_| self.settings.accepts(false));
         let Some(feature) = Feature::named(&name).or_else(second) else {
@@ -207,7 +207,7 @@ impl TermReader<'_> {
         Some(Term::Has(feature))
     }
 
-    fn kind(&mut self, raw: &RawOperator, value: &Value) -> Option<Term> {
+    fn kind(&mut self, raw: &RawOperator<'_>, value: &Value) -> Option<Term> {
         let name = value.text.to_ascii_lowercase();
         let Some(kind) = PostKind::named(&name) else {
             let all = PostKind::ALL.iter().filter(|kind| self.settings.accepts(kind.is_listed()));
@@ -223,7 +223,7 @@ impl TermReader<'_> {
         Some(Term::Is(kind))
     }
 
-    fn bad_value(&mut self, raw: &RawOperator, value: &Value, all: &[&str], likely: Vec<&str>) {
+    fn bad_value(&mut self, raw: &RawOperator<'_>, value: &Value, all: &[&str], likely: Vec<&str>) {
         let name = self.text[raw.name.clone()].to_ascii_lowercase();
         let all = all.iter().map(|value| format!("{name}:{value}")).collect::<Vec<_>>().join(", ");
         let message = format!("there is no {name}:{}", value.text);
@@ -240,7 +240,7 @@ impl TermReader<'_> {
         self.report(Draft::new(Code::OperatorUnavailable, span, message, advice));
     }
 
-    fn unknown_operator(&mut self, raw: &RawOperator, name: &str) {
+    fn unknown_operator(&mut self, raw: &RawOperator<'_>, name: &str) {
         let message = format!("there is no operator {name}:");
         let span = raw.name.clone();
         let likely = unknown::likely(name, |operator| self.settings.accepts(operator.is_listed()));
@@ -262,7 +262,7 @@ impl TermReader<'_> {
     }
 
     /// Reports brackets after a colon. The operator is repeated for each word of a plain OR.
-    fn group_value(&mut self, raw: &RawOperator, name: &str) {
+    fn group_value(&mut self, raw: &RawOperator<'_>, name: &str) {
         let message = format!("{name}: takes one value");
         let advice = format!("repeat the operator for each: ({name}:a OR {name}:b)");
         let draft = Draft::new(Code::MissingValue, raw.colon..raw.colon + 1, message, advice);
@@ -283,7 +283,7 @@ impl TermReader<'_> {
         });
     }
 
-    fn missing_value(&mut self, raw: &RawOperator, next: Option<Span>) {
+    fn missing_value(&mut self, raw: &RawOperator<'_>, next: Option<Span>) {
         let name = &self.text[raw.name.clone()];
         let message = format!("{name}: has no value");
         let colon = raw.colon..raw.colon + 1;

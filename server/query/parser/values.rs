@@ -19,8 +19,8 @@ impl Value {
         Self { text: text[span.clone()].to_owned(), span, is_quoted: false }
     }
 
-    pub(super) fn quoted(quoted: &Quoted) -> Self {
-        Self { text: quoted.text.clone(), span: quoted.span.clone(), is_quoted: true }
+    pub(super) fn quoted(quoted: &Quoted<'_>) -> Self {
+        Self { text: quoted.text.as_ref().to_owned(), span: quoted.span.clone(), is_quoted: true }
     }
 
     /// Place of a character of the text, or of the whole value if that is in quotes.
