@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::allow::check_allowed;
 use super::rule_file::{FileRule, RuleFileError};
 
 #[derive(Deserialize)]
@@ -20,6 +21,8 @@ struct Rule<'a> {
     value: &'a RawValue,
     tag: Option<String>,
     note: Option<String>,
+    #[serde(default)]
+    allow: Vec<String>,
     /// X's own id of an exported rule.
     #[serde(rename = "id")]
     _id: Option<serde::de::IgnoredAny>,
@@ -44,7 +47,11 @@ fn rule(text: &str, raw: &RawValue, lines: &[&str], starts: &[usize]) -> Result<
     let at = self::offset(text, rule.value);
     let number = line(at);
     let value = serde_json::from_str(rule.value.get()).map_err(|error| failed(number, &error))?;
-    let mut rule = FileRule { name: rule.name, value, tag: rule.tag, note: rule.note, ..FileRule::default() };
+    for code in &rule.allow {
+        check_allowed(code).map_err(|message| RuleFileError::Format { line: line(offset), message })?;
+    }
+    let (name, tag, note, allow) = (rule.name, rule.tag, rule.note, rule.allow);
+    let mut rule = FileRule { name, value, tag, note, allow, ..FileRule::default() };
     let own = lines.get(number - 1).copied().unwrap_or_default();
     let before = text[starts[number - 1]..at].chars().count();
     rule.locate(number, own, before);
@@ -88,13 +95,15 @@ mod tests {
             ("{\"rules\": [\n{\"valeu\": \"x\"}]}", "line 2: unknown field `valeu`"),
             ("{\"rules\": [\n{\"tag\": \"x\"}]}", "line 2: missing field `value`"),
             ("{\"rules\": [\n\n{\"value\": 7}]}", "line 3: invalid type"),
+            ("[\n{\"value\": \"x\", \"allow\": [\"X\"]}]", "line 2: unknown code X in allow"),
             ("{\"rules\": 7}", "line 1: invalid type"),
             ("{\"rules\": [", "line 1: EOF"),
             ("", "line 1: EOF"),
             ("7", "line 1: invalid type"),
         ] {
             let error = parse(text).expect_err(text).to_string();
-            assert!(error.contains(words) && error.contains("the form is"), "{text}: {error}");
+            let has_remedy = error.contains("the form is") || error.contains("rules check prints");
+            assert!(error.contains(words) && has_remedy, "{text}: {error}");
         }
     }
 }

@@ -26,6 +26,7 @@
 //! - Nothing is deleted because the gateway does not remember it: a rule in no set stays, unless configured otherwise.
 
 mod account_rules;
+mod allow;
 mod audit;
 mod budget;
 mod change;

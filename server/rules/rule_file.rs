@@ -16,6 +16,8 @@ pub struct FileRule {
     pub tag: Option<String>,
     /// Remark for people.
     pub note: Option<String>,
+    /// Codes of warnings that are not reported for this rule.
+    pub allow: Vec<String>,
     /// Line of the value, from 1.
     pub line: usize,
     /// Column of the value's first character in UTF-16 units, from 1, if the value is on one line exactly as it is.

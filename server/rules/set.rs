@@ -23,9 +23,21 @@ pub enum SetCode {
     TagTooLong,
     /// More rules than X allows.
     TooManyRules,
+    /// A warning is allowed that the rule does not cause.
+    UnusedAllow,
 }
 
 impl SetCode {
+    /// All codes.
+    pub const ALL: &[Self] = &[
+        Self::DuplicateValue,
+        Self::DuplicateName,
+        Self::EquivalentRules,
+        Self::TagTooLong,
+        Self::TooManyRules,
+        Self::UnusedAllow,
+    ];
+
     /// Returns the name of a code.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,13 +46,14 @@ impl SetCode {
             Self::EquivalentRules => "EQUIVALENT_RULES",
             Self::TagTooLong => "TAG_TOO_LONG",
             Self::TooManyRules => "TOO_MANY_RULES",
+            Self::UnusedAllow => "UNUSED_ALLOW",
         }
     }
 
     /// Returns the severity of a code.
     pub fn severity(self) -> Severity {
         match self {
-            Self::EquivalentRules => Severity::Warning,
+            Self::EquivalentRules | Self::UnusedAllow => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -66,6 +79,27 @@ pub struct CheckedRule {
     pub omitted: usize,
     /// Findings about the rule as part of its set.
     pub set_findings: Vec<SetFinding>,
+}
+
+impl CheckedRule {
+    /// Removes warnings whose codes are allowed, and reports codes of warnings that are not there.
+    fn remove_allowed(&mut self, allow: &[String]) {
+        let mut unused: Vec<&String> = allow.iter().collect();
+        let mut is_allowed = |code: &str, severity| {
+            unused.retain(|allowed| *allowed != code);
+            severity == Severity::Warning && allow.iter().any(|allowed| allowed == code)
+        };
+        self.findings.retain(|finding| !is_allowed(finding.code.as_str(), finding.severity));
+        self.set_findings.retain(|finding| !is_allowed(finding.code.as_str(), finding.code.severity()));
+        // An omitted finding may be the one that is allowed.
+        if self.omitted == 0 {
+            self.set_findings.extend(unused.into_iter().map(|code| SetFinding {
+                code: SetCode::UnusedAllow,
+                message: format!("{code} is allowed, and the rule does not cause it"),
+                advice: "remove it from allow".to_owned(),
+            }));
+        }
+    }
 }
 
 /// Checks a set. `places` are the rules with the text that names their place in messages, in their order.
@@ -105,7 +139,9 @@ pub fn check(rules: &[(String, &FileRule)], settings: &Settings) -> Vec<CheckedR
             let message = format!("the set has {} rules, at most {RULES_MAX}", rules.len());
             report(SetCode::TooManyRules, message, "join rules of one tag with OR, or remove some");
         }
-        checked.push(CheckedRule { findings, omitted, set_findings });
+        let mut own = CheckedRule { findings, omitted, set_findings };
+        own.remove_allowed(&rule.allow);
+        checked.push(own);
     }
     checked
 }
@@ -141,6 +177,24 @@ mod tests {
             codes(&rules),
             [(1, "DUPLICATE_VALUE"), (2, "EQUIVALENT_RULES"), (3, "DUPLICATE_NAME"), (4, "EQUIVALENT_RULES")]
         );
+    }
+
+    #[test]
+    fn allowed_warnings_are_left_out() {
+        let allowing = |value: &str, codes: &[&str]| FileRule {
+            value: value.to_owned(),
+            allow: codes.iter().map(ToString::to_string).collect(),
+            ..FileRule::default()
+        };
+        let findings = |rules: &[FileRule]| {
+            let rules: Vec<_> = rules.iter().map(|rule| (String::new(), rule)).collect();
+            let checked = check(&rules, &Settings::default());
+            checked.iter().flat_map(|rule| rule.findings.iter().map(|found| found.code.as_str())).collect::<Vec<_>>()
+        };
+        let rules = [allowing("lang:en", &[]), allowing("lang:fr", &["BROAD_RULE"])];
+        assert_eq!((findings(&rules), codes(&rules)), (vec!["BROAD_RULE"], vec![]));
+        let rules = [allowing("cat dog", &["BROAD_RULE"]), allowing("dog cat", &["EQUIVALENT_RULES"])];
+        assert_eq!((findings(&rules), codes(&rules)), (vec![], vec![(0, "UNUSED_ALLOW")]));
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Rule files in YAML: a list of `name`, `value`, `tag`, `note`, at the top or below `rules`.
+//! Rule files in YAML: a list of `name`, `value`, `tag`, `note`, `allow`, at the top or below `rules`.
 
 use yaml_rust2::Event;
 use yaml_rust2::parser::Parser;
 use yaml_rust2::scanner::Marker;
 
+use super::allow::check_allowed;
 use super::rule_file::{FileRule, RuleFileError};
 
-const KEYS: &[&str] = &["name", "value", "tag", "note"];
+const KEYS: &[&str] = &["name", "value", "tag", "note", "allow"];
 const FORM: &str = "a rule file is a list of rules: - {name: pets, value: 'cat OR dog', tag: pets}";
 
 pub(super) fn parse(text: &str) -> Result<Vec<FileRule>, RuleFileError> {
@@ -75,7 +76,7 @@ impl Reader<'_> {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => break,
                 (Event::Scalar(key, ..), mark) => (key, mark),
-                (_, mark) => return Err(bad(mark, "a key of a rule is name, value, tag or note")),
+                (_, mark) => return Err(bad(mark, "a key of a rule is name, value, tag, note or allow")),
             };
             let (key, mark) = key;
             if !KEYS.contains(&key.as_str()) {
@@ -83,6 +84,11 @@ impl Reader<'_> {
             }
             if seen.contains(&key) {
                 return Err(bad(mark, format!("{key} is there twice; remove one")));
+            }
+            if key == "allow" {
+                self.allow(&mut rule.allow)?;
+                seen.push(key);
+                continue;
             }
             let (text, mark) = match self.next()? {
                 (Event::Scalar(text, ..), mark) => (text, mark),
@@ -103,13 +109,32 @@ impl Reader<'_> {
         rule.locate(mark.line(), self.lines.get(mark.line() - 1).copied().unwrap_or_default(), mark.col());
         Ok(rule)
     }
+
+    /// The list of codes below `allow`.
+    fn allow(&mut self, allow: &mut Vec<String>) -> Result<(), RuleFileError> {
+        let form = "allow is a list of codes of warnings, as in allow: [BROAD_RULE]";
+        match self.next()? {
+            (Event::SequenceStart(..), _) => {}
+            (_, mark) => return Err(bad(mark, form)),
+        }
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(()),
+                (Event::Scalar(code, ..), mark) => {
+                    check_allowed(&code).map_err(|message| bad(mark, message))?;
+                    allow.push(code);
+                }
+                (_, mark) => return Err(bad(mark, form)),
+            }
+        }
+    }
 }
 
 fn unknown_key(key: &str) -> String {
     let likely = KEYS.iter().find(|known| strsim::osa_distance(key, known) <= 2);
     match likely {
         Some(known) => format!("unknown key {key}; did you mean {known}?"),
-        None => format!("unknown key {key}; a rule has name, value, tag and note"),
+        None => format!("unknown key {key}; a rule has name, value, tag, note and allow"),
     }
 }
 
@@ -144,6 +169,14 @@ mod tests {
     }
 
     #[test]
+    fn allowed_warnings_are_read() {
+        let rules = parse("- value: lang:en\n  allow: [BROAD_RULE, EQUIVALENT_RULES]\n- {value: x, allow: []}\n")
+            .expect("rules");
+        assert_eq!(rules[0].allow, ["BROAD_RULE", "EQUIVALENT_RULES"]);
+        assert!(rules[1].allow.is_empty());
+    }
+
+    #[test]
     fn malformed_files_name_line_and_remedy() {
         for (text, words) in [
             ("- value: from: ada\n", "line 1: "),
@@ -154,6 +187,13 @@ mod tests {
             ("- value: [cat]\n", "line 1: value is not a text"),
             ("- value: cat\n  value: dog\n", "line 2: value is there twice"),
             ("- value: &a cat\n- value: *a\n", "line 2: value is not a text"),
+            ("- value: cat\n  allow: BROAD_RULE\n", "line 2: allow is a list of codes"),
+            ("- value: cat\n  allow: [[BROAD_RULE]]\n", "line 2: allow is a list of codes"),
+            (
+                "- value: cat\n  allow:\n  - BROAD_RULES\n",
+                "line 3: unknown code BROAD_RULES in allow; did you mean BROAD_RULE?",
+            ),
+            ("- value: cat\n  allow: [AND_KEYWORD]\n", "line 2: AND_KEYWORD is an error; only warnings can be allowed"),
             ("rules: 7\n", "line 1: a rule file is a list"),
             ("- value: \"a\" OR \"b\"\n", "into single quotes"),
         ] {
