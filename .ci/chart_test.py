@@ -22,6 +22,7 @@ GATEWAY = sys.argv[3] if len(sys.argv) > 3 else ""
 VERSIONS = ["1.27.0", "1.37.0"]
 NEWEST = VERSIONS[-1]
 SECRETS = "/etc/powerstream-gateway/secrets"
+RULES = "/etc/powerstream-gateway/rules"
 ACCOUNT_FILES = "/var/run/secrets/kubernetes.io/serviceaccount"
 CRDS = {"HTTPRoute", "ServiceMonitor", "PrometheusRule"}
 # Kinds of a namespace, and none that holds a secret or a right.
@@ -153,6 +154,17 @@ def accepted(name, objects, dir):
     text = the([one for one in objects if "gateway.yaml" in one.get("data", {})], "ConfigMap")["data"]["gateway.yaml"]
     for path, own in [(SECRETS, "secrets"), (ACCOUNT_FILES, "account"), ("/var/lib/powerstream-gateway", "data")]:
         text = text.replace(path, f"{dir}/{own}")
+    text = text.replace(RULES, f"{dir}/rules-{name}")
+    for one in of_kind(objects, "ConfigMap"):
+        account = one["metadata"]["name"].rpartition("-rules-")[2]
+        if f"/rules-{name}/{account}/" not in text:
+            continue
+        own = dir / f"rules-{name}" / account
+        own.mkdir(parents=True)
+        for file, rules in one["data"].items():
+            (own / file).write_text(rules)
+        done = subprocess.run([GATEWAY, "rules", "check", *sorted(own.iterdir())], capture_output=True, text=True)
+        check(done.returncode == 0, f"{name}: rules of {account}: {done.stdout}{done.stderr}")
     file = dir / f"{name}.yaml"
     file.write_text(text)
     environment = {**os.environ, "X_BEARER": "bearer"}
@@ -320,6 +332,39 @@ def values_have_effect():
     check("--health-only" in the(render(MINIMAL), "Pod")["spec"]["containers"][0]["args"], "a test without a credential")
 
 
+def rules_are_mounted():
+    """A changed rule reaches the running pod: only its ConfigMap changes. The directory is mounted as a whole."""
+    values = load(CHART / "ci/rules-values.yaml")
+    before = render(values)
+    changed = copy.deepcopy(values)
+    changed["rules"]["sets"]["main"][0]["value"] = "fish"
+    changed["rules"]["sets"]["main"].append({"name": "more", "value": "bird"})
+    after = render(changed)
+    different = [(one["kind"], one["metadata"]["name"]) for one, other in zip(before, after, strict=True) if one != other]
+    check(different == [("ConfigMap", "rel-powerstream-gateway-rules-main")], f"a changed rule changes {different}")
+    pod = the(before, "StatefulSet")["spec"]["template"]["spec"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume.get("configMap", {}).get("name") for volume in pod["volumes"]}
+    configs = {one["metadata"]["name"]: one["data"] for one in of_kind(before, "ConfigMap")}
+    gateway = yaml.safe_load(configs["rel-powerstream-gateway"]["gateway.yaml"])
+    for account in gateway["accounts"]:
+        directory = f"{RULES}/{account['name']}"
+        files = configs[volumes[mounts[directory]]]
+        check(account["rules"]["files"] == [f"{directory}/{file}" for file in sorted(files)], f"files of {account}")
+    own = yaml.safe_load(configs["rel-powerstream-gateway-rules-main"]["rules.yaml"])
+    check(own == values["rules"]["sets"]["main"], f"rules of the values: {own}")
+    # Names of accounts have up to 63 characters, and those of volumes too.
+    names = ["a" * 62 + end for end in "bc"]
+    accounts = [{"name": name, "bearer": {"file": f"{SECRETS}/x/bearer"}} for name in names]
+    long = {"config": {"accounts": accounts}, "rules": {"sets": {name: [{"name": "cats", "value": "cat"}] for name in names}}}
+    objects = render(merged(MINIMAL, long))
+    valid("long names of accounts", objects)
+    once("long names of accounts", objects)
+    large = {"rules": {"files": {"main": {"a.yaml": "- {name: cats, value: cat}\n" * 40_000}}}}
+    code, _, err = helm("rel", "--kube-version", NEWEST, values=merged(MINIMAL, large))
+    check(code != 0 and "a ConfigMap at most 1 MiB" in err, f"too many rules: {err[:200]}")
+
+
 ALERTS = """
 groups:
   - name: powerstream-gateway
@@ -401,7 +446,7 @@ def main():
             bad = sorted((CHART / "ci-fail").glob("*-values.yaml"))
             check(len(sets) >= 9 and len(bad) >= 20, "sets are missing")
             work = [pool.submit(renders, path, dir) for path in sets] + [pool.submit(fails, path) for path in bad]
-            work += [pool.submit(values_have_effect), pool.submit(files_are_installed, dir)]
+            work += [pool.submit(values_have_effect), pool.submit(files_are_installed, dir), pool.submit(rules_are_mounted)]
             if GATEWAY:
                 work.append(pool.submit(only_other_keys_restart))
             for one in work:

@@ -83,6 +83,7 @@
 {{- fail (printf "secrets: %q is not the name of a directory: use a-z, 0-9, '-', '_' and '.'" .) -}}
 {{- end -}}
 {{- end -}}
+{{- include "powerstream-gateway.validateRules" . -}}
 {{- end -}}
 
 {{/* The configuration file as a dictionary in YAML: `config` and the keys of the chart. */}}
@@ -95,6 +96,13 @@
 {{- end -}}
 {{- $admin := dict "address" (printf "%s:%d" .Values.listenHost (int .Values.admin.port)) -}}
 {{- $own := dict "data_dir" "/var/lib/powerstream-gateway" "grpc" $grpc "admin" $admin -}}
+{{- range $account := $config.accounts -}}
+{{- $files := include "powerstream-gateway.rulePaths" (list $ $account.name) | fromYamlArray -}}
+{{- if $files -}}
+{{- $rules := $account.rules | default dict -}}
+{{- $_ := set $account "rules" (merge (dict "files" (concat ($rules.files | default list) $files)) $rules) -}}
+{{- end -}}
+{{- end -}}
 {{- mergeOverwrite $config $own | toYaml -}}
 {{- end -}}
 
