@@ -11,6 +11,7 @@
 //! input.
 
 mod admin;
+mod call;
 mod connection;
 mod consumer_error;
 mod credential;
@@ -21,9 +22,11 @@ mod probe;
 mod rules;
 mod serve;
 mod simulate;
+mod table;
 pub mod tail;
 mod terminal;
 mod token;
+mod wire;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -63,8 +66,8 @@ enum Command {
     Check(serve::CheckArgs),
     /// Inspect the files of a log.
     Journal(journal::Args),
-    /// Check the account's rules in files, without requests to X.
-    Rules(rules::Args),
+    /// Rules of an account: check files offline, compare and apply them, list, test.
+    Rules(Box<rules::Args>),
 }
 
 /// Runs the command that these arguments name, the program's own name first.

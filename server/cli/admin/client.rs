@@ -1,15 +1,11 @@
-//! Calls of AdminService, and the texts of their failures.
+//! Calls of AdminService.
 
-use std::time::Duration;
-
-use powerstream_consumer::{CredentialError, CredentialFiles, innermost};
-use thiserror::Error;
+use powerstream_consumer::CredentialFiles;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Response, Status};
-use tonic_types::StatusExt;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
-use super::super::exit::Exit;
+use crate::cli::call::{self, CallError, Service};
 use crate::proto::admin_service_client::AdminServiceClient;
 use crate::proto::{
     AccountStatus, ConfigValue, DrainRequest, DrainResponse, GetConfigRequest, ListAccountsRequest,
@@ -17,8 +13,8 @@ use crate::proto::{
     TerminateSessionRequest, TerminateSessionResponse, UndrainRequest, UndrainResponse, WhoAmIRequest, WhoAmIResponse,
 };
 
-/// Maximum time to connect, and of a call.
-const TIMEOUT: Duration = Duration::from_secs(40);
+/// The service.
+const SERVICE: Service = Service { name: "AdminService", port: "admin port", setting: "admin.address" };
 /// Entries of a page.
 const PAGE_SIZE: i32 = 1_000;
 
@@ -26,23 +22,6 @@ const PAGE_SIZE: i32 = 1_000;
 pub(super) struct AdminClient {
     inner: AdminServiceClient<Channel>,
     authorization: Option<AsciiMetadataValue>,
-}
-
-/// A call that failed.
-#[derive(Debug, Error)]
-pub(super) enum CallError {
-    /// The address is none.
-    #[error("invalid address {0:?}: expected http://host:port or https://host:port")]
-    Address(String),
-    /// The files of credentials.
-    #[error(transparent)]
-    Credentials(#[from] CredentialError),
-    /// No connection.
-    #[error("cannot connect to {address}: {cause}; is this the admin port of a running gateway (admin.address)?")]
-    Connect { address: String, cause: String },
-    /// The gateway refused the call.
-    #[error("{reason}: {message}{advice}")]
-    Refused { code: Code, reason: String, message: String, advice: &'static str },
 }
 
 /// A request whose response is one page of a list.
@@ -103,20 +82,7 @@ calls! {
 impl AdminClient {
     /// Connects.
     pub(super) async fn connect(address: &str, files: &CredentialFiles) -> Result<Self, CallError> {
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .ok()
-            .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
-            .filter(|endpoint| endpoint.uri().host().is_some())
-            .ok_or_else(|| CallError::Address(address.to_owned()))?
-            .connect_timeout(TIMEOUT)
-            .timeout(TIMEOUT);
-        let authorization = files.authorization()?;
-        let endpoint = files.secure(&endpoint)?;
-        let failed = |error: tonic::transport::Error| CallError::Connect {
-            address: address.to_owned(),
-            cause: innermost(&error),
-        };
-        let channel = endpoint.connect().await.map_err(failed)?;
+        let (channel, authorization) = call::connect(address, files, &SERVICE).await?;
         Ok(Self { inner: AdminServiceClient::new(channel), authorization })
     }
 
@@ -135,50 +101,18 @@ impl AdminClient {
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Some(authorization) = &self.authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
-        request
-    }
-}
-
-impl CallError {
-    /// Returns the exit of the command.
-    pub(super) fn exit(&self) -> Exit {
-        match self {
-            Self::Address(_) | Self::Credentials(_) => Exit::Usage,
-            Self::Connect { .. } => Exit::Failed,
-            Self::Refused { code, .. } => match code {
-                Code::Unauthenticated | Code::PermissionDenied => Exit::Refused,
-                Code::InvalidArgument | Code::NotFound | Code::Unimplemented => Exit::Usage,
-                _ => Exit::Failed,
-            },
-        }
+        call::request(message, self.authorization.as_ref())
     }
 }
 
 fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T, CallError> {
-    answer.map(Response::into_inner).map_err(|status| {
-        let reason = status.get_details_error_info().map(|info| info.reason);
-        let is_own = reason.is_some();
-        let advice = match (status.code(), is_own) {
-            (Code::Unimplemented, _) => {
-                "; AdminService is on the admin port only: pass its address with --addr (setting admin.address)"
-            }
-            (Code::Unauthenticated, _) => "; pass a bearer token with --bearer-file, or a certificate with --cert-file",
-            (_, false) => "; is this the admin port of a gateway (setting admin.address)?",
-            _ => "",
-        };
-        let message = if is_own { status.message().to_owned() } else { innermost(&status) };
-        let reason = reason.unwrap_or_else(|| format!("{:?}", status.code()));
-        CallError::Refused { code: status.code(), reason, message, advice }
-    })
+    call::answer(answer, &SERVICE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::exit::Exit;
 
     #[tokio::test]
     async fn failures_name_cause_and_remedy() {

@@ -6,18 +6,19 @@
 //! All pages of a list are read. Text of clients is escaped in tables.
 
 mod client;
-mod table;
 mod view;
 
 use std::time::Duration;
 
 use anyhow::Context;
 
-use self::client::{AdminClient, CallError};
+use self::client::AdminClient;
 use self::view::View;
+use super::call::CallError;
 use super::connection::CredentialArgs;
 use super::exit::Exit;
 use super::terminal::{print, print_status};
+use super::wire;
 use crate::escape;
 use crate::proto::{
     DrainRequest, GetConfigRequest, ListAccountsRequest, ListSessionsRequest, ReloadRequest, SessionOrder,
@@ -149,10 +150,12 @@ async fn call(args: &Args) -> Result<(View, Exit), CallError> {
         Command::Accounts => view::accounts(&client.pages(ListAccountsRequest::default(), usize::MAX).await?),
         Command::Sessions(own) => view::sessions(&client.pages(own.request(), own.limit).await?),
         Command::Terminate(own) => view::terminated(&client.terminate_session(own.request()).await?),
-        Command::Drain { spread } => view::drained(&client.drain(DrainRequest { spread: Some(wire(*spread)) }).await?),
+        Command::Drain { spread } => {
+            view::drained(&client.drain(DrainRequest { spread: Some(wire::duration(*spread)) }).await?)
+        }
         Command::Undrain => view::undrained(&client.undrain(UndrainRequest {}).await?),
         Command::LogFilter { filter, duration } => {
-            let (filter, duration) = (filter.clone().unwrap_or_default(), Some(wire(*duration)));
+            let (filter, duration) = (filter.clone().unwrap_or_default(), Some(wire::duration(*duration)));
             view::log_filter(&client.set_log_filter(SetLogFilterRequest { filter, duration }).await?)
         }
         Command::Config { path, changed } => {
@@ -193,13 +196,8 @@ impl TerminateArgs {
         TerminateSessionRequest {
             session_id: self.session_id.clone(),
             reason: self.reason.clone(),
-            retry_after: self.retry_after.map(wire),
-            refuse_for: self.refuse_for.map(wire),
+            retry_after: self.retry_after.map(wire::duration),
+            refuse_for: self.refuse_for.map(wire::duration),
         }
     }
-}
-
-fn wire(duration: Duration) -> prost_types::Duration {
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    prost_types::Duration { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0) }
 }

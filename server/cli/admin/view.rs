@@ -1,11 +1,9 @@
 //! Responses as tables and as JSON: names of the proto's fields, times in RFC 3339, durations in seconds.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use super::table::Table;
-use crate::model::UnixMillis;
+use crate::cli::table::Table;
+use crate::cli::wire::{name, seconds, span, time};
 use crate::proto::{
     AccountStatus, ConfigOrigin, ConfigValue, DrainResponse, FilterSummary, Phase, ReloadResponse, SessionInfo,
     SetLogFilterResponse, StreamInfo, TerminateSessionResponse, UndrainResponse, WhoAmIResponse,
@@ -31,33 +29,8 @@ impl View {
     }
 }
 
-fn time(time: Option<&prost_types::Timestamp>) -> Option<String> {
-    let time = time?;
-    Some(UnixMillis(time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos / 1_000_000))).to_string())
-}
-
-fn seconds(duration: Option<&prost_types::Duration>) -> f64 {
-    duration.map_or(0.0, |own| own.seconds as f64 + f64::from(own.nanos) / 1e9)
-}
-
-/// A duration with at most two units.
-fn span(duration: Option<&prost_types::Duration>) -> String {
-    let seconds = seconds(duration).max(0.0);
-    let whole = if seconds < 10.0 {
-        Duration::from_millis((seconds * 1e3) as u64)
-    } else {
-        Duration::from_secs(seconds as u64)
-    };
-    let text = humantime::format_duration(whole).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
 fn state(stream: &StreamInfo) -> String {
     name(stream.upstream_state().as_str_name(), "UPSTREAM_STATE_")
-}
-
-fn name(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
 /// Accounts.
@@ -312,16 +285,6 @@ pub(super) fn who_am_i(response: &WhoAmIResponse) -> View {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_two_units() {
-        for (seconds, nanos, text) in
-            [(0, 0, "0s"), (1, 500_000_000, "1s 500ms"), (75, 900_000_000, "1m 15s"), (90_061, 0, "1day 1h")]
-        {
-            assert_eq!(span(Some(&prost_types::Duration { seconds, nanos })), text);
-        }
-        assert_eq!(span(None), "0s");
-    }
 
     #[test]
     fn session_is_row_and_object() {
