@@ -123,14 +123,14 @@ fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T, CallError> {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// A call. The places are those of the rules of the request.
-    Call(CallError, Vec<String>),
+    Call(Box<CallError>, Vec<String>),
     /// Another cause.
     Other(Exit, String),
 }
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
-        Self::Call(error, Vec::new())
+        Self::Call(Box::new(error), Vec::new())
     }
 }
 
@@ -138,7 +138,7 @@ impl Failure {
     /// Creates the failure of a call with the rules of files.
     pub(super) fn of_files(error: CallError, files: &RuleFiles) -> Self {
         let place = |entry: &super::files::Entry| format!("{}:{} {}", entry.file, entry.rule.line, entry.label);
-        Self::Call(error, files.entries.iter().map(place).collect())
+        Self::Call(Box::new(error), files.entries.iter().map(place).collect())
     }
 
     /// Prints the failure on stderr, and returns the exit.

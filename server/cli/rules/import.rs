@@ -1,7 +1,10 @@
 //! `rules import`: the rules that X has, as a rule file.
 
+mod remote;
+
 use std::path::PathBuf;
 
+use self::remote::RemoteArgs;
 use super::files::number;
 use super::gateway::{Failure, GatewayArgs, Listed};
 use super::output::{self, Format};
@@ -27,6 +30,8 @@ pub struct ImportArgs {
     #[arg(long)]
     unlisted_operators: bool,
     #[command(flatten)]
+    remote: RemoteArgs,
+    #[command(flatten)]
     gateway: GatewayArgs,
 }
 
@@ -38,7 +43,10 @@ pub(super) struct Imported {
 
 /// Imports rules.
 pub(super) async fn run(args: &ImportArgs) -> Result<Shown, Failure> {
-    let imported = from_gateway(args).await?;
+    let imported = match args.remote.remote {
+        true => Imported { rules: remote::read(&args.remote).await?, heading: vec!["Rules at X.".to_owned()] },
+        false => from_gateway(args).await?,
+    };
     let untagged = imported.rules.iter().filter(|rule| rule.tag.is_none()).count();
     let files = writer::prepared(imported.rules, args.unlisted_operators);
     let text = writer::yaml(&files, &imported.heading);

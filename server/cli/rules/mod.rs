@@ -5,7 +5,8 @@
 //! `writer`). Does not own: the language (`query`), file formats and checks of sets (`rules`), plans and requests, which the
 //! gateway makes.
 //!
-//! `check` needs no gateway; the others use gRPC only. None but `import --remote` connects to X.
+//! `check` needs no gateway; the others use gRPC only. None but `import --remote` connects to X, with one request that it
+//! announces before.
 //!
 //! Exit codes: 0 done, 1 findings or failure, 2 a file cannot be read or the command line is invalid, 4 refused by the
 //! gateway; `calibrate` also has those of `tail`.
