@@ -139,6 +139,7 @@ fn field(code: SetCode) -> &'static str {
     match code {
         SetCode::DuplicateName => "name",
         SetCode::TagTooLong => "tag",
+        SetCode::UnusedAllow => "allow",
         SetCode::DuplicateValue | SetCode::EquivalentRules | SetCode::TooManyRules => "value",
     }
 }
