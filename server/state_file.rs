@@ -22,11 +22,14 @@ pub const TEMPORARY: &str = "tmp";
 /// Creates a file for its owner only. An existing file or symlink of that name is removed first; a symlink's target is
 /// not touched.
 pub fn create(path: &Path) -> io::Result<File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let create_new = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    match create_new() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            create_new()
+        }
+        created => created,
     }
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Opens a file for reading and writing, or creates it for its owner only. A symlink is an error.

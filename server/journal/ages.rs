@@ -125,9 +125,11 @@ impl RecordAges {
         match self.marks.back() {
             Some(last) if last.next >= next => {}
             Some(last) if last.open_for == mark.open_for => *self.marks.back_mut().expect("just seen") = mark,
-            _ => self.marks.push_back(mark),
+            _ => {
+                self.marks.push_back(mark);
+                self.thin();
+            }
         }
-        self.thin();
     }
 
     /// Removes marks that are closer than their age requires, and all but one of those older than the longest age.

@@ -82,7 +82,7 @@ pub struct GapTracker {
     logged: Mutex<BTreeMap<GapId, TimeInterval>>,
     demands: watch::Sender<u64>,
     metrics: Metrics,
-    file: Option<PathBuf>,
+    file: Option<persist::Checkpoint>,
     reader_stall_min: Duration,
 }
 
@@ -136,7 +136,7 @@ impl GapTracker {
             logged: Mutex::new(logged),
             demands: watch::channel(0).0,
             metrics,
-            file,
+            file: file.map(persist::Checkpoint::new),
             reader_stall_min,
         }
     }
@@ -284,7 +284,7 @@ impl GapTracker {
         kept.late = self.hub.lateness().most(self.hub.reader().extent().earliest);
         self.metrics.note_open(&kept, clock.now());
         match &self.file {
-            Some(path) => persist::write(path, &kept),
+            Some(file) => file.write(&kept),
             None => Ok(()),
         }
     }

@@ -1,9 +1,10 @@
-//! The checkpoint: a small file, rewritten about once a second, that survives the process.
+//! The checkpoint: a small file that survives the process, written within about a second of a change.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::connection::HighWatermark;
@@ -88,10 +89,31 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &TrackerLimits) -
     })
 }
 
-/// Writes the file atomically: a reader finds the old one or the new one.
-pub(super) fn write(path: &Path, kept: &PersistedState) -> std::io::Result<()> {
-    let form = TrackerFile { version: VERSION, kept };
-    state_file::write_atomic(path, &serde_json::to_vec(&form)?)
+/// The file that a process writes.
+pub(super) struct Checkpoint {
+    path: PathBuf,
+    /// Content that this process wrote last.
+    written: Mutex<Vec<u8>>,
+}
+
+impl Checkpoint {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, written: Mutex::default() }
+    }
+
+    /// Writes the file atomically: a reader finds the old one or the new one. An unchanged file that is still there is
+    /// not written again, because each version costs two syncs.
+    pub(super) fn write(&self, kept: &PersistedState) -> std::io::Result<()> {
+        let bytes = serde_json::to_vec(&TrackerFile { version: VERSION, kept })?;
+        let mut written = self.written.lock();
+        let is_there = || std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file());
+        if *written == bytes && is_there() {
+            return Ok(());
+        }
+        state_file::write_atomic(&self.path, &bytes)?;
+        *written = bytes;
+        Ok(())
+    }
 }
 
 impl KeptByPlace {

@@ -1,5 +1,6 @@
 //! The checkpoint of a gap tracker compared with the journal at the next start.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,4 +77,26 @@ fn journal_older_than_window_leaves_nothing_out() {
     assert!(missing.covers(TimeRange::new(copied, now)), "{announced:?}");
     let lost = announced.values().find(|gap| gap.state == GapState::Unrecoverable).expect("an unrecoverable part");
     assert_eq!(lost.evidence, GapEvidence::WindowPassed);
+}
+
+/// Each version of the file costs two syncs, so an unchanged one is written once; a file that was removed is written again.
+#[test]
+fn unchanged_checkpoint_is_written_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let tracker = open(&log(5, &clock), &file);
+    // A rename gives the file another inode: the old one is still in use.
+    let version = || {
+        tracker.save().expect("written");
+        std::fs::File::open(&file).expect("it is there")
+    };
+    let inode = |file: &std::fs::File| file.metadata().expect("it is open").ino();
+    let (first, second) = (version(), version());
+    assert_eq!(inode(&first), inode(&second));
+    let now = clock.now();
+    tracker.first_byte(0, 0, answer(now, None), now);
+    let third = version();
+    assert_ne!(inode(&second), inode(&third));
+    std::fs::remove_file(&file).expect("the directory is ours");
+    assert_ne!(inode(&third), inode(&version()));
 }
