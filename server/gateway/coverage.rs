@@ -74,8 +74,9 @@ impl Account {
     /// again to find skipped messages in the rest. Blocks: call it on a blocking thread.
     pub fn coverage(&self, asked: TimeRange, bytes_max: u64) -> Result<Coverage, ReadError> {
         let reader = self.hub.reader();
-        let allowed_lateness = self.hub.config().allowed_lateness;
-        let mut search = Search::new(asked, asked.to.plus(allowed_lateness), &self.gaps.gaps());
+        // A skipped message may have been as late as the latest connection.
+        let late = self.hub.lateness().most(reader.extent().earliest).max(self.hub.config().allowed_lateness);
+        let mut search = Search::new(asked, asked.to.plus(late), &self.gaps.gaps());
         search.run(&**reader, bytes_max)?;
         search.add_known(reader.damage());
         let mut coverage = search.found;

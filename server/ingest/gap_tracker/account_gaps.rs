@@ -48,9 +48,12 @@ impl GapList for AccountGaps {
     }
 
     fn complete_to(&self) -> Option<UnixMillis> {
-        let receive_time = self.hub.upstream().last_byte().map(|last| last.time);
-        let reached = receive_time.max(self.hub.reader().extent().newest_received)?;
-        Some(reached.minus(self.hub.config().allowed_lateness))
+        let (receive_time, extent) =
+            (self.hub.upstream().last_byte().map(|last| last.time), self.hub.reader().extent());
+        let reached = receive_time.max(extent.newest_received)?;
+        // A later connection may still deliver posts of this time.
+        let late = self.hub.lateness().at(extent.next).max(self.hub.config().allowed_lateness);
+        Some(reached.minus(late))
     }
 }
 
