@@ -4,6 +4,11 @@
 //! Modules in reading order, by layer. A module may import only modules of lower layers, and its own submodules
 //! (`tests/it/architecture`).
 
+/// The allocator of the program, for unit tests: hostile histories allocate much.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod codec;
 pub mod model;
 pub mod proto;

@@ -69,7 +69,19 @@ pub(super) fn plan(seed: u64) -> Plan {
     if switches.wrong_host && make_hosts_wrong(&mut setup, &mut steps, times) {
         lives.iter_mut().for_each(|live| (live.date, live.answer) = (Date::Right, Answer::Stream));
     }
+    begin_now(&mut steps, &mut StdRng::seed_from_u64(seed ^ 0x6e_6f77));
     Plan { seed, setup, steps, lives, jobs }
+}
+
+/// Some subscriptions begin at the present time.
+fn begin_now(steps: &mut [Step], rng: &mut StdRng) {
+    for step in steps {
+        if let Step::Subscribe(_, Start::Back(back)) = step
+            && rng.random_bool(0.3)
+        {
+            *back = 0;
+        }
+    }
 }
 
 /// Some dates are wrong by less than a minute.

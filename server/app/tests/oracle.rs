@@ -3,9 +3,10 @@
 //!
 //! The crate `oracle`, which the scenarios of `tests/it` use as well, judges every history; this adds what only a history
 //! on the virtual clock shows. Each fault begins with the check that found it: an invariant of the contract (`I2:`), or
-//! `labels:`, `watermark:`, `accounting:`, `wakes:`.
+//! `labels:`, `watermark:`, `accounting:`, `wakes:`, `coverage:`.
 
 mod announced;
+mod covered;
 mod delivery;
 mod tight;
 
@@ -16,15 +17,17 @@ use super::record::Record;
 /// Everything that is wrong with a history.
 pub(super) fn judge(record: &Record) -> Vec<String> {
     let mut faults = record.faults.clone();
+    let (arrivals, sources) = (delivery::arrivals(record), announced::sources(record));
     for seen in &record.subscriptions {
-        let mut own = delivery::judge(record, seen);
-        own.extend(announced::judge(record, seen));
+        let mut own = delivery::judge(record, seen, &arrivals);
+        own.extend(announced::judge(record, seen, &sources));
         let gaps = seen.last_gaps();
         let gaps: Vec<&Gap> = gaps.iter().filter(|gap| !gap.is_private).collect();
         own.extend(gaps.iter().filter_map(|gap| tight::judge(record, gap, &gaps)));
         faults.extend(own.into_iter().map(|fault| of(Some(seen.number), fault)));
     }
     faults.extend(announced::compare(record));
+    faults.extend(covered::check(record, &arrivals));
     // Origins near a reconnect and marks after damage are bounded here, by what the plain data of a history leave out.
     let is_judged_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
     let plain = ::oracle::check(&super::plain::history(record));

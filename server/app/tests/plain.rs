@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::oracle as plain;
 
 use super::record::Record;
-use super::truth::{MINUTE, Post, RuleSet, SECOND, UNCERTAINTY, rules};
+use super::truth::{MINUTE, Post, RULES, Rule, RuleSet, SECOND, UNCERTAINTY};
 use super::x::{Arrival, Connection};
 
 /// The record as plain data.
@@ -23,9 +23,10 @@ pub(super) fn history(record: &Record) -> plain::History {
         is_killed: true,
         ..plain::Terms::new()
     };
+    let known: Vec<plain::Rule> = RULES.iter().map(plain_rule).collect();
     plain::History {
-        posts: record.posts.iter().map(post).collect(),
-        writes: record.arrivals.iter().map(|arrival| write(record, arrival)).collect(),
+        posts: record.posts.iter().map(|own| post(own, &known)).collect(),
+        writes: record.arrivals.iter().map(|arrival| write(record, arrival, &known)).collect(),
         connections: record.connections.iter().map(connection).collect(),
         subscriptions: record.subscriptions.iter().map(|seen| seen.got.clone()).collect(),
         losses: record.losses.iter().map(|loss| plain::Loss { at: loss.at, kept_to: loss.kept_to }).collect(),
@@ -38,30 +39,34 @@ pub(super) fn history(record: &Record) -> plain::History {
     }
 }
 
-fn plain_rules(set: RuleSet) -> Vec<plain::Rule> {
-    rules(set).map(|rule| plain::Rule { id: rule.id, tag: rule.tag.map(Arc::from) }).collect()
+fn plain_rule(rule: &Rule) -> plain::Rule {
+    plain::Rule { id: rule.id, tag: rule.tag.map(Arc::from) }
 }
 
-fn post(post: &Post) -> plain::Post {
+fn plain_rules(set: RuleSet, known: &[plain::Rule]) -> Vec<plain::Rule> {
+    known.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0).map(|(_, rule)| rule.clone()).collect()
+}
+
+fn post(post: &Post, known: &[plain::Rule]) -> plain::Post {
     plain::Post {
         id: post.id,
         created: post.created,
-        rules: plain_rules(post.rules),
-        rules_ever: plain_rules(post.rules_ever()),
+        rules: plain_rules(post.rules, known),
+        rules_ever: plain_rules(post.rules_ever(), known),
         is_carried: true,
         is_sent_again: post.again.is_some() || post.more.is_some(),
     }
 }
 
-fn write(record: &Record, arrival: &Arrival) -> plain::Write {
+fn write(record: &Record, arrival: &Arrival, known: &[plain::Rule]) -> plain::Write {
     let opened = record.connections[arrival.connection].opened;
     let post = &record.posts[arrival.post];
     plain::Write {
         post: arrival.post,
         connection: arrival.connection,
         at: arrival.at,
-        rules: plain_rules(arrival.rules),
-        payload: post.payload(arrival.rules, arrival.copy).into(),
+        rules: plain_rules(arrival.rules, known),
+        payload: arrival.payload.clone(),
         is_ruined: arrival.is_ruined,
         is_read: true,
         is_backfill: post.created < opened - MINUTE,

@@ -17,8 +17,17 @@ pub(super) struct Plan {
 impl Plan {
     /// True if every host of the gateway has X's time.
     pub(super) fn hosts_are_exact(&self) -> bool {
-        let is_off = |step: &Step| matches!(step, Step::Kill { host_ahead: Some(ahead), .. } if *ahead != 0);
-        self.setup.host_ahead == 0 && !self.steps.iter().any(is_off)
+        self.hosts_are_within(0)
+    }
+
+    /// True if no host is off by more than the grain of a `Date`, and what X may correct.
+    pub(super) fn hosts_are_near(&self) -> bool {
+        self.hosts_are_within(1_500)
+    }
+
+    fn hosts_are_within(&self, most: Ms) -> bool {
+        let is_off = |step: &Step| matches!(step, Step::Kill { host_ahead: Some(ahead), .. } if ahead.abs() > most);
+        self.setup.host_ahead.abs() <= most && !self.steps.iter().any(is_off)
     }
 }
 

@@ -266,6 +266,7 @@ impl Play {
         for reader in &mut self.readers {
             self.faults.extend(reader.leave().await.err());
         }
+        let complete = self.gateway().complete(from, to);
         self.stop().await;
         let _ = std::fs::remove_dir_all(&self.stage.dir);
         let (posts, arrivals, connections) =
@@ -280,6 +281,7 @@ impl Play {
             from,
             to,
             pauses: self.pauses,
+            complete,
             faults: self.faults,
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct Record {
     pub to: Ms,
     /// Times for which the gateway did not run, or was stopped.
     pub pauses: Vec<(Ms, Ms)>,
+    /// Intervals that GetCoverage calls complete in the end.
+    pub complete: Vec<(Ms, Ms)>,
     /// What was seen to be wrong while it was played.
     pub faults: Vec<String>,
 }

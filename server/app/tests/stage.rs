@@ -9,17 +9,18 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::plan::Setup;
-use super::truth::Ms;
+use super::truth::{MINUTE, Ms, SECOND};
 use super::x::{Link, X};
 use crate::app::account;
 use crate::app::maintenance::AccountMaintenance;
 use crate::app::open_context::OpenContext;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
+use crate::gateway;
 use crate::hub::Hub;
 use crate::hub::token::Keyring;
 use crate::journal::{Backend, Disk, SystemDisk};
-use crate::model::{AccountName, UnixMillis};
+use crate::model::{AccountName, TimeRange, UnixMillis};
 use crate::secret;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::Registry;
@@ -28,6 +29,7 @@ use crate::telemetry::metrics::Registry;
 pub(super) struct Gateway {
     pub hub: Arc<Hub>,
     pub metrics: Registry,
+    account: gateway::Account,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
@@ -130,7 +132,7 @@ impl Stage {
             random,
         };
         let opened = account::open(&shared, &shared.settings.accounts[0])?;
-        let hub = opened.hub.clone();
+        let (hub, account) = (opened.hub.clone(), opened.handle());
         let (upstream, giving_up) = (Shutdown::new(), Shutdown::new());
         let mut tasks = Vec::new();
         let sequencer = opened.sequencer;
@@ -142,19 +144,22 @@ impl Stage {
         ));
         tasks.push((
             "maintenance",
-            spawn_local(maintain(opened.account_maintenance, millis(self.setup.maintenance_interval))),
+            spawn_local(maintain(opened.account_maintenance, self.x.clone(), self.setup.maintenance_interval)),
         ));
         for session in opened.sessions {
             tasks.push(("session", spawn_local(session.run(upstream.clone()))));
         }
         tasks.push(("recovery", spawn_local(opened.recovery.run(upstream))));
-        Ok(Gateway { hub, metrics, tasks })
+        Ok(Gateway { hub, metrics, account, tasks })
     }
 }
 
-async fn maintain(mut account_maintenance: AccountMaintenance, interval: Duration) {
+async fn maintain(mut account_maintenance: AccountMaintenance, x: Arc<X>, interval: Ms) {
+    /// Once X behaves, nothing is killed that would need a recent checkpoint.
+    const SETTLING_INTERVAL: Ms = 5 * SECOND;
     loop {
-        tokio::time::sleep(interval).await;
+        let interval = if x.is_behaving() { interval.max(SETTLING_INTERVAL) } else { interval };
+        tokio::time::sleep(millis(interval)).await;
         account_maintenance.step();
     }
 }
@@ -175,6 +180,20 @@ impl Gateway {
             }
         }
         ended
+    }
+
+    /// Parts of this interval that GetCoverage calls complete.
+    pub(super) fn complete(&self, from: Ms, to: Ms) -> Vec<(Ms, Ms)> {
+        /// Length of a part.
+        const PART: Ms = 4 * MINUTE;
+        /// Bytes of the log that a question may read.
+        const BYTES_MAX: u64 = 64 << 20;
+        let parts = (from..to).step_by(PART as usize).map(|from| (from, to.min(from + PART)));
+        let is_complete = |(from, to): &(Ms, Ms)| {
+            let part = TimeRange::new(UnixMillis(*from), UnixMillis(*to));
+            self.account.coverage(part, BYTES_MAX).is_ok_and(|coverage| coverage.is_complete())
+        };
+        parts.filter(is_complete).collect()
     }
 
     /// All counters, each the sum over its labels.

@@ -1,6 +1,8 @@
 //! The ground truth: the posts that X holds, when they can be sent, and under which rules. Only the generator writes it,
 //! and it shares no type with the product.
 
+use std::fmt::Write as _;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -74,17 +76,21 @@ impl Post {
 
     /// The payload of one arrival. Arrivals differ in the copy.
     pub(super) fn payload(&self, set: RuleSet, copy: u32) -> String {
+        /// Longer than any.
+        const BYTES: usize = 512;
         let Self { id, created, .. } = self;
-        let matched: Vec<String> = rules(set)
-            .map(|Rule { id, tag }| match tag {
-                Some(tag) => format!(r#"{{"tag":"{tag}","id":{id},"id_str":"{id}"}}"#),
-                None => format!(r#"{{"tag":null,"id":{id},"id_str":"{id}"}}"#),
-            })
-            .collect();
-        let matched = matched.join(",");
-        format!(
-            r#"{{"id":{id},"id_str":"{id}","text":"copy {copy} of a post","timestamp_ms":"{created}","matching_rules":[{matched}]}}"#
-        )
+        let mut text = String::with_capacity(BYTES);
+        let _ = write!(text, r#"{{"id":{id},"id_str":"{id}","text":"copy {copy} of a post","#);
+        let _ = write!(text, r#""timestamp_ms":"{created}","matching_rules":["#);
+        for (number, Rule { id, tag }) in rules(set).enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            let _ = match tag {
+                Some(tag) => write!(text, r#"{comma}{{"tag":"{tag}","id":{id},"id_str":"{id}"}}"#),
+                None => write!(text, r#"{comma}{{"tag":null,"id":{id},"id_str":"{id}"}}"#),
+            };
+        }
+        text.push_str("]}");
+        text
     }
 }
 

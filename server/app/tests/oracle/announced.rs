@@ -17,12 +17,15 @@ const TOLD_WITHIN: Ms = 30 * SECOND;
 /// What was read so shortly before a kill need not be in the log.
 const APPENDED_WITHIN: Ms = 2 * SECOND;
 
+/// Arrivals by payload, which says of which copy of which post it is.
+pub(super) type Sources<'a> = HashMap<&'a str, &'a Arrival>;
+
 /// What is wrong with one subscription.
-pub(super) fn judge(record: &Record, seen: &Seen) -> Vec<String> {
-    let sources = sources(record);
-    let mut faults = resumes(record, seen, &sources);
+pub(super) fn judge(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
+    let mut faults = resumes(record, seen, sources);
+    faults.extend(refused_now(record, seen));
     for session in &seen.sessions {
-        faults.extend(unannounced(record, session, &sources));
+        faults.extend(unannounced(record, session, sources));
         faults.extend(untold_end(record, session));
         faults.extend(stale_token(record, session));
     }
@@ -30,10 +33,8 @@ pub(super) fn judge(record: &Record, seen: &Seen) -> Vec<String> {
     faults
 }
 
-/// Arrivals by payload, which says of which copy of which post it is.
-fn sources(record: &Record) -> HashMap<String, &Arrival> {
-    let whole = record.arrivals.iter().filter(|arrival| !arrival.is_ruined);
-    whole.map(|it| (record.posts[it.post].payload(it.rules, it.copy), it)).collect()
+pub(super) fn sources(record: &Record) -> Sources<'_> {
+    record.arrivals.iter().filter(|arrival| !arrival.is_ruined).map(|it| (&*it.payload, it)).collect()
 }
 
 fn main_events(session: &Session) -> impl Iterator<Item = (Ms, &Event)> {
@@ -44,13 +45,13 @@ fn main_events(session: &Session) -> impl Iterator<Item = (Ms, &Event)> {
 }
 
 /// A session goes on exactly only where the log has all that the token covers, and is told the gaps that are open there.
-fn resumes(record: &Record, seen: &Seen, sources: &HashMap<String, &Arrival>) -> Vec<String> {
+fn resumes(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut known: BTreeMap<&str, &Gap> = BTreeMap::new();
     for (at, own) in seen.sessions.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &seen.sessions[before]).filter(|_| own.from == From::Token);
         if let Some(before) = before.filter(|_| own.outcome == Outcome::Exact && !own.token.is_empty()) {
-            let newest = main_events(before).filter_map(|(_, event)| sources.get(&event.json)).map(|it| it.at).max();
+            let newest = main_events(before).filter_map(|(_, event)| sources.get(&*event.json)).map(|it| it.at).max();
             let until = before.frames.last().map_or(before.at, |frame| frame.at);
             let is_lost = record.losses.iter().any(|loss| {
                 let ended = until <= loss.at && loss.at < own.at;
@@ -79,8 +80,16 @@ fn resumes(record: &Record, seen: &Seen, sources: &HashMap<String, &Arrival>) ->
     faults
 }
 
+/// A subscription that begins at the time of X is not in the future, on a host whose clock is nearly right.
+fn refused_now(record: &Record, seen: &Seen) -> Option<String> {
+    let first = seen.sessions.first()?;
+    let is_now = matches!(first.from, From::Time(time) if time >= first.at);
+    (record.plan.hosts_are_near() && is_now && first.outcome == Outcome::Refused)
+        .then(|| "I3: a start at the present time is refused".to_owned())
+}
+
 /// A gap is announced before the first post of the connection behind it.
-fn unannounced(record: &Record, session: &Session, sources: &HashMap<String, &Arrival>) -> Option<String> {
+fn unannounced(record: &Record, session: &Session, sources: &Sources<'_>) -> Option<String> {
     if record.plan.setup.connections > 1 {
         return None;
     }
@@ -94,7 +103,7 @@ fn unannounced(record: &Record, session: &Session, sources: &HashMap<String, &Ar
             Content::Posts { events, is_private: false, .. } => events,
             _ => continue,
         };
-        for arrival in events.iter().filter_map(|event| sources.get(&event.json)) {
+        for arrival in events.iter().filter_map(|event| sources.get(&*event.json)) {
             let own = &record.connections[arrival.connection];
             let carried =
                 record.connections[..arrival.connection].iter().filter(|it| it.window.is_none() && it.is_stream);

@@ -44,16 +44,22 @@ impl std::fmt::Display for Missing {
 pub(super) struct Case<'a> {
     record: &'a Record,
     seen: &'a Seen,
-    /// Arrivals of each post, by its place.
-    arrivals: HashMap<usize, Vec<&'a Arrival>>,
+    arrivals: &'a Arrivals<'a>,
     gaps: Vec<Gap>,
 }
 
-pub(super) fn judge(record: &Record, seen: &Seen) -> Vec<String> {
-    let mut arrivals: HashMap<usize, Vec<&Arrival>> = HashMap::new();
+/// Arrivals of each post, by its place.
+pub(super) type Arrivals<'a> = HashMap<usize, Vec<&'a Arrival>>;
+
+pub(super) fn arrivals(record: &Record) -> Arrivals<'_> {
+    let mut arrivals = Arrivals::new();
     for arrival in &record.arrivals {
         arrivals.entry(arrival.post).or_default().push(arrival);
     }
+    arrivals
+}
+
+pub(super) fn judge(record: &Record, seen: &Seen, arrivals: &Arrivals<'_>) -> Vec<String> {
     let case = Case { record, seen, arrivals, gaps: seen.last_gaps() };
     let kinds = [case.completeness(), case.content()];
     kinds.into_iter().flat_map(|faults| faults.into_iter().take(FAULTS_MAX)).collect()
@@ -309,7 +315,7 @@ impl Case<'_> {
             if tags != event.tags {
                 faults.push(format!("labels: post {} has tags {:?}", event.id, event.tags));
             }
-            match self.arrived(at).find(|arrival| post.payload(arrival.rules, arrival.copy) == event.json) {
+            match self.arrived(at).find(|arrival| *arrival.payload == *event.json) {
                 None => faults.push(format!("I0: post {} has a payload that never came", event.id)),
                 Some(arrival) => {
                     if arrival.rules & !set != 0 {

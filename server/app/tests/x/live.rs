@@ -63,8 +63,7 @@ impl State {
 
     pub(super) fn whole(&mut self, due: Ms, at: usize) -> Piece {
         let copy = self.copy();
-        let post = &self.posts[at];
-        Piece::whole(due, post, at, post.rules_at(due), copy)
+        Piece::whole(due, at, self.posts[at].rules_at(due), copy)
     }
 
     fn backfill(&mut self, script: &Live, from: Ms, now: Ms, pieces: &mut Vec<Piece>) {

@@ -46,6 +46,8 @@ pub(super) struct State {
     without_backfill: bool,
     /// Connections before this one were made by a gateway that does not run any more.
     first_of_process: usize,
+    /// It misbehaves no more.
+    is_behaving: bool,
     /// Minutes that the last recovery left out without a word.
     held_back: BTreeSet<Ms>,
     copies: u32,
@@ -57,7 +59,8 @@ pub(super) struct Arrival {
     pub post: usize,
     pub at: Ms,
     pub rules: RuleSet,
-    pub copy: u32,
+    /// The payload, if it is not ruined.
+    pub payload: Arc<str>,
     pub connection: usize,
     /// It cannot be taken as it came.
     pub is_ruined: bool,
@@ -90,6 +93,7 @@ pub(super) struct Connection {
 /// A part of a response.
 pub(super) struct Piece {
     pub due: Ms,
+    /// What is sent; empty for a whole post, which is written when it is sent, for most are never due.
     pub bytes: Vec<u8>,
     /// The post that it is, under which rules, which copy, and whether it is ruined.
     pub post: Option<(usize, RuleSet, u32, bool)>,
@@ -112,8 +116,8 @@ impl Piece {
         Self { is_sign: false, ..Self::line(due, text) }
     }
 
-    fn whole(due: Ms, post: &Post, at: usize, rules: RuleSet, copy: u32) -> Self {
-        Self { post: Some((at, rules, copy, false)), ..Self::line(due, &post.payload(rules, copy)) }
+    fn whole(due: Ms, at: usize, rules: RuleSet, copy: u32) -> Self {
+        Self { due, bytes: Vec::new(), post: Some((at, rules, copy, false)), ruin: None, is_sign: true }
     }
 }
 
@@ -128,6 +132,7 @@ impl X {
             connections: Vec::new(),
             without_backfill: false,
             first_of_process: 0,
+            is_behaving: false,
             held_back: BTreeSet::new(),
             copies: 0,
         };
@@ -163,6 +168,12 @@ impl X {
         let mut state = self.state.lock();
         state.lives.clear();
         state.jobs.clear();
+        state.is_behaving = true;
+    }
+
+    /// True once it behaves.
+    pub(super) fn is_behaving(&self) -> bool {
+        self.state.lock().is_behaving
     }
 
     /// From now on it does this, and behaves afterwards.

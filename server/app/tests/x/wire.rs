@@ -86,8 +86,7 @@ impl Wire {
         let mut bytes = Vec::new();
         for _ in 0..PIECES_MAX {
             let Some(piece) = self.pieces.pop_front_if(|piece| piece.due <= until) else { break };
-            bytes.extend_from_slice(&piece.bytes);
-            state.record(self.number, &piece, now);
+            state.send(self.number, &piece, now, &mut bytes);
         }
         if !bytes.is_empty() {
             return Next::Bytes(bytes.into());
@@ -146,12 +145,19 @@ impl State {
         *signs = Some((signs.map_or(now, |(first, _)| first), now));
     }
 
-    fn record(&mut self, number: usize, piece: &Piece, now: Ms) {
+    /// Adds a piece to what is read, and records it.
+    fn send(&mut self, number: usize, piece: &Piece, now: Ms, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&piece.bytes);
         if piece.is_sign {
             self.sign(number, now);
         }
         let Some((post, rules, copy, is_ruined)) = piece.post else { return };
-        self.arrivals.push(Arrival { post, at: now, rules, copy, connection: number, is_ruined, ruin: piece.ruin });
+        let payload: Arc<str> = self.posts[post].payload(rules, copy).into();
+        if !is_ruined {
+            bytes.extend_from_slice(payload.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        self.arrivals.push(Arrival { post, at: now, rules, payload, connection: number, is_ruined, ruin: piece.ruin });
         let created = self.posts[post].created;
         let connection = &mut self.connections[number];
         if !is_ruined && created >= connection.newest {
