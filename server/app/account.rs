@@ -33,6 +33,8 @@ pub(super) struct AccountRuntime {
     pub(super) recovery: RecoveryScheduler,
     pub(super) rules: RuleExecutor,
     pub(super) sequencer: Sequencer,
+    /// Logs changes of the rules. The sequencer ends when nothing has it any more.
+    pub(super) queue: IngestQueue,
     pub(super) account_maintenance: AccountMaintenance,
 }
 
@@ -59,11 +61,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     let ids_config = ids_config(settings);
     maintenance.keep_ages(ids_config.window);
     files.torn_bytes.inc_by(torn_bytes);
-    let extent = reader.extent();
-    tracing::info!(
-        account = %name, epoch = %reader.epoch(), term = %identity.term, earliest = extent.earliest,
-        next = extent.next, torn_bytes, "journal opened",
-    );
+    log_opened(account, &*reader, identity.term, torn_bytes);
     let side = open_side(shared, account, &dir, &*reader, identity)?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
@@ -110,11 +108,20 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
         rules: account_rules::open(shared, account)?,
         gaps: Arc::new(AccountGaps::new(hub.clone(), tracker)),
         sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone()),
+        queue,
         account_maintenance,
         index: ids.index,
         counters,
         hub,
     })
+}
+
+fn log_opened(account: &config::Account, reader: &dyn journal::Reader, term: Term, torn_bytes: u64) {
+    let extent = reader.extent();
+    tracing::info!(
+        account = %account.name, epoch = %reader.epoch(), %term, earliest = extent.earliest,
+        next = extent.next, torn_bytes, "journal opened",
+    );
 }
 
 /// Creates the hub over the account's logs and applies the stored corrections of upstream time.

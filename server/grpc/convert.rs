@@ -14,6 +14,8 @@ use crate::model::{
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};
 
+mod rules;
+
 /// Converts a frame other than a batch.
 pub fn frame(content: FrameContent) -> Wire {
     match content {
@@ -32,7 +34,12 @@ pub fn frame(content: FrameContent) -> Wire {
         }
         FrameContent::Skipped { sequence, skip } => Wire::Skipped(skipped(sequence, &skip)),
         FrameContent::News(notice) => {
-            Wire::StreamNotice(proto::StreamNotice { kind: notice_kind(notice.kind).into(), message: notice.message })
+            let kind = notice_kind(notice.kind).into();
+            Wire::StreamNotice(proto::StreamNotice { kind, message: notice.message, ..proto::StreamNotice::default() })
+        }
+        FrameContent::Rules(notice) => {
+            let effective_by = timestamp(notice.effective_by);
+            Wire::StreamNotice(rules::notice(*notice, effective_by))
         }
         FrameContent::Draining { reason, deadline, reconnect_after } => Wire::Draining(proto::Draining {
             reason: drain_reason(reason).into(),

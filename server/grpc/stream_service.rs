@@ -314,7 +314,8 @@ fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec
     let unknown = hub.unknown_tags(filter);
     for (tag, near) in unknown.iter().take(TAG_WARNINGS_MAX) {
         let hint = near.as_ref().map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-        let message = format!("no post with tag {tag:?} was observed since the gateway started{hint}");
+        let message =
+            format!("no post with tag {tag:?} was observed since the gateway started, and no known rule has it{hint}");
         warnings.push(Warning { code: WarningCode::UnknownTag, message });
     }
     if let Some(more) = unknown.len().checked_sub(TAG_WARNINGS_MAX).filter(|more| *more > 0) {

@@ -13,14 +13,15 @@ use super::encode::batch;
 use super::encode::compress::MessageEncoding;
 use crate::gateway::{MissingRange, MissingReason};
 use crate::hub::entry::batch::EncodedBatch;
+use crate::hub::filter::RulesNotice;
 use crate::hub::session::{
     EventBatch, Frame, FrameContent, Phase, START_GAPS_MAX, SessionStart, TimedPosition, Warning, WarningCode,
 };
 use crate::hub::start::StartOutcome;
 use crate::hub::status::upstream_status::{UpstreamNotice, UpstreamNoticeKind};
 use crate::model::{
-    AccountName, Epoch, Gap, GapCause, GapEvidence, GapId, GapState, Position, Skip, SkipReason, Term, TimeInterval,
-    UnixMillis,
+    AccountName, Epoch, Gap, GapCause, GapEvidence, GapId, GapState, Position, Rule, RulesCause, RulesChange, Skip,
+    SkipReason, Term, TimeInterval, UnixMillis,
 };
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{GapNotice, GetCoverageResponse, SubscribeResponse};
@@ -46,6 +47,21 @@ fn check(what: &str, content: FrameContent) {
     assert!(frame.encoded_len() <= MESSAGE_BYTES_MAX, "{what}: {}", frame.encoded_len());
 }
 
+/// A change of as many rules as a record has, with the longest tags, of which the filter names all.
+fn longest_change() -> RulesNotice {
+    let tag = |id: u64| format!("{id:\u{10ffff}>255}").into();
+    let rule = |id: u64| Rule { id: Some(u64::MAX - id), tag: Some(tag(id)) };
+    RulesNotice {
+        sequence: u64::MAX,
+        revision: u64::MAX,
+        added: Vec::new(),
+        removed: (0..RulesChange::RULES_MAX as u64).map(rule).collect(),
+        cause: RulesCause::Elsewhere,
+        effective_by: LATE,
+        orphaned_tags: (0..RulesChange::RULES_MAX as u64).map(tag).collect(),
+    }
+}
+
 #[test]
 fn longest_frames_fit_message() {
     let position = Position { epoch: Epoch(u128::MAX), term: Term(u64::MAX), sequence: u64::MAX };
@@ -66,6 +82,7 @@ fn longest_frames_fit_message() {
     // Texts of X are truncated to 300 characters where it is read, of a problem its title and its detail.
     let words = "\u{10ffff}".repeat(2 * 300);
     check("StreamNotice", FrameContent::News(UpstreamNotice { kind: UpstreamNoticeKind::Limited, message: words }));
+    check("RULES_CHANGED", FrameContent::Rules(Box::new(longest_change())));
     check("GapNotice", FrameContent::Gap { sequence: u64::MAX, gap: gap() });
     assert!(GapNotice { sequence: u64::MAX, gap: Some(convert::gap(&gap(), true)) }.encoded_len() < 200);
 }

@@ -366,6 +366,11 @@ impl Hub {
         self.tags.list(self.clock.moment())
     }
 
+    /// Replaces the tags of the rules that X has, as far as they are known.
+    pub fn set_rule_tags<'t>(&self, tags: impl Iterator<Item = &'t str>) {
+        self.tags.set_rule_tags(tags);
+    }
+
     /// Returns for each of these tags whether an open session asks for it; `None` if that would take too long to find.
     pub fn subscribed<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Vec<Option<bool>> {
         let (filters, is_whole) = self.groups.filters(subscribed_tags::FILTERS_MAX);

@@ -259,7 +259,7 @@ impl GroupReadBuilder {
     /// Passes a record; returns false if the read has to end before it.
     fn read(&mut self, entry: &Arc<Entry>, filter: &Filter, limits: ReadLimits) -> bool {
         match &entry.kind {
-            EntryKind::Gap(_) | EntryKind::Skip(_) => return false,
+            EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Rules(_) => return false,
             EntryKind::Event(event) if filter.matches_event(event) => {
                 let bytes = self.bytes + event.wire.byte_count();
                 let fits = self.entries.is_empty() || self.entries.len() < limits.entries && bytes <= limits.bytes;

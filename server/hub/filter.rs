@@ -12,6 +12,10 @@ use super::entry::Event;
 use crate::access::{PatternVisibility, TagRight};
 use crate::model::{IndexKey, KeyFilter, Rule, TagPattern, TagPatterns};
 
+mod rules_notice;
+
+pub use rules_notice::RulesNotice;
+
 /// A compiled filter: the rule of `TagFilter` in the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {

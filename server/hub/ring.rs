@@ -33,7 +33,7 @@ struct PostingIndex {
     names: BTreeSet<Arc<str>>,
     /// Created at the first lookup by rule: most filters name tags, and every event would pay for it.
     rules: Option<PostingLists<u64>>,
-    /// GAP and SKIP records, which every session receives.
+    /// GAP, SKIP and RULES records, which every session receives.
     notices: VecDeque<Sequence>,
 }
 
@@ -194,7 +194,7 @@ impl PostingIndex {
                     add_rules(rules, entry);
                 }
             }
-            EntryKind::Gap(_) | EntryKind::Skip(_) => self.notices.push_back(sequence),
+            EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Rules(_) => self.notices.push_back(sequence),
             EntryKind::Term => {}
         }
     }
@@ -224,7 +224,7 @@ impl PostingIndex {
                     }
                 }
             }
-            EntryKind::Gap(_) | EntryKind::Skip(_) => drop(self.notices.pop_front()),
+            EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Rules(_) => drop(self.notices.pop_front()),
             EntryKind::Term => {}
         }
     }

@@ -11,8 +11,8 @@ use super::{Config, Hub, HubParts, Metrics};
 use crate::clock::Clock;
 use crate::journal::{self, Backend, Reader, Writer, WriterIdentity};
 use crate::model::{
-    AccountName, Epoch, Origin, Post, PostId, Record, RecordBody, Rule, Sequence, Skip, SkipReason, Term, TimeInterval,
-    UnixMillis,
+    AccountName, Epoch, Origin, Post, PostId, Record, RecordBody, Rule, RulesCause, RulesChange, Sequence, Skip,
+    SkipReason, Term, TimeInterval, UnixMillis,
 };
 
 /// Term of every record here.
@@ -103,6 +103,14 @@ pub fn skip_record(sequence: Sequence) -> Record {
     let time = UnixMillis(sequence as i64);
     let window = TimeInterval { from: time, to: Some(time) };
     record(sequence, RecordBody::Skip(Skip { reason: SkipReason::Malformed, count: 1, window }))
+}
+
+/// Creates a change of rules: those with the first tags are replaced by those with the other ones.
+pub fn rules_record(sequence: Sequence, removed: &[&str], added: &[&str]) -> Record {
+    let rule = |(at, tag): (usize, &&str)| Rule { id: Some(at as u64), tag: Some((**tag).into()) };
+    let rules = |tags: &[&str]| tags.iter().enumerate().map(rule).collect::<Vec<_>>();
+    let change = RulesChange::between(&rules(removed), &rules(added), sequence, RulesCause::Call, UnixMillis(0));
+    record(sequence, RecordBody::Rules(Arc::new(change.expect("a change"))))
 }
 
 fn record(sequence: Sequence, body: RecordBody) -> Record {

@@ -147,7 +147,7 @@ impl WakeupIndex {
                         }
                     }
                 }
-                EntryKind::Gap(_) | EntryKind::Skip(_) => wake_all = true,
+                EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Rules(_) => wake_all = true,
                 EntryKind::Term => {}
             }
         }

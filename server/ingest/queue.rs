@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::Moment;
-use crate::model::UnixMillis;
+use crate::model::{RulesChange, UnixMillis};
 use crate::upstream::MessageBatch;
 
 /// An item of the queue, processed in order.
@@ -15,6 +15,8 @@ pub enum IngestItem {
     Arrivals(ReceivedBatch),
     /// The gap tracker has changes to be logged.
     GapChanges,
+    /// The rules of the account changed at X.
+    Rules(RulesChange),
     /// Answered when all earlier items are appended.
     Flush(oneshot::Sender<()>),
 }
@@ -105,6 +107,12 @@ impl IngestQueue {
         self.sender.send(IngestItem::GapChanges).await.is_ok()
     }
 
+    /// Logs a change of the rules after all earlier items, and waits until it is appended. Returns false like `send`: the
+    /// change may then be logged or not. A change that is logged twice is harmless.
+    pub async fn log_rules(&self, change: RulesChange) -> bool {
+        self.sender.send(IngestItem::Rules(change)).await.is_ok() && self.flush().await
+    }
+
     /// Waits until all earlier items are appended. Returns false if the receiver is gone.
     pub async fn flush(&self) -> bool {
         let (done, appended) = oneshot::channel();
@@ -117,6 +125,7 @@ impl IngestItem {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Arrivals(batch) => batch.arrivals.bytes,
+            Self::Rules(change) => change.bytes() as u64,
             Self::GapChanges | Self::Flush(_) => 0,
         }
     }

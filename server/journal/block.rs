@@ -18,7 +18,7 @@ use super::record::{self, DecodeContext};
 use super::rule_table::{RuleTable, RuleTableBuilder};
 use crate::buffer_pool::BufferPool;
 use crate::codec::{ByteReader, DecodeError};
-use crate::model::{Epoch, Record, RecordBody, Sequence, Term, UnixMillis};
+use crate::model::{Epoch, Record, Sequence, Term, UnixMillis};
 
 /// Magic number of a block.
 pub(super) const MAGIC: [u8; 4] = [0xB5, b'P', b'S', b'B'];
@@ -33,7 +33,7 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 /// Payload buffers for reuse by concurrent readers.
 static PAYLOADS: BufferPool = BufferPool::new(4 << 20);
 
-/// Flag: the block contains a GAP or SKIP.
+/// Flag: the block contains a GAP, SKIP or RULES.
 const NOTICES: u16 = 1;
 
 /// Decoded header of a block.
@@ -160,7 +160,7 @@ impl BlockEncoder {
     pub(super) fn push(&mut self, record: &Record) {
         let (.., base) = *self.first.get_or_insert((record.sequence, record.term, record.received));
         self.count += 1;
-        self.notices |= matches!(record.body, RecordBody::Gap(_) | RecordBody::Skip(_));
+        self.notices |= record.body.is_notice();
         self.last_received = record.received;
         record::encode(record, base, &mut self.table, &mut self.payload);
     }

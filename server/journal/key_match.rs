@@ -28,7 +28,7 @@ pub(super) fn wanted(record: &Record, keys: &KeyFilter) -> bool {
         RecordBody::Post(post) | RecordBody::Delta { post, .. } => {
             post.rules.iter().any(|rule| contains_rule(keys, rule))
         }
-        RecordBody::Gap(_) | RecordBody::Skip(_) => true,
+        RecordBody::Gap(_) | RecordBody::Skip(_) | RecordBody::Rules(_) => true,
         RecordBody::Term => false,
     }
 }

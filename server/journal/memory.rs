@@ -192,7 +192,8 @@ impl Maintenance for MemoryMaintenance {
 }
 
 fn bytes_of(record: &Record) -> u64 {
-    RECORD_BYTES + record.body.post().map_or(0, |post| post.json.len() as u64)
+    let change = if let RecordBody::Rules(change) = &record.body { change.bytes() } else { 0 };
+    RECORD_BYTES + record.body.post().map_or(change, |post| post.json.len()) as u64
 }
 
 /// Copies the record into its own memory: a payload that is a slice of a larger buffer would keep the whole buffer.

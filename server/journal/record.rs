@@ -1,5 +1,5 @@
 //! Encoding of a record in the payload of a block. Its sequence and term follow from the block, its rules are numbers
-//! in the block's table.
+//! in the block's table. The rules of a RULES record are not: the table shows which posts a block has.
 //!
 //! ```text
 //! record  = kind:u8 received:signed varint (ms after the block's first) body
@@ -8,16 +8,21 @@
 //! delta   = prior set:varint post
 //! gap     = id:varint window cause:u8 state:u8 evidence:u8 progress recovered:varint
 //! skip    = reason:u8 count:varint window
+//! rules   = revision:varint cause:u8 effective_by:i64 added removed orphaned
+//! added, removed = count:varint (rule = flags:u8 (bit 0: an id follows, bit 1: a tag follows) [id:varint] [tag])*
+//! orphaned       = count:varint tag*        tag = length:varint utf8
 //! window  = from:i64 to          to, progress = 0:u8 | 1:u8 time:i64
 //! ```
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::rule_table::{RuleTable, RuleTableBuilder};
 use crate::codec::{ByteReader, DecodeError, put_signed, put_varint};
 use crate::model::{
-    Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, RecordBody, Sequence, Skip, SkipReason,
-    TimeInterval, UnixMillis,
+    Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, RecordBody, Rule, RulesCause,
+    RulesChange, Sequence, Skip, SkipReason, TimeInterval, UnixMillis,
 };
 
 const POST: u8 = 1;
@@ -25,11 +30,16 @@ const DELTA: u8 = 2;
 const GAP: u8 = 3;
 const SKIP: u8 = 4;
 const TERM: u8 = 5;
+/// Since format version 2.
+const RULES: u8 = 6;
 
 const GAP_FOLLOWS: u8 = 0x80;
 const HAS_COUNTERPART: u8 = 0x40;
 const COUNTERPART_RULES_FOLLOW: u8 = 0x20;
 const PREVIOUS_FOLLOWS: u8 = 0x10;
+
+const ID_FOLLOWS: u8 = 1;
+const TAG_FOLLOWS: u8 = 2;
 
 // Positions in these lists are stored on disk: append only.
 const ORIGINS: [Origin; 3] = [Origin::Live, Origin::Backfill, Origin::Recovery];
@@ -61,6 +71,7 @@ const EVIDENCES: [GapEvidence; 9] = [
 ];
 const REASONS: [SkipReason; 4] =
     [SkipReason::Malformed, SkipReason::Oversized, SkipReason::JournalCorrupt, SkipReason::ForeignFormat];
+const RULES_CAUSES: [RulesCause; 3] = [RulesCause::Files, RulesCause::Call, RulesCause::Elsewhere];
 
 fn code<T: PartialEq>(list: &[T], value: &T) -> u8 {
     list.iter().position(|it| it == value).expect("every value of the enum is in its list") as u8
@@ -78,6 +89,7 @@ pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut RuleTableBui
         RecordBody::Gap(_) => GAP,
         RecordBody::Skip(_) => SKIP,
         RecordBody::Term => TERM,
+        RecordBody::Rules(_) => RULES,
     });
     put_signed(out, record.received.0.wrapping_sub(base.0));
     match &record.body {
@@ -93,6 +105,7 @@ pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut RuleTableBui
             encode_window(skip.window, out);
         }
         RecordBody::Term => {}
+        RecordBody::Rules(change) => encode_change(change, out),
     }
 }
 
@@ -118,6 +131,29 @@ fn encode_gap(gap: &Gap, out: &mut Vec<u8>) {
     out.extend([code(&CAUSES, &gap.cause), code(&STATES, &gap.state), code(&EVIDENCES, &gap.evidence)]);
     encode_time(gap.progress, out);
     put_varint(out, gap.recovered);
+}
+
+fn encode_change(change: &RulesChange, out: &mut Vec<u8>) {
+    put_varint(out, change.revision);
+    out.push(code(&RULES_CAUSES, &change.cause));
+    out.extend_from_slice(&change.effective_by.0.to_le_bytes());
+    for rules in [&change.added, &change.removed] {
+        put_varint(out, rules.len() as u64);
+        for rule in rules.iter() {
+            let id = if rule.id.is_some() { ID_FOLLOWS } else { 0 };
+            let tag = if rule.tag.is_some() { TAG_FOLLOWS } else { 0 };
+            out.push(id | tag);
+            rule.id.into_iter().for_each(|id| put_varint(out, id));
+            rule.tag.iter().for_each(|tag| encode_tag(tag, out));
+        }
+    }
+    put_varint(out, change.orphaned_tags.len() as u64);
+    change.orphaned_tags.iter().for_each(|tag| encode_tag(tag, out));
+}
+
+fn encode_tag(tag: &str, out: &mut Vec<u8>) {
+    put_varint(out, tag.len() as u64);
+    out.extend_from_slice(tag.as_bytes());
 }
 
 fn encode_window(window: TimeInterval, out: &mut Vec<u8>) {
@@ -148,7 +184,7 @@ pub(super) struct RecordHeader {
     pub(super) received: UnixMillis,
     /// Set of rules of a POST or DELTA (of `now`), else `None`.
     pub(super) set: Option<usize>,
-    /// True if it is a GAP or a SKIP.
+    /// True if it is a GAP, a SKIP or a RULES.
     pub(super) notice: bool,
 }
 
@@ -173,9 +209,12 @@ pub(super) fn preview(input: &mut ByteReader<'_>, base: UnixMillis) -> Result<Re
             decode_skip(input)?;
         }
         TERM => {}
+        RULES => {
+            decode_change(input)?;
+        }
         _ => return Err(DecodeError),
     }
-    Ok(RecordHeader { received, set, notice: matches!(kind, GAP | SKIP) })
+    Ok(RecordHeader { received, set, notice: matches!(kind, GAP | SKIP | RULES) })
 }
 
 /// Reads a record.
@@ -195,6 +234,7 @@ pub(super) fn decode(
         GAP => RecordBody::Gap(decode_gap(input)?),
         SKIP => RecordBody::Skip(decode_skip(input)?),
         TERM => RecordBody::Term,
+        RULES => RecordBody::Rules(Arc::new(decode_change(input)?)),
         _ => return Err(DecodeError),
     };
     Ok((received, body))
@@ -253,6 +293,33 @@ fn decode_gap(input: &mut ByteReader<'_>) -> Result<Gap, DecodeError> {
 
 fn decode_skip(input: &mut ByteReader<'_>) -> Result<Skip, DecodeError> {
     Ok(Skip { reason: value(&REASONS, input.u8()?)?, count: input.varint()?, window: decode_window(input)? })
+}
+
+fn decode_change(input: &mut ByteReader<'_>) -> Result<RulesChange, DecodeError> {
+    let (revision, cause) = (input.varint()?, value(&RULES_CAUSES, input.u8()?)?);
+    let effective_by = UnixMillis(input.i64()?);
+    let (added, removed) = (decode_rules(input)?, decode_rules(input)?);
+    let orphaned_tags = (0..input.varint()?).map(|_| decode_tag(input)).collect::<Result<_, _>>()?;
+    Ok(RulesChange { revision, added, removed, orphaned_tags, cause, effective_by })
+}
+
+fn decode_rules(input: &mut ByteReader<'_>) -> Result<Arc<[Rule]>, DecodeError> {
+    let count = input.varint()?;
+    let rule = |_| {
+        let flags = input.u8()?;
+        if flags & !(ID_FOLLOWS | TAG_FOLLOWS) != 0 {
+            return Err(DecodeError);
+        }
+        let id = if flags & ID_FOLLOWS != 0 { Some(input.varint()?) } else { None };
+        let tag = if flags & TAG_FOLLOWS != 0 { Some(decode_tag(input)?) } else { None };
+        Ok(Rule { id, tag })
+    };
+    (0..count).map(rule).collect()
+}
+
+fn decode_tag(input: &mut ByteReader<'_>) -> Result<Arc<str>, DecodeError> {
+    let length = input.count()?;
+    std::str::from_utf8(input.take(length)?).map(Into::into).map_err(|_| DecodeError)
 }
 
 fn decode_window(input: &mut ByteReader<'_>) -> Result<TimeInterval, DecodeError> {

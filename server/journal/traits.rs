@@ -132,12 +132,12 @@ pub trait Reader: Send + Sync {
     }
 
     /// Reads from `from` (included) about `bytes_max` decoded bytes of payload, at least one item if there is any.
-    /// Skips blocks and records that cannot match `keys` (a TERM matches no key; GAP, SKIP and damage are always
+    /// Skips blocks and records that cannot match `keys` (a TERM matches no key; GAP, SKIP, RULES and damage are always
     /// returned); returned records may still not match. The JSON of a post is a slice of its whole block, of up to 256
     /// KiB after recompression: callers that keep a record for long copy it. At the end of the log, the batch is empty.
     fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError>;
 
-    /// Reads the GAP and SKIP records of `range`, and its damage. Blocks without such records are not decompressed;
+    /// Reads the GAP, SKIP and RULES records of `range`, and its damage. Blocks without such records are not decompressed;
     /// with `check` they are read to verify their checksum, otherwise they are skipped. Stops after about `bytes_max`
     /// bytes read from the disk, at [`ReadBatch::next`].
     fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<ReadBatch, ReadError> {

@@ -76,6 +76,8 @@ pub struct RecordCounts {
     pub skips: u64,
     /// TERM.
     pub terms: u64,
+    /// RULES.
+    pub rules: u64,
 }
 
 impl RecordCounts {
@@ -86,6 +88,7 @@ impl RecordCounts {
             RecordBody::Gap(_) => self.gaps += 1,
             RecordBody::Skip(_) => self.skips += 1,
             RecordBody::Term => self.terms += 1,
+            RecordBody::Rules(_) => self.rules += 1,
         }
     }
 }
@@ -220,6 +223,7 @@ impl SegmentReport {
         self.records.gaps += kinds.gaps;
         self.records.skips += kinds.skips;
         self.records.terms += kinds.terms;
+        self.records.rules += kinds.rules;
     }
 }
 
@@ -240,7 +244,7 @@ impl fmt::Display for Verification {
 
 impl fmt::Display for SegmentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecordCounts { posts, deltas, gaps, skips, terms } = self.records;
+        let RecordCounts { posts, deltas, gaps, skips, terms, rules } = self.records;
         write!(f, "{}: ", self.file)?;
         match (self.next.checked_sub(1), self.received) {
             (Some(last), Some((from, to))) => write!(f, "{} to {last}, {from} to {to}, ", self.first)?,
@@ -248,7 +252,7 @@ impl fmt::Display for SegmentReport {
         }
         write!(
             f,
-            "{} blocks, {posts} posts, {deltas} deltas, {gaps} gaps, {skips} skips, {terms} terms, ",
+            "{} blocks, {posts} posts, {deltas} deltas, {gaps} gaps, {skips} skips, {terms} terms, {rules} rule changes, ",
             self.blocks
         )?;
         writeln!(f, "{} bytes, {} per post", self.bytes, self.bytes_per_post())?;

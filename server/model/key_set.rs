@@ -15,7 +15,7 @@ pub struct KeySet {
     pub rules: BTreeSet<u64>,
     /// A post without any tag is included.
     pub untagged: bool,
-    /// A GAP or SKIP record is included, which every session receives.
+    /// A GAP, SKIP or RULES record is included, which every session receives.
     pub notices: bool,
 }
 

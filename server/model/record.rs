@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Gap, Post, Rule, Sequence, Term, TimeInterval, UnixMillis};
+use super::{Gap, Post, Rule, RulesChange, Sequence, Term, TimeInterval, UnixMillis};
 
 /// An entry of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum RecordBody {
     Skip(Skip),
     /// A new writer; the first record of its term.
     Term,
+    /// The rules of the account changed at X.
+    Rules(Arc<RulesChange>),
 }
 
 impl RecordBody {
@@ -40,8 +42,13 @@ impl RecordBody {
     pub fn post(&self) -> Option<&Post> {
         match self {
             Self::Post(post) | Self::Delta { post, .. } => Some(post),
-            Self::Gap(_) | Self::Skip(_) | Self::Term => None,
+            Self::Gap(_) | Self::Skip(_) | Self::Term | Self::Rules(_) => None,
         }
+    }
+
+    /// Returns true if every session receives it, whatever its filter.
+    pub fn is_notice(&self) -> bool {
+        matches!(self, Self::Gap(_) | Self::Skip(_) | Self::Rules(_))
     }
 }
 

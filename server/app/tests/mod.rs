@@ -29,6 +29,7 @@ mod plan;
 mod play;
 mod reader;
 mod record;
+mod rule_changes;
 mod settings;
 mod shrink;
 mod stage;

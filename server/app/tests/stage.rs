@@ -19,6 +19,7 @@ use crate::config::{Account, Settings};
 use crate::gateway;
 use crate::hub::Hub;
 use crate::hub::token::Keyring;
+use crate::ingest::IngestQueue;
 use crate::journal::{Backend, Disk, SystemDisk};
 use crate::model::{AccountName, TimeRange, UnixMillis};
 use crate::secret;
@@ -30,6 +31,7 @@ pub(super) struct Gateway {
     pub hub: Arc<Hub>,
     pub metrics: Registry,
     account: gateway::Account,
+    pub queue: IngestQueue,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
@@ -133,6 +135,7 @@ impl Stage {
         };
         let opened = account::open(&shared, &shared.settings.accounts[0])?;
         let (hub, account) = (opened.hub.clone(), opened.handle());
+        let queue = opened.queue;
         let (upstream, giving_up) = (Shutdown::new(), Shutdown::new());
         let mut tasks = Vec::new();
         let sequencer = opened.sequencer;
@@ -150,7 +153,7 @@ impl Stage {
             tasks.push(("session", spawn_local(session.run(upstream.clone()))));
         }
         tasks.push(("recovery", spawn_local(opened.recovery.run(upstream))));
-        Ok(Gateway { hub, metrics, account, tasks })
+        Ok(Gateway { hub, metrics, account, queue, tasks })
     }
 }
 

@@ -62,7 +62,7 @@ impl<'a> Layout<'a> {
         let (post, delta) = match &record.body {
             RecordBody::Post(post) => (post, false),
             RecordBody::Delta { post, .. } => (post, true),
-            RecordBody::Gap(_) | RecordBody::Skip(_) | RecordBody::Term => return Self(None),
+            RecordBody::Gap(_) | RecordBody::Skip(_) | RecordBody::Term | RecordBody::Rules(_) => return Self(None),
         };
         let gap_id = post.gap.map(|id| id.to_string()).unwrap_or_default();
         let mut event = EventLayout { sequence, received: record.received, post, delta, gap_id, len: 0 };

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use self::compressed::CompressedVariants;
 use crate::buffer_pool::BufferPool;
 use crate::model::{
-    Gap, Origin, Post, Record, RecordBody, Rule, Sequence, Skip, SkipReason, Term, TimeInterval, UnixMillis,
+    Gap, Origin, Post, Record, RecordBody, Rule, RulesChange, Sequence, Skip, SkipReason, Term, TimeInterval,
+    UnixMillis,
 };
 
 pub mod batch;
@@ -49,6 +50,8 @@ pub enum EntryKind {
     Skip(Skip),
     /// A new term: not delivered.
     Term,
+    /// A change of the account's rules.
+    Rules(Arc<RulesChange>),
 }
 
 /// An encoded post.
@@ -174,6 +177,7 @@ impl Entry {
             RecordBody::Gap(gap) => EntryKind::Gap(gap),
             RecordBody::Skip(skip) => EntryKind::Skip(skip),
             RecordBody::Term => EntryKind::Term,
+            RecordBody::Rules(change) => EntryKind::Rules(change),
         };
         Self { sequence, term, received, kind }
     }
@@ -196,7 +200,7 @@ impl Entry {
     pub fn event(&self) -> Option<&Event> {
         match &self.kind {
             EntryKind::Event(event) => Some(event),
-            EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Term => None,
+            EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Term | EntryKind::Rules(_) => None,
         }
     }
 
@@ -208,7 +212,8 @@ impl Entry {
     /// Returns its approximate bytes in memory.
     pub fn bytes(&self) -> usize {
         const FIXED: usize = 256;
-        FIXED + self.wire_bytes()
+        let change = if let EntryKind::Rules(change) = &self.kind { change.bytes() } else { 0 };
+        FIXED + self.wire_bytes() + change
     }
 }
 

@@ -70,10 +70,15 @@ impl Session {
                     }
                 },
                 EntryKind::Term => self.advance_past(&entry, RecordDisposition::Filtered),
-                EntryKind::Gap(_) | EntryKind::Skip(_) if !batch.entries.is_empty() => break,
+                EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Rules(_) if !batch.entries.is_empty() => break,
                 EntryKind::Gap(gap) => {
                     self.advance_past(&entry, RecordDisposition::Notice);
                     return Some(self.frame(FrameContent::Gap { sequence: entry.sequence, gap: gap.clone() }));
+                }
+                EntryKind::Rules(change) => {
+                    let notice = self.member.filter().rules_notice(entry.sequence, change);
+                    self.advance_past(&entry, RecordDisposition::Notice);
+                    return Some(self.frame(FrameContent::Rules(Box::new(notice))));
                 }
                 EntryKind::Skip(skip) => {
                     self.meet_damage(&entry, skip);

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::entry::batch::EncodedBatch;
+use super::super::filter::RulesNotice;
 use super::super::start::StartOutcome;
 use super::super::status::upstream_status::{UpstreamNotice, UpstreamState};
 use crate::model::{AccountName, Epoch, Gap, Position, Sequence, Skip, TimeInterval, UnixMillis};
@@ -52,6 +53,8 @@ pub enum FrameContent {
     },
     /// Upstream notice.
     News(UpstreamNotice),
+    /// A change of the account's rules.
+    Rules(Box<RulesNotice>),
     /// The session is about to end.
     Draining {
         /// Reason.
@@ -98,7 +101,7 @@ pub struct Warning {
 /// Code of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningCode {
-    /// No post with a tag of the filter was observed, and the tag is not configured.
+    /// No post with a tag of the filter was observed, no known rule has it, and it is not configured.
     UnknownTag,
     /// The resume token was issued under another filter.
     FilterChanged,

@@ -87,7 +87,7 @@ impl Session {
                     self.counters.passed.inc();
                     return Some(FrameContent::Skipped { sequence: 0, skip: skip.clone() });
                 }
-                EntryKind::Gap(_) | EntryKind::Term => self.advance_side_log_to(private, next),
+                EntryKind::Gap(_) | EntryKind::Term | EntryKind::Rules(_) => self.advance_side_log_to(private, next),
             }
             private.pending.pop_front();
         }

@@ -1,5 +1,6 @@
 mod operator;
 mod rights;
+mod rules;
 mod wakes;
 mod watermark;
 
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 use crate::hub::filter::{Filter, FilterSpec};
 use crate::hub::side_log::Completeness;
 use crate::hub::start::{self, Start, StartPolicy};
-use crate::hub::test_util::{new_hub, post_record, skip_record};
+use crate::hub::test_util::{new_hub, post_record, rules_record, skip_record};
 use crate::hub::token::ResumeToken;
 use crate::hub::{Config, Hub, SessionInfo};
 use crate::journal::Writer;
@@ -47,12 +48,16 @@ impl TestEnv {
         self.hub.clock().moment()
     }
 
-    /// Appends a post for each list of tags; a list of only "!" is a skip.
+    /// Appends a post for each list of tags; a list of only "!" is a skip, of only "~" a change of rules.
     fn post(&self, posts: &[Vec<&str>]) {
         let first = self.hub.next();
         let record = |(at, tags): (usize, &Vec<&str>)| {
             let sequence = first + at as u64;
-            if tags.as_slice() == ["!"] { skip_record(sequence) } else { post_record(sequence, tags) }
+            match tags.as_slice() {
+                ["!"] => skip_record(sequence),
+                ["~"] => rules_record(sequence, &["a"], &["b"]),
+                tags => post_record(sequence, tags),
+            }
         };
         self.append(posts.iter().enumerate().map(record).collect());
     }
@@ -103,6 +108,7 @@ fn sequences(frame: &Frame) -> Vec<u64> {
             batch.chunk.entries.iter().map(event).collect()
         }
         FrameContent::Skipped { sequence, .. } => vec![*sequence],
+        FrameContent::Rules(notice) => vec![notice.sequence],
         _ => Vec::new(),
     }
 }
@@ -130,7 +136,11 @@ proptest! {
     #[test]
     fn any_cut_resumes_without_loss_or_repeat(
         posts in prop::collection::vec(
-            prop_oneof![9 => prop::collection::vec(prop_oneof!["a", "b", "cd"], 0..3), 1 => Just(vec!["!".to_owned()])],
+            prop_oneof![
+                18 => prop::collection::vec(prop_oneof!["a", "b", "cd"], 0..3),
+                1 => Just(vec!["!".to_owned()]),
+                1 => Just(vec!["~".to_owned()]),
+            ],
             1..40,
         ),
         any_of in prop_oneof![Just(vec![]), Just(vec!["a"]), Just(vec!["c*", "b"]), Just(vec!["none"])],
@@ -140,7 +150,7 @@ proptest! {
     ) {
         let posts: Vec<Vec<&str>> = posts.iter().map(|tags| tags.iter().map(String::as_str).collect()).collect();
         let wanted = |tags: &Vec<&str>| {
-            tags.as_slice() == ["!"] || any_of.is_empty() || tags.iter().any(|tag| any_of.iter().any(|term| {
+            matches!(tags.as_slice(), ["!" | "~"]) || any_of.is_empty() || tags.iter().any(|tag| any_of.iter().any(|term| {
                 term.strip_suffix('*').map_or(tag == term, |prefix| tag.starts_with(prefix))
             }))
         };

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::Moment;
 use crate::model::{Rule, tags};
 
-/// Tags of an account's rules, configured or seen on posts, with their rates.
+/// Tags of an account's rules: configured, of known rules, or seen on posts, with their rates.
 pub struct TagStats {
     tracked_max: usize,
     seen: Mutex<HashMap<Arc<str>, TagCounter, RandomState>>,
@@ -28,7 +28,7 @@ pub struct TagInfo {
     pub posts: u64,
     /// Posts per second over the last minute.
     pub per_second: f64,
-    /// True if the configuration contains it.
+    /// True if the configuration contains it, or a known rule has it.
     pub configured: bool,
 }
 
@@ -36,6 +36,8 @@ pub struct TagInfo {
 struct TagCounter {
     posts: u64,
     configured: bool,
+    /// A known rule has it.
+    has_rule: bool,
     /// Posts per time slice, as a ring; `slice` is the newest.
     slices: [u32; BUCKETS],
     slice: u64,
@@ -56,14 +58,25 @@ impl TagStats {
     /// Replaces the configured tags. Those of before that no post had are unknown again.
     pub fn set_configured(&self, configured: &[String]) {
         let configured: HashSet<&str> = configured.iter().map(String::as_str).collect();
+        self.set_source(&configured, |counter| &mut counter.configured);
+    }
+
+    /// Replaces the tags of the known rules, of which at most `tracked_max` are kept. Those of before that no post had are
+    /// unknown again, unless they are configured.
+    pub fn set_rule_tags<'a>(&self, tags: impl Iterator<Item = &'a str>) {
+        let tags: HashSet<&str> = tags.take(self.tracked_max).collect();
+        self.set_source(&tags, |counter| &mut counter.has_rule);
+    }
+
+    fn set_source(&self, tags: &HashSet<&str>, flag: fn(&mut TagCounter) -> &mut bool) {
         let mut seen = self.seen.lock();
-        seen.iter_mut().for_each(|(tag, counter)| counter.configured = configured.contains(&**tag));
-        seen.retain(|_, counter| counter.configured || counter.posts > 0);
-        for tag in configured {
-            if !seen.contains_key(tag) {
-                seen.insert(tag.into(), TagCounter { configured: true, ..TagCounter::default() });
+        seen.iter_mut().for_each(|(tag, counter)| *flag(counter) = tags.contains(&**tag));
+        for tag in tags {
+            if !seen.contains_key(*tag) {
+                *flag(seen.entry((*tag).into()).or_default()) = true;
             }
         }
+        seen.retain(|_, counter| counter.configured || counter.has_rule || counter.posts > 0);
         *self.names.write() = seen.keys().map(|tag| (tag.clone(), LetterSet::of(tag))).collect();
     }
 
@@ -90,7 +103,7 @@ impl TagStats {
             tag: tag.clone(),
             posts: seen.posts,
             per_second: seen.per_second(slice),
-            configured: seen.configured,
+            configured: seen.configured || seen.has_rule,
         };
         let mut list: Vec<_> = self.seen.lock().iter().map(info).collect();
         list.sort_by(|a, b| a.tag.cmp(&b.tag));

@@ -1,5 +1,7 @@
 //! Applies received data: deduplication, and the record of each message.
 
+use std::sync::Arc;
+
 use super::append_batch::{AppendBatch, PendingSkip, note_skip};
 use super::{IngestItem, Sequencer, SequencerDeps};
 use crate::hub::entry::{EVENT_BYTES_MAX, event_bytes};
@@ -7,7 +9,7 @@ use crate::hub::status::upstream_status::LastActivity;
 use crate::ingest::dedup::{self, DedupResult};
 use crate::ingest::gap_tracker::RecoverySource;
 use crate::ingest::queue::{IngestSource, ReceivedBatch};
-use crate::model::{GapId, Origin, Post, PostId, RecordBody, SkipReason, UnixMillis};
+use crate::model::{GapId, Origin, Post, PostId, RecordBody, RulesChange, SkipReason, UnixMillis};
 use crate::task::Shutdown;
 use crate::upstream::UpstreamMessage;
 use crate::upstream::message::UpstreamPost;
@@ -24,6 +26,7 @@ impl Sequencer {
             match intake {
                 IngestItem::Arrivals(item) => self.apply_item(&mut batch, item, pending, giving_up).await?,
                 IngestItem::GapChanges => self.append_gap_records(&mut batch),
+                IngestItem::Rules(change) => self.append_rules_records(&mut batch, change),
                 IngestItem::Flush(done) => batch.flushes.push(done),
             }
         }
@@ -34,6 +37,13 @@ impl Sequencer {
     pub(super) fn append_gap_records(&self, batch: &mut AppendBatch) {
         for gap in self.writing.tracker.drain_changes() {
             self.push(batch, self.stamp(self.clock.moment()), RecordBody::Gap(gap));
+        }
+    }
+
+    /// Adds a change of the rules, in records of bounded size.
+    fn append_rules_records(&self, batch: &mut AppendBatch, change: RulesChange) {
+        for part in change.split() {
+            self.push(batch, self.stamp(self.clock.moment()), RecordBody::Rules(Arc::new(part)));
         }
     }
 

@@ -1,6 +1,7 @@
 mod clock;
 mod late;
 mod references;
+mod rules;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -107,6 +108,7 @@ fn kinds(records: &[Record]) -> Vec<&'static str> {
         RecordBody::Gap(_) => "gap",
         RecordBody::Skip(_) => "skip",
         RecordBody::Term => "term",
+        RecordBody::Rules(_) => "rules",
     };
     records.iter().map(kind).collect()
 }

@@ -151,7 +151,7 @@ async fn received(intakes: &mut mpsc::Receiver<IngestItem>) -> UnixMillis {
     loop {
         match intakes.recv().await.expect("supervisor runs") {
             IngestItem::Arrivals(batch) => return batch.arrivals.received,
-            IngestItem::GapChanges | IngestItem::Flush(_) => {}
+            IngestItem::GapChanges | IngestItem::Rules(_) | IngestItem::Flush(_) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ mod ages;
 mod damage;
 mod faulty_disk;
 mod files;
+mod formats;
 mod space;
 mod syncing;
 mod threads;
@@ -26,7 +27,7 @@ use super::*;
 use crate::clock::Moment;
 use crate::model::{
     Epoch, Gap, GapCause, GapEvidence, GapId, GapState, IndexKey, KeyFilter, Origin, Post, PostId, Record, RecordBody,
-    Rule, Sequence, Skip, SkipReason, Term, TermStart, TimeInterval,
+    Rule, RulesCause, RulesChange, Sequence, Skip, SkipReason, Term, TermStart, TimeInterval,
 };
 
 /// Start time of these tests.
@@ -74,6 +75,13 @@ pub(super) fn gap(sequence: Sequence) -> Record {
         recovered: 0,
     };
     Record { body: RecordBody::Gap(gap), ..post(sequence, "") }
+}
+
+pub(super) fn rules_change(sequence: Sequence) -> Record {
+    let rule = |id: u64| Rule { id: Some(id), tag: Some(format!("t{id}").into()) };
+    let change = RulesChange::between(&[rule(1)], &[rule(2)], sequence, RulesCause::Call, UnixMillis(T0));
+    let change = change.expect("one rule is another");
+    Record { body: RecordBody::Rules(Arc::new(change)), ..post(sequence, "") }
 }
 
 pub(super) fn with_term(term: u64, records: Vec<Record>) -> Vec<Record> {
@@ -308,6 +316,18 @@ pub(super) fn any_record() -> impl Strategy<Value = RecordBody> {
     let states = [GapState::Detected, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
     let evidences = [GapEvidence::None, GapEvidence::BackfillQuiet, GapEvidence::Refused, GapEvidence::Unproven];
     let reasons = [SkipReason::Malformed, SkipReason::ForeignFormat, SkipReason::JournalCorrupt];
+    let tag = || "[a-z.]{0,6}".prop_map(Arc::<str>::from);
+    let tags = proptest::collection::vec(tag(), 0..3).prop_map(Arc::<[Arc<str>]>::from);
+    let rules_cause = select(vec![RulesCause::Files, RulesCause::Call, RulesCause::Elsewhere]);
+    let change = (any::<u64>(), rules.clone(), rules.clone(), tags, rules_cause, time());
+    let change = change.prop_map(|(revision, added, removed, orphaned_tags, cause, effective_by)| RulesChange {
+        revision,
+        added,
+        removed,
+        orphaned_tags,
+        cause,
+        effective_by,
+    });
     let kind = (select(causes.to_vec()), select(states.to_vec()), select(evidences.to_vec()));
     let gap = (any::<u64>(), window(), kind, proptest::option::of(time()), any::<u64>());
     let gap = gap.prop_map(|(id, window, (cause, state, evidence), progress, recovered)| Gap {
@@ -327,6 +347,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RecordBody> {
         1 => gap.prop_map(RecordBody::Gap),
         1 => skip.prop_map(RecordBody::Skip),
         1 => Just(RecordBody::Term),
+        1 => change.prop_map(|change| RecordBody::Rules(Arc::new(change))),
     ]
 }
 

@@ -15,12 +15,18 @@ use crate::model::{Epoch, Sequence, Term, TermStart, UnixMillis};
 use crate::state_file;
 
 const MAGIC: [u8; 8] = *b"PSGWLOG\n";
-/// Version of all files of a log: one number, increased when any of them changes.
-pub(in crate::journal) const VERSION: u32 = 1;
+/// Newest version of the files of a log: one number, increased when any of them changes.
+///
+/// Version 2 may contain RULES records. A log gets it before its first one, so that earlier programs read logs without
+/// them and refuse the others, instead of taking these records for damage.
+pub(in crate::journal) const VERSION: u32 = 2;
+/// Version of a log without RULES records.
+const BASE_VERSION: u32 = 1;
 
 /// Decoded identity file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) struct LogIdentity {
+    pub(in crate::journal) version: u32,
     pub(in crate::journal) epoch: Epoch,
     pub(in crate::journal) created: UnixMillis,
     pub(in crate::journal) terms: Vec<TermStart>,
@@ -56,7 +62,7 @@ impl LogIdentity {
         if !files::segments(dir).map_err(io)?.is_empty() {
             return Err(damaged(dir, "there are segments, but no identity file"));
         }
-        let identity = Self { epoch: new.epoch, created: now, terms: Vec::new() };
+        let identity = Self { version: BASE_VERSION, epoch: new.epoch, created: now, terms: Vec::new() };
         identity.write(disk, dir).map_err(io)?;
         Ok(identity)
     }
@@ -80,7 +86,7 @@ impl LogIdentity {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.epoch.0.to_le_bytes());
         out.extend_from_slice(&self.created.0.to_le_bytes());
         out.extend_from_slice(&(self.terms.len() as u32).to_le_bytes());
@@ -105,20 +111,20 @@ impl LogIdentity {
             crc32fast::hash(body).to_le_bytes() == crc
         };
         match (sound, version) {
-            (true, VERSION) => Self::decode_fields(&mut input).map_err(damage),
+            (true, BASE_VERSION..=VERSION) => Self::decode_fields(version, &mut input).map_err(damage),
             // Later versions may use another checksum, but a damaged number must not be reported as one of them.
             (true, later) => Err(Some(later)),
             (false, _) => Err(None),
         }
     }
 
-    fn decode_fields(input: &mut ByteReader<'_>) -> Result<Self, DecodeError> {
+    fn decode_fields(version: u32, input: &mut ByteReader<'_>) -> Result<Self, DecodeError> {
         let (epoch, created) = (Epoch(input.u128()?), UnixMillis(input.i64()?));
         let mut terms = Vec::new();
         for _ in 0..input.u32()? {
             terms.push(TermStart { term: Term(input.u64()?), first: input.u64()? });
         }
-        Ok(Self { epoch, created, terms })
+        Ok(Self { version, epoch, created, terms })
     }
 }
 
@@ -131,7 +137,8 @@ mod tests {
     use super::*;
 
     fn sample() -> LogIdentity {
-        let mut identity = LogIdentity { epoch: Epoch(7 << 90), created: UnixMillis(5), terms: Vec::new() };
+        let mut identity =
+            LogIdentity { version: VERSION, epoch: Epoch(7 << 90), created: UnixMillis(5), terms: Vec::new() };
         identity.list(Term(1), 1);
         identity.list(Term(2), 101);
         identity

@@ -1,4 +1,4 @@
-//! Reads the notices (GAP, SKIP) and the damage of a range of the log, with a limit on the bytes read.
+//! Reads the notices (GAP, SKIP, RULES) and the damage of a range of the log, with a limit on the bytes read.
 
 use std::io;
 use std::ops::Range;

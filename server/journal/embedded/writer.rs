@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files;
+use super::identity::{LogIdentity, VERSION};
 use super::shared::{SharedLog, TailState, Tip};
 use crate::journal::block::{BlockEncoder, BlockHeader};
 use crate::journal::disk::append_error;
 use crate::journal::{AppendError, Durability, Writer, check_batch};
-use crate::model::{Record, Sequence, Term};
+use crate::model::{Record, RecordBody, Sequence, Term};
 
 /// zstd level of batches: the fastest regular one. Maintenance recompresses sealed segments.
 const APPEND_LEVEL: i32 = 1;
@@ -22,6 +23,8 @@ pub(super) struct EmbeddedWriter {
     listed: bool,
     /// True once the term is visible to readers.
     shown: bool,
+    /// True once the identity file has the version of a log with RULES records.
+    has_rules_version: bool,
     encoder: BlockEncoder,
     segment_bytes_max: u64,
 }
@@ -30,7 +33,7 @@ impl EmbeddedWriter {
     pub(super) fn new(shared: Arc<SharedLog>, term: Term) -> io::Result<Self> {
         let encoder = BlockEncoder::new(shared.epoch, APPEND_LEVEL)?;
         let segment_bytes_max = segment_bytes_max(&shared.config);
-        Ok(Self { shared, term, listed: false, shown: false, encoder, segment_bytes_max })
+        Ok(Self { shared, term, listed: false, shown: false, has_rules_version: false, encoder, segment_bytes_max })
     }
 
     /// Adds the term to the identity file before its first record, so that every record has a known term.
@@ -43,6 +46,18 @@ impl EmbeddedWriter {
             *identity = listed;
         }
         self.listed = true;
+        Ok(())
+    }
+
+    /// Raises the version of the log before its first RULES record.
+    fn raise_version(&mut self) -> io::Result<()> {
+        let mut identity = self.shared.identity.lock();
+        if identity.version < VERSION {
+            let raised = LogIdentity { version: VERSION, ..identity.clone() };
+            raised.write(&*self.shared.disk, &self.shared.dir)?;
+            *identity = raised;
+        }
+        self.has_rules_version = true;
         Ok(())
     }
 
@@ -102,6 +117,9 @@ impl Writer for EmbeddedWriter {
         let refused = |error| shared.note_refusal(append_error(error));
         if !self.listed {
             self.list_term(next).map_err(refused)?;
+        }
+        if !self.has_rules_version && records.iter().any(|record| matches!(record.body, RecordBody::Rules(_))) {
+            self.raise_version().map_err(refused)?;
         }
         self.encoder.clear();
         for record in records {

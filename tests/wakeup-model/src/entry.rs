@@ -22,6 +22,8 @@ pub enum EntryKind {
     Gap(()),
     /// A SKIP.
     Skip(()),
+    /// A RULES.
+    Rules(()),
     /// A TERM, which no session is to see.
     Term,
 }
@@ -49,7 +51,7 @@ impl Entry {
         let mut found = KeySet::default();
         match &self.kind {
             EntryKind::Event(event) => found.add(&event.rules),
-            EntryKind::Gap(()) | EntryKind::Skip(()) => found.notices = true,
+            EntryKind::Gap(()) | EntryKind::Skip(()) | EntryKind::Rules(()) => found.notices = true,
             EntryKind::Term => return false,
         }
         found.may_match(keys)

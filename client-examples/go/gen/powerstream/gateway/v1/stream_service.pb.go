@@ -195,7 +195,7 @@ type WarningCode int32
 const (
 	// Default value. Not sent by the server.
 	WarningCode_WARNING_CODE_UNSPECIFIED WarningCode = 0
-	// No post with a tag of the filter was observed, and the tag is not configured.
+	// No post with a tag of the filter was observed, no known rule has it, and it is not configured.
 	WarningCode_WARNING_CODE_UNKNOWN_TAG WarningCode = 1
 	// The resume token was issued under another filter: earlier posts that match only the new filter are not delivered.
 	WarningCode_WARNING_CODE_FILTER_CHANGED WarningCode = 2
@@ -444,6 +444,63 @@ func (SkipReason) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{6}
 }
 
+// Cause of a change of rules.
+type RulesChangeCause int32
+
+const (
+	// Default value. Not sent by the server.
+	RulesChangeCause_RULES_CHANGE_CAUSE_UNSPECIFIED RulesChangeCause = 0
+	// The configured rule files.
+	RulesChangeCause_RULES_CHANGE_CAUSE_FILES RulesChangeCause = 1
+	// A call of RuleService.
+	RulesChangeCause_RULES_CHANGE_CAUSE_CALL RulesChangeCause = 2
+	// Another client of the account, or X.
+	RulesChangeCause_RULES_CHANGE_CAUSE_ELSEWHERE RulesChangeCause = 3
+)
+
+// Enum value maps for RulesChangeCause.
+var (
+	RulesChangeCause_name = map[int32]string{
+		0: "RULES_CHANGE_CAUSE_UNSPECIFIED",
+		1: "RULES_CHANGE_CAUSE_FILES",
+		2: "RULES_CHANGE_CAUSE_CALL",
+		3: "RULES_CHANGE_CAUSE_ELSEWHERE",
+	}
+	RulesChangeCause_value = map[string]int32{
+		"RULES_CHANGE_CAUSE_UNSPECIFIED": 0,
+		"RULES_CHANGE_CAUSE_FILES":       1,
+		"RULES_CHANGE_CAUSE_CALL":        2,
+		"RULES_CHANGE_CAUSE_ELSEWHERE":   3,
+	}
+)
+
+func (x RulesChangeCause) Enum() *RulesChangeCause {
+	p := new(RulesChangeCause)
+	*p = x
+	return p
+}
+
+func (x RulesChangeCause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RulesChangeCause) Descriptor() protoreflect.EnumDescriptor {
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[7].Descriptor()
+}
+
+func (RulesChangeCause) Type() protoreflect.EnumType {
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[7]
+}
+
+func (x RulesChangeCause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RulesChangeCause.Descriptor instead.
+func (RulesChangeCause) EnumDescriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{7}
+}
+
 // Kind of a StreamNotice.
 type StreamNoticeKind int32
 
@@ -461,6 +518,8 @@ const (
 	// X withheld matching posts (its `limit` message); `message` contains their number if X sent one. They belong to no gap,
 	// because X does not deliver them later.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_LIMITED StreamNoticeKind = 5
+	// The rules of the account changed at X: see `rule_change`.
+	StreamNoticeKind_STREAM_NOTICE_KIND_RULES_CHANGED StreamNoticeKind = 6
 )
 
 // Enum value maps for StreamNoticeKind.
@@ -472,6 +531,7 @@ var (
 		3: "STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED",
 		4: "STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP",
 		5: "STREAM_NOTICE_KIND_UPSTREAM_LIMITED",
+		6: "STREAM_NOTICE_KIND_RULES_CHANGED",
 	}
 	StreamNoticeKind_value = map[string]int32{
 		"STREAM_NOTICE_KIND_UNSPECIFIED":           0,
@@ -480,6 +540,7 @@ var (
 		"STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED":  3,
 		"STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP":    4,
 		"STREAM_NOTICE_KIND_UPSTREAM_LIMITED":      5,
+		"STREAM_NOTICE_KIND_RULES_CHANGED":         6,
 	}
 )
 
@@ -494,11 +555,11 @@ func (x StreamNoticeKind) String() string {
 }
 
 func (StreamNoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[7].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[8].Descriptor()
 }
 
 func (StreamNoticeKind) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[7]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[8]
 }
 
 func (x StreamNoticeKind) Number() protoreflect.EnumNumber {
@@ -507,7 +568,7 @@ func (x StreamNoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StreamNoticeKind.Descriptor instead.
 func (StreamNoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{7}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{8}
 }
 
 // Reason for ending a session.
@@ -555,11 +616,11 @@ func (x DrainReason) String() string {
 }
 
 func (DrainReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[8].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[9].Descriptor()
 }
 
 func (DrainReason) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[8]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[9]
 }
 
 func (x DrainReason) Number() protoreflect.EnumNumber {
@@ -568,7 +629,7 @@ func (x DrainReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DrainReason.Descriptor instead.
 func (DrainReason) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{8}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{9}
 }
 
 // Filter, start position and delivery options of a session.
@@ -1147,7 +1208,7 @@ type SubscribeResponse_Skipped struct {
 }
 
 type SubscribeResponse_StreamNotice struct {
-	// Change of the upstream state.
+	// Change of the upstream state, or of the account's rules.
 	StreamNotice *StreamNotice `protobuf:"bytes,9,opt,name=stream_notice,json=streamNotice,proto3,oneof"`
 }
 
@@ -1852,13 +1913,25 @@ func (x *Skipped) GetReason() SkipReason {
 	return SkipReason_SKIP_REASON_UNSPECIFIED
 }
 
-// Change of the upstream state.
+// Change of the upstream state, or of the account's rules.
+//
+// A change of the upstream state is sent when it occurs and has no token. A change of the rules is a record of the log: every
+// session receives it, whatever its filter, at the same position, live and in replays, and its token covers it.
 type StreamNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind of the change.
+	// Kind of the change. Kinds may be added; show the message of an unknown kind.
 	Kind StreamNoticeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=powerstream.gateway.v1.StreamNoticeKind" json:"kind,omitempty"`
 	// Description for people.
-	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Sequence of the RULES record, for RULES_CHANGED. 0: the notice is no record of the log.
+	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Change of the rules, for RULES_CHANGED. Absent otherwise.
+	RuleChange *RulesChange `protobuf:"bytes,4,opt,name=rule_change,json=ruleChange,proto3" json:"rule_change,omitempty"`
+	// True if a tag that the filter of the session names in any_of or all_of has lost its last rule: no new post will have it.
+	// Prefixes and rule ids do not count.
+	FilterOrphaned bool `protobuf:"varint,5,opt,name=filter_orphaned,json=filterOrphaned,proto3" json:"filter_orphaned,omitempty"`
+	// These tags, by name.
+	OrphanedTags  []string `protobuf:"bytes,6,rep,name=orphaned_tags,json=orphanedTags,proto3" json:"orphaned_tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1907,6 +1980,172 @@ func (x *StreamNotice) GetMessage() string {
 	return ""
 }
 
+func (x *StreamNotice) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *StreamNotice) GetRuleChange() *RulesChange {
+	if x != nil {
+		return x.RuleChange
+	}
+	return nil
+}
+
+func (x *StreamNotice) GetFilterOrphaned() bool {
+	if x != nil {
+		return x.FilterOrphaned
+	}
+	return false
+}
+
+func (x *StreamNotice) GetOrphanedTags() []string {
+	if x != nil {
+		return x.OrphanedTags
+	}
+	return nil
+}
+
+// Change of the rules that X has. A change of more than 100 rules comes in several notices of one revision. A change may be
+// announced again after a crash of the gateway: apply it as a difference of sets.
+type RulesChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision of the account's rules after the change.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Rules that X has now. Only rules that the caller may see.
+	Added []*ChangedRule `protobuf:"bytes,2,rep,name=added,proto3" json:"added,omitempty"`
+	// Rules that X does not have any more. Only rules that the caller may see.
+	Removed []*ChangedRule `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`
+	// Why the rules changed.
+	Cause RulesChangeCause `protobuf:"varint,4,opt,name=cause,proto3,enum=powerstream.gateway.v1.RulesChangeCause" json:"cause,omitempty"`
+	// X applies the change at the latest at this time: 5 minutes after it has acknowledged it.
+	EffectiveBy   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=effective_by,json=effectiveBy,proto3" json:"effective_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesChange) Reset() {
+	*x = RulesChange{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesChange) ProtoMessage() {}
+
+func (x *RulesChange) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesChange.ProtoReflect.Descriptor instead.
+func (*RulesChange) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RulesChange) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RulesChange) GetAdded() []*ChangedRule {
+	if x != nil {
+		return x.Added
+	}
+	return nil
+}
+
+func (x *RulesChange) GetRemoved() []*ChangedRule {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *RulesChange) GetCause() RulesChangeCause {
+	if x != nil {
+		return x.Cause
+	}
+	return RulesChangeCause_RULES_CHANGE_CAUSE_UNSPECIFIED
+}
+
+func (x *RulesChange) GetEffectiveBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveBy
+	}
+	return nil
+}
+
+// Rule of a change.
+type ChangedRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id assigned by X. 0: X named none.
+	RuleId uint64 `protobuf:"varint,1,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
+	// Tag. Empty: none.
+	Tag           string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangedRule) Reset() {
+	*x = ChangedRule{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangedRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangedRule) ProtoMessage() {}
+
+func (x *ChangedRule) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangedRule.ProtoReflect.Descriptor instead.
+func (*ChangedRule) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ChangedRule) GetRuleId() uint64 {
+	if x != nil {
+		return x.RuleId
+	}
+	return 0
+}
+
+func (x *ChangedRule) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
 // The gateway is about to end this session.
 type Draining struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1922,7 +2161,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2173,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2186,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{15}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Draining) GetReason() DrainReason {
@@ -1985,7 +2224,7 @@ type ListStreamsRequest struct {
 
 func (x *ListStreamsRequest) Reset() {
 	*x = ListStreamsRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2236,7 @@ func (x *ListStreamsRequest) String() string {
 func (*ListStreamsRequest) ProtoMessage() {}
 
 func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2249,7 @@ func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{16}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListStreamsRequest) GetPageSize() int32 {
@@ -2040,7 +2279,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2291,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2304,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{17}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamInfo {
@@ -2093,7 +2332,7 @@ type GetStreamRequest struct {
 
 func (x *GetStreamRequest) Reset() {
 	*x = GetStreamRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[18]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2344,7 @@ func (x *GetStreamRequest) String() string {
 func (*GetStreamRequest) ProtoMessage() {}
 
 func (x *GetStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[18]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2357,7 @@ func (x *GetStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStreamRequest.ProtoReflect.Descriptor instead.
 func (*GetStreamRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{18}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetStreamRequest) GetAccount() string {
@@ -2139,7 +2378,7 @@ type GetStreamResponse struct {
 
 func (x *GetStreamResponse) Reset() {
 	*x = GetStreamResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2390,7 @@ func (x *GetStreamResponse) String() string {
 func (*GetStreamResponse) ProtoMessage() {}
 
 func (x *GetStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2403,7 @@ func (x *GetStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStreamResponse.ProtoReflect.Descriptor instead.
 func (*GetStreamResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{19}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetStreamResponse) GetStream() *StreamInfo {
@@ -2203,7 +2442,7 @@ type StreamInfo struct {
 
 func (x *StreamInfo) Reset() {
 	*x = StreamInfo{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2454,7 @@ func (x *StreamInfo) String() string {
 func (*StreamInfo) ProtoMessage() {}
 
 func (x *StreamInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2467,7 @@ func (x *StreamInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamInfo.ProtoReflect.Descriptor instead.
 func (*StreamInfo) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{20}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StreamInfo) GetAccount() string {
@@ -2317,7 +2556,7 @@ type ListTagsRequest struct {
 
 func (x *ListTagsRequest) Reset() {
 	*x = ListTagsRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2568,7 @@ func (x *ListTagsRequest) String() string {
 func (*ListTagsRequest) ProtoMessage() {}
 
 func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2581,7 @@ func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsRequest.ProtoReflect.Descriptor instead.
 func (*ListTagsRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{21}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListTagsRequest) GetAccount() string {
@@ -2379,7 +2618,7 @@ type ListTagsResponse struct {
 
 func (x *ListTagsResponse) Reset() {
 	*x = ListTagsResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2630,7 @@ func (x *ListTagsResponse) String() string {
 func (*ListTagsResponse) ProtoMessage() {}
 
 func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2643,7 @@ func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsResponse.ProtoReflect.Descriptor instead.
 func (*ListTagsResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{22}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListTagsResponse) GetTags() []*TagInfo {
@@ -2430,7 +2669,7 @@ type TagInfo struct {
 	Posts uint64 `protobuf:"varint,2,opt,name=posts,proto3" json:"posts,omitempty"`
 	// Posts per second with this tag over the last minute.
 	PostsPerSecond float64 `protobuf:"fixed64,3,opt,name=posts_per_second,json=postsPerSecond,proto3" json:"posts_per_second,omitempty"`
-	// True if the tag is listed in the configuration.
+	// True if the tag is listed in the configuration, or if a known rule of the account has it.
 	Configured    bool `protobuf:"varint,4,opt,name=configured,proto3" json:"configured,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2438,7 +2677,7 @@ type TagInfo struct {
 
 func (x *TagInfo) Reset() {
 	*x = TagInfo{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2689,7 @@ func (x *TagInfo) String() string {
 func (*TagInfo) ProtoMessage() {}
 
 func (x *TagInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2702,7 @@ func (x *TagInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagInfo.ProtoReflect.Descriptor instead.
 func (*TagInfo) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{23}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TagInfo) GetTag() string {
@@ -2512,7 +2751,7 @@ type ResolvePositionRequest struct {
 
 func (x *ResolvePositionRequest) Reset() {
 	*x = ResolvePositionRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2763,7 @@ func (x *ResolvePositionRequest) String() string {
 func (*ResolvePositionRequest) ProtoMessage() {}
 
 func (x *ResolvePositionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2776,7 @@ func (x *ResolvePositionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePositionRequest.ProtoReflect.Descriptor instead.
 func (*ResolvePositionRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{24}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResolvePositionRequest) GetAccount() string {
@@ -2603,7 +2842,7 @@ type ResolvePositionResponse struct {
 
 func (x *ResolvePositionResponse) Reset() {
 	*x = ResolvePositionResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2854,7 @@ func (x *ResolvePositionResponse) String() string {
 func (*ResolvePositionResponse) ProtoMessage() {}
 
 func (x *ResolvePositionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2867,7 @@ func (x *ResolvePositionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePositionResponse.ProtoReflect.Descriptor instead.
 func (*ResolvePositionResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{25}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResolvePositionResponse) GetResumeToken() string {
@@ -2746,10 +2985,24 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12@\n" +
 	"\binterval\x18\x03 \x01(\v2$.powerstream.gateway.v1.TimeIntervalR\binterval\x12:\n" +
-	"\x06reason\x18\x04 \x01(\x0e2\".powerstream.gateway.v1.SkipReasonR\x06reason\"f\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\".powerstream.gateway.v1.SkipReasonR\x06reason\"\x96\x02\n" +
 	"\fStreamNotice\x12<\n" +
 	"\x04kind\x18\x01 \x01(\x0e2(.powerstream.gateway.v1.StreamNoticeKindR\x04kind\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xc3\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12D\n" +
+	"\vrule_change\x18\x04 \x01(\v2#.powerstream.gateway.v1.RulesChangeR\n" +
+	"ruleChange\x12'\n" +
+	"\x0ffilter_orphaned\x18\x05 \x01(\bR\x0efilterOrphaned\x12#\n" +
+	"\rorphaned_tags\x18\x06 \x03(\tR\forphanedTags\"\xa2\x02\n" +
+	"\vRulesChange\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x129\n" +
+	"\x05added\x18\x02 \x03(\v2#.powerstream.gateway.v1.ChangedRuleR\x05added\x12=\n" +
+	"\aremoved\x18\x03 \x03(\v2#.powerstream.gateway.v1.ChangedRuleR\aremoved\x12>\n" +
+	"\x05cause\x18\x04 \x01(\x0e2(.powerstream.gateway.v1.RulesChangeCauseR\x05cause\x12=\n" +
+	"\feffective_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\veffectiveBy\"8\n" +
+	"\vChangedRule\x12\x17\n" +
+	"\arule_id\x18\x01 \x01(\x04R\x06ruleId\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\"\xc3\x01\n" +
 	"\bDraining\x12;\n" +
 	"\x06reason\x18\x01 \x01(\x0e2#.powerstream.gateway.v1.DrainReasonR\x06reason\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12B\n" +
@@ -2842,14 +3095,20 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x15SKIP_REASON_MALFORMED\x10\x01\x12\x19\n" +
 	"\x15SKIP_REASON_OVERSIZED\x10\x02\x12\x1f\n" +
 	"\x1bSKIP_REASON_JOURNAL_CORRUPT\x10\x03\x12\x1e\n" +
-	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\x90\x02\n" +
+	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\x93\x01\n" +
+	"\x10RulesChangeCause\x12\"\n" +
+	"\x1eRULES_CHANGE_CAUSE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18RULES_CHANGE_CAUSE_FILES\x10\x01\x12\x1b\n" +
+	"\x17RULES_CHANGE_CAUSE_CALL\x10\x02\x12 \n" +
+	"\x1cRULES_CHANGE_CAUSE_ELSEWHERE\x10\x03*\xb6\x02\n" +
 	"\x10StreamNoticeKind\x12\"\n" +
 	"\x1eSTREAM_NOTICE_KIND_UNSPECIFIED\x10\x00\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_CONNECTED\x10\x01\x12,\n" +
 	"(STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING\x10\x02\x12+\n" +
 	"'STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED\x10\x03\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP\x10\x04\x12'\n" +
-	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05*\xaa\x01\n" +
+	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05\x12$\n" +
+	" STREAM_NOTICE_KIND_RULES_CHANGED\x10\x06*\xaa\x01\n" +
 	"\vDrainReason\x12\x1c\n" +
 	"\x18DRAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15DRAIN_REASON_SHUTDOWN\x10\x01\x12 \n" +
@@ -2876,8 +3135,8 @@ func file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP() []byte {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescData
 }
 
-var file_powerstream_gateway_v1_stream_service_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_powerstream_gateway_v1_stream_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_powerstream_gateway_v1_stream_service_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_powerstream_gateway_v1_stream_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_powerstream_gateway_v1_stream_service_proto_goTypes = []any{
 	(Capability)(0),                 // 0: powerstream.gateway.v1.Capability
 	(ResumePolicy)(0),               // 1: powerstream.gateway.v1.ResumePolicy
@@ -2886,109 +3145,117 @@ var file_powerstream_gateway_v1_stream_service_proto_goTypes = []any{
 	(Phase)(0),                      // 4: powerstream.gateway.v1.Phase
 	(UpstreamState)(0),              // 5: powerstream.gateway.v1.UpstreamState
 	(SkipReason)(0),                 // 6: powerstream.gateway.v1.SkipReason
-	(StreamNoticeKind)(0),           // 7: powerstream.gateway.v1.StreamNoticeKind
-	(DrainReason)(0),                // 8: powerstream.gateway.v1.DrainReason
-	(*SubscribeRequest)(nil),        // 9: powerstream.gateway.v1.SubscribeRequest
-	(*Earliest)(nil),                // 10: powerstream.gateway.v1.Earliest
-	(*Latest)(nil),                  // 11: powerstream.gateway.v1.Latest
-	(*TagFilter)(nil),               // 12: powerstream.gateway.v1.TagFilter
-	(*SubscribeResponse)(nil),       // 13: powerstream.gateway.v1.SubscribeResponse
-	(*Position)(nil),                // 14: powerstream.gateway.v1.Position
-	(*SessionStart)(nil),            // 15: powerstream.gateway.v1.SessionStart
-	(*Warning)(nil),                 // 16: powerstream.gateway.v1.Warning
-	(*EventBatch)(nil),              // 17: powerstream.gateway.v1.EventBatch
-	(*Heartbeat)(nil),               // 18: powerstream.gateway.v1.Heartbeat
-	(*CaughtUp)(nil),                // 19: powerstream.gateway.v1.CaughtUp
-	(*FellBehind)(nil),              // 20: powerstream.gateway.v1.FellBehind
-	(*GapNotice)(nil),               // 21: powerstream.gateway.v1.GapNotice
-	(*Skipped)(nil),                 // 22: powerstream.gateway.v1.Skipped
-	(*StreamNotice)(nil),            // 23: powerstream.gateway.v1.StreamNotice
-	(*Draining)(nil),                // 24: powerstream.gateway.v1.Draining
-	(*ListStreamsRequest)(nil),      // 25: powerstream.gateway.v1.ListStreamsRequest
-	(*ListStreamsResponse)(nil),     // 26: powerstream.gateway.v1.ListStreamsResponse
-	(*GetStreamRequest)(nil),        // 27: powerstream.gateway.v1.GetStreamRequest
-	(*GetStreamResponse)(nil),       // 28: powerstream.gateway.v1.GetStreamResponse
-	(*StreamInfo)(nil),              // 29: powerstream.gateway.v1.StreamInfo
-	(*ListTagsRequest)(nil),         // 30: powerstream.gateway.v1.ListTagsRequest
-	(*ListTagsResponse)(nil),        // 31: powerstream.gateway.v1.ListTagsResponse
-	(*TagInfo)(nil),                 // 32: powerstream.gateway.v1.TagInfo
-	(*ResolvePositionRequest)(nil),  // 33: powerstream.gateway.v1.ResolvePositionRequest
-	(*ResolvePositionResponse)(nil), // 34: powerstream.gateway.v1.ResolvePositionResponse
-	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
-	(*TimeInterval)(nil),            // 37: powerstream.gateway.v1.TimeInterval
-	(*Gap)(nil),                     // 38: powerstream.gateway.v1.Gap
-	(*Event)(nil),                   // 39: powerstream.gateway.v1.Event
+	(RulesChangeCause)(0),           // 7: powerstream.gateway.v1.RulesChangeCause
+	(StreamNoticeKind)(0),           // 8: powerstream.gateway.v1.StreamNoticeKind
+	(DrainReason)(0),                // 9: powerstream.gateway.v1.DrainReason
+	(*SubscribeRequest)(nil),        // 10: powerstream.gateway.v1.SubscribeRequest
+	(*Earliest)(nil),                // 11: powerstream.gateway.v1.Earliest
+	(*Latest)(nil),                  // 12: powerstream.gateway.v1.Latest
+	(*TagFilter)(nil),               // 13: powerstream.gateway.v1.TagFilter
+	(*SubscribeResponse)(nil),       // 14: powerstream.gateway.v1.SubscribeResponse
+	(*Position)(nil),                // 15: powerstream.gateway.v1.Position
+	(*SessionStart)(nil),            // 16: powerstream.gateway.v1.SessionStart
+	(*Warning)(nil),                 // 17: powerstream.gateway.v1.Warning
+	(*EventBatch)(nil),              // 18: powerstream.gateway.v1.EventBatch
+	(*Heartbeat)(nil),               // 19: powerstream.gateway.v1.Heartbeat
+	(*CaughtUp)(nil),                // 20: powerstream.gateway.v1.CaughtUp
+	(*FellBehind)(nil),              // 21: powerstream.gateway.v1.FellBehind
+	(*GapNotice)(nil),               // 22: powerstream.gateway.v1.GapNotice
+	(*Skipped)(nil),                 // 23: powerstream.gateway.v1.Skipped
+	(*StreamNotice)(nil),            // 24: powerstream.gateway.v1.StreamNotice
+	(*RulesChange)(nil),             // 25: powerstream.gateway.v1.RulesChange
+	(*ChangedRule)(nil),             // 26: powerstream.gateway.v1.ChangedRule
+	(*Draining)(nil),                // 27: powerstream.gateway.v1.Draining
+	(*ListStreamsRequest)(nil),      // 28: powerstream.gateway.v1.ListStreamsRequest
+	(*ListStreamsResponse)(nil),     // 29: powerstream.gateway.v1.ListStreamsResponse
+	(*GetStreamRequest)(nil),        // 30: powerstream.gateway.v1.GetStreamRequest
+	(*GetStreamResponse)(nil),       // 31: powerstream.gateway.v1.GetStreamResponse
+	(*StreamInfo)(nil),              // 32: powerstream.gateway.v1.StreamInfo
+	(*ListTagsRequest)(nil),         // 33: powerstream.gateway.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),        // 34: powerstream.gateway.v1.ListTagsResponse
+	(*TagInfo)(nil),                 // 35: powerstream.gateway.v1.TagInfo
+	(*ResolvePositionRequest)(nil),  // 36: powerstream.gateway.v1.ResolvePositionRequest
+	(*ResolvePositionResponse)(nil), // 37: powerstream.gateway.v1.ResolvePositionResponse
+	(*timestamppb.Timestamp)(nil),   // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
+	(*TimeInterval)(nil),            // 40: powerstream.gateway.v1.TimeInterval
+	(*Gap)(nil),                     // 41: powerstream.gateway.v1.Gap
+	(*Event)(nil),                   // 42: powerstream.gateway.v1.Event
 }
 var file_powerstream_gateway_v1_stream_service_proto_depIdxs = []int32{
-	12, // 0: powerstream.gateway.v1.SubscribeRequest.filter:type_name -> powerstream.gateway.v1.TagFilter
-	35, // 1: powerstream.gateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
-	36, // 2: powerstream.gateway.v1.SubscribeRequest.lookback:type_name -> google.protobuf.Duration
-	10, // 3: powerstream.gateway.v1.SubscribeRequest.earliest:type_name -> powerstream.gateway.v1.Earliest
-	11, // 4: powerstream.gateway.v1.SubscribeRequest.latest:type_name -> powerstream.gateway.v1.Latest
+	13, // 0: powerstream.gateway.v1.SubscribeRequest.filter:type_name -> powerstream.gateway.v1.TagFilter
+	38, // 1: powerstream.gateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
+	39, // 2: powerstream.gateway.v1.SubscribeRequest.lookback:type_name -> google.protobuf.Duration
+	11, // 3: powerstream.gateway.v1.SubscribeRequest.earliest:type_name -> powerstream.gateway.v1.Earliest
+	12, // 4: powerstream.gateway.v1.SubscribeRequest.latest:type_name -> powerstream.gateway.v1.Latest
 	1,  // 5: powerstream.gateway.v1.SubscribeRequest.resume_policy:type_name -> powerstream.gateway.v1.ResumePolicy
-	36, // 6: powerstream.gateway.v1.SubscribeRequest.max_batch_delay:type_name -> google.protobuf.Duration
-	36, // 7: powerstream.gateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	39, // 6: powerstream.gateway.v1.SubscribeRequest.max_batch_delay:type_name -> google.protobuf.Duration
+	39, // 7: powerstream.gateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
 	0,  // 8: powerstream.gateway.v1.SubscribeRequest.capabilities:type_name -> powerstream.gateway.v1.Capability
-	15, // 9: powerstream.gateway.v1.SubscribeResponse.session_start:type_name -> powerstream.gateway.v1.SessionStart
-	17, // 10: powerstream.gateway.v1.SubscribeResponse.event_batch:type_name -> powerstream.gateway.v1.EventBatch
-	18, // 11: powerstream.gateway.v1.SubscribeResponse.heartbeat:type_name -> powerstream.gateway.v1.Heartbeat
-	19, // 12: powerstream.gateway.v1.SubscribeResponse.caught_up:type_name -> powerstream.gateway.v1.CaughtUp
-	20, // 13: powerstream.gateway.v1.SubscribeResponse.fell_behind:type_name -> powerstream.gateway.v1.FellBehind
-	21, // 14: powerstream.gateway.v1.SubscribeResponse.gap_notice:type_name -> powerstream.gateway.v1.GapNotice
-	22, // 15: powerstream.gateway.v1.SubscribeResponse.skipped:type_name -> powerstream.gateway.v1.Skipped
-	23, // 16: powerstream.gateway.v1.SubscribeResponse.stream_notice:type_name -> powerstream.gateway.v1.StreamNotice
-	24, // 17: powerstream.gateway.v1.SubscribeResponse.draining:type_name -> powerstream.gateway.v1.Draining
-	35, // 18: powerstream.gateway.v1.Position.time:type_name -> google.protobuf.Timestamp
-	36, // 19: powerstream.gateway.v1.SessionStart.heartbeat_interval:type_name -> google.protobuf.Duration
+	16, // 9: powerstream.gateway.v1.SubscribeResponse.session_start:type_name -> powerstream.gateway.v1.SessionStart
+	18, // 10: powerstream.gateway.v1.SubscribeResponse.event_batch:type_name -> powerstream.gateway.v1.EventBatch
+	19, // 11: powerstream.gateway.v1.SubscribeResponse.heartbeat:type_name -> powerstream.gateway.v1.Heartbeat
+	20, // 12: powerstream.gateway.v1.SubscribeResponse.caught_up:type_name -> powerstream.gateway.v1.CaughtUp
+	21, // 13: powerstream.gateway.v1.SubscribeResponse.fell_behind:type_name -> powerstream.gateway.v1.FellBehind
+	22, // 14: powerstream.gateway.v1.SubscribeResponse.gap_notice:type_name -> powerstream.gateway.v1.GapNotice
+	23, // 15: powerstream.gateway.v1.SubscribeResponse.skipped:type_name -> powerstream.gateway.v1.Skipped
+	24, // 16: powerstream.gateway.v1.SubscribeResponse.stream_notice:type_name -> powerstream.gateway.v1.StreamNotice
+	27, // 17: powerstream.gateway.v1.SubscribeResponse.draining:type_name -> powerstream.gateway.v1.Draining
+	38, // 18: powerstream.gateway.v1.Position.time:type_name -> google.protobuf.Timestamp
+	39, // 19: powerstream.gateway.v1.SessionStart.heartbeat_interval:type_name -> google.protobuf.Duration
 	2,  // 20: powerstream.gateway.v1.SessionStart.outcome:type_name -> powerstream.gateway.v1.StartOutcome
-	14, // 21: powerstream.gateway.v1.SessionStart.position:type_name -> powerstream.gateway.v1.Position
-	37, // 22: powerstream.gateway.v1.SessionStart.missing:type_name -> powerstream.gateway.v1.TimeInterval
-	38, // 23: powerstream.gateway.v1.SessionStart.open_gaps:type_name -> powerstream.gateway.v1.Gap
-	16, // 24: powerstream.gateway.v1.SessionStart.warnings:type_name -> powerstream.gateway.v1.Warning
+	15, // 21: powerstream.gateway.v1.SessionStart.position:type_name -> powerstream.gateway.v1.Position
+	40, // 22: powerstream.gateway.v1.SessionStart.missing:type_name -> powerstream.gateway.v1.TimeInterval
+	41, // 23: powerstream.gateway.v1.SessionStart.open_gaps:type_name -> powerstream.gateway.v1.Gap
+	17, // 24: powerstream.gateway.v1.SessionStart.warnings:type_name -> powerstream.gateway.v1.Warning
 	3,  // 25: powerstream.gateway.v1.Warning.code:type_name -> powerstream.gateway.v1.WarningCode
-	39, // 26: powerstream.gateway.v1.EventBatch.events:type_name -> powerstream.gateway.v1.Event
+	42, // 26: powerstream.gateway.v1.EventBatch.events:type_name -> powerstream.gateway.v1.Event
 	4,  // 27: powerstream.gateway.v1.EventBatch.phase:type_name -> powerstream.gateway.v1.Phase
-	35, // 28: powerstream.gateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
-	35, // 29: powerstream.gateway.v1.Heartbeat.low_watermark:type_name -> google.protobuf.Timestamp
-	36, // 30: powerstream.gateway.v1.Heartbeat.lag:type_name -> google.protobuf.Duration
+	38, // 28: powerstream.gateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
+	38, // 29: powerstream.gateway.v1.Heartbeat.low_watermark:type_name -> google.protobuf.Timestamp
+	39, // 30: powerstream.gateway.v1.Heartbeat.lag:type_name -> google.protobuf.Duration
 	5,  // 31: powerstream.gateway.v1.Heartbeat.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
-	36, // 32: powerstream.gateway.v1.Heartbeat.upstream_age:type_name -> google.protobuf.Duration
-	14, // 33: powerstream.gateway.v1.CaughtUp.position:type_name -> powerstream.gateway.v1.Position
-	14, // 34: powerstream.gateway.v1.FellBehind.position:type_name -> powerstream.gateway.v1.Position
-	36, // 35: powerstream.gateway.v1.FellBehind.lag:type_name -> google.protobuf.Duration
-	38, // 36: powerstream.gateway.v1.GapNotice.gap:type_name -> powerstream.gateway.v1.Gap
-	37, // 37: powerstream.gateway.v1.Skipped.interval:type_name -> powerstream.gateway.v1.TimeInterval
+	39, // 32: powerstream.gateway.v1.Heartbeat.upstream_age:type_name -> google.protobuf.Duration
+	15, // 33: powerstream.gateway.v1.CaughtUp.position:type_name -> powerstream.gateway.v1.Position
+	15, // 34: powerstream.gateway.v1.FellBehind.position:type_name -> powerstream.gateway.v1.Position
+	39, // 35: powerstream.gateway.v1.FellBehind.lag:type_name -> google.protobuf.Duration
+	41, // 36: powerstream.gateway.v1.GapNotice.gap:type_name -> powerstream.gateway.v1.Gap
+	40, // 37: powerstream.gateway.v1.Skipped.interval:type_name -> powerstream.gateway.v1.TimeInterval
 	6,  // 38: powerstream.gateway.v1.Skipped.reason:type_name -> powerstream.gateway.v1.SkipReason
-	7,  // 39: powerstream.gateway.v1.StreamNotice.kind:type_name -> powerstream.gateway.v1.StreamNoticeKind
-	8,  // 40: powerstream.gateway.v1.Draining.reason:type_name -> powerstream.gateway.v1.DrainReason
-	35, // 41: powerstream.gateway.v1.Draining.deadline:type_name -> google.protobuf.Timestamp
-	36, // 42: powerstream.gateway.v1.Draining.reconnect_after:type_name -> google.protobuf.Duration
-	29, // 43: powerstream.gateway.v1.ListStreamsResponse.streams:type_name -> powerstream.gateway.v1.StreamInfo
-	29, // 44: powerstream.gateway.v1.GetStreamResponse.stream:type_name -> powerstream.gateway.v1.StreamInfo
-	14, // 45: powerstream.gateway.v1.StreamInfo.earliest:type_name -> powerstream.gateway.v1.Position
-	14, // 46: powerstream.gateway.v1.StreamInfo.newest:type_name -> powerstream.gateway.v1.Position
-	5,  // 47: powerstream.gateway.v1.StreamInfo.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
-	36, // 48: powerstream.gateway.v1.StreamInfo.upstream_age:type_name -> google.protobuf.Duration
-	35, // 49: powerstream.gateway.v1.StreamInfo.low_watermark:type_name -> google.protobuf.Timestamp
-	32, // 50: powerstream.gateway.v1.ListTagsResponse.tags:type_name -> powerstream.gateway.v1.TagInfo
-	35, // 51: powerstream.gateway.v1.ResolvePositionRequest.time:type_name -> google.protobuf.Timestamp
-	14, // 52: powerstream.gateway.v1.ResolvePositionResponse.position:type_name -> powerstream.gateway.v1.Position
-	9,  // 53: powerstream.gateway.v1.StreamService.Subscribe:input_type -> powerstream.gateway.v1.SubscribeRequest
-	25, // 54: powerstream.gateway.v1.StreamService.ListStreams:input_type -> powerstream.gateway.v1.ListStreamsRequest
-	27, // 55: powerstream.gateway.v1.StreamService.GetStream:input_type -> powerstream.gateway.v1.GetStreamRequest
-	30, // 56: powerstream.gateway.v1.StreamService.ListTags:input_type -> powerstream.gateway.v1.ListTagsRequest
-	33, // 57: powerstream.gateway.v1.StreamService.ResolvePosition:input_type -> powerstream.gateway.v1.ResolvePositionRequest
-	13, // 58: powerstream.gateway.v1.StreamService.Subscribe:output_type -> powerstream.gateway.v1.SubscribeResponse
-	26, // 59: powerstream.gateway.v1.StreamService.ListStreams:output_type -> powerstream.gateway.v1.ListStreamsResponse
-	28, // 60: powerstream.gateway.v1.StreamService.GetStream:output_type -> powerstream.gateway.v1.GetStreamResponse
-	31, // 61: powerstream.gateway.v1.StreamService.ListTags:output_type -> powerstream.gateway.v1.ListTagsResponse
-	34, // 62: powerstream.gateway.v1.StreamService.ResolvePosition:output_type -> powerstream.gateway.v1.ResolvePositionResponse
-	58, // [58:63] is the sub-list for method output_type
-	53, // [53:58] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	8,  // 39: powerstream.gateway.v1.StreamNotice.kind:type_name -> powerstream.gateway.v1.StreamNoticeKind
+	25, // 40: powerstream.gateway.v1.StreamNotice.rule_change:type_name -> powerstream.gateway.v1.RulesChange
+	26, // 41: powerstream.gateway.v1.RulesChange.added:type_name -> powerstream.gateway.v1.ChangedRule
+	26, // 42: powerstream.gateway.v1.RulesChange.removed:type_name -> powerstream.gateway.v1.ChangedRule
+	7,  // 43: powerstream.gateway.v1.RulesChange.cause:type_name -> powerstream.gateway.v1.RulesChangeCause
+	38, // 44: powerstream.gateway.v1.RulesChange.effective_by:type_name -> google.protobuf.Timestamp
+	9,  // 45: powerstream.gateway.v1.Draining.reason:type_name -> powerstream.gateway.v1.DrainReason
+	38, // 46: powerstream.gateway.v1.Draining.deadline:type_name -> google.protobuf.Timestamp
+	39, // 47: powerstream.gateway.v1.Draining.reconnect_after:type_name -> google.protobuf.Duration
+	32, // 48: powerstream.gateway.v1.ListStreamsResponse.streams:type_name -> powerstream.gateway.v1.StreamInfo
+	32, // 49: powerstream.gateway.v1.GetStreamResponse.stream:type_name -> powerstream.gateway.v1.StreamInfo
+	15, // 50: powerstream.gateway.v1.StreamInfo.earliest:type_name -> powerstream.gateway.v1.Position
+	15, // 51: powerstream.gateway.v1.StreamInfo.newest:type_name -> powerstream.gateway.v1.Position
+	5,  // 52: powerstream.gateway.v1.StreamInfo.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
+	39, // 53: powerstream.gateway.v1.StreamInfo.upstream_age:type_name -> google.protobuf.Duration
+	38, // 54: powerstream.gateway.v1.StreamInfo.low_watermark:type_name -> google.protobuf.Timestamp
+	35, // 55: powerstream.gateway.v1.ListTagsResponse.tags:type_name -> powerstream.gateway.v1.TagInfo
+	38, // 56: powerstream.gateway.v1.ResolvePositionRequest.time:type_name -> google.protobuf.Timestamp
+	15, // 57: powerstream.gateway.v1.ResolvePositionResponse.position:type_name -> powerstream.gateway.v1.Position
+	10, // 58: powerstream.gateway.v1.StreamService.Subscribe:input_type -> powerstream.gateway.v1.SubscribeRequest
+	28, // 59: powerstream.gateway.v1.StreamService.ListStreams:input_type -> powerstream.gateway.v1.ListStreamsRequest
+	30, // 60: powerstream.gateway.v1.StreamService.GetStream:input_type -> powerstream.gateway.v1.GetStreamRequest
+	33, // 61: powerstream.gateway.v1.StreamService.ListTags:input_type -> powerstream.gateway.v1.ListTagsRequest
+	36, // 62: powerstream.gateway.v1.StreamService.ResolvePosition:input_type -> powerstream.gateway.v1.ResolvePositionRequest
+	14, // 63: powerstream.gateway.v1.StreamService.Subscribe:output_type -> powerstream.gateway.v1.SubscribeResponse
+	29, // 64: powerstream.gateway.v1.StreamService.ListStreams:output_type -> powerstream.gateway.v1.ListStreamsResponse
+	31, // 65: powerstream.gateway.v1.StreamService.GetStream:output_type -> powerstream.gateway.v1.GetStreamResponse
+	34, // 66: powerstream.gateway.v1.StreamService.ListTags:output_type -> powerstream.gateway.v1.ListTagsResponse
+	37, // 67: powerstream.gateway.v1.StreamService.ResolvePosition:output_type -> powerstream.gateway.v1.ResolvePositionResponse
+	63, // [63:68] is the sub-list for method output_type
+	58, // [58:63] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_powerstream_gateway_v1_stream_service_proto_init() }
@@ -3017,7 +3284,7 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 		(*SubscribeResponse_StreamNotice)(nil),
 		(*SubscribeResponse_Draining)(nil),
 	}
-	file_powerstream_gateway_v1_stream_service_proto_msgTypes[24].OneofWrappers = []any{
+	file_powerstream_gateway_v1_stream_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*ResolvePositionRequest_Time)(nil),
 		(*ResolvePositionRequest_PostId)(nil),
 	}
@@ -3026,8 +3293,8 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_powerstream_gateway_v1_stream_service_proto_rawDesc), len(file_powerstream_gateway_v1_stream_service_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   26,
+			NumEnums:      10,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
