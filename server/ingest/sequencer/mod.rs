@@ -18,6 +18,7 @@ use crate::clock::{Clock, Moment};
 use crate::hub::Hub;
 use crate::journal::{AppendError, Writer};
 use crate::model::{Record, RecordBody, Sequence, Skip, Term, TimeInterval, UnixMillis};
+use crate::rules::RuleFeed;
 use crate::task::Shutdown;
 
 mod append_batch;
@@ -36,6 +37,8 @@ pub struct Sequencer {
     stalled: bool,
     /// Clock correction with which the last batch was stamped.
     offset_ms: i64,
+    /// Observer of the rules that posts name.
+    rule_feed: Option<RuleFeed>,
 }
 
 /// Dependencies of the sequencer.
@@ -64,7 +67,13 @@ impl Sequencer {
     pub fn new(writing: SequencerDeps, intakes: mpsc::Receiver<IngestItem>, clock: Clock, config: Config) -> Self {
         let offset_ms = clock.offset_ms();
         writing.hub.note_setback();
-        Self { writing, intakes, clock, config, stalled: false, offset_ms }
+        Self { writing, intakes, clock, config, stalled: false, offset_ms, rule_feed: None }
+    }
+
+    /// Offers appended posts to the observer of rules.
+    #[must_use]
+    pub fn with_rule_feed(self, feed: RuleFeed) -> Self {
+        Self { rule_feed: Some(feed), ..self }
     }
 
     /// Runs until the queue is closed and drained, or until `giving_up` while the journal cannot be written. Returns an
@@ -221,7 +230,12 @@ impl Sequencer {
             self.writing.metrics.append_duration.observe(self.clock.moment().since(began));
             self.writing.metrics.appends.inc();
             self.writing.seen.commit();
+            let seen = self.rule_feed.as_ref().map(|feed| (feed, feed.select(&batch.records)));
             self.writing.hub.publish(std::mem::take(&mut batch.records));
+            // After the publication, and without waiting.
+            if let Some((feed, posts)) = seen {
+                feed.send(posts);
+            }
         }
         self.writing.side.append(self.writing.hub.side())?;
         self.available();
