@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::plan::{Answer, Date, End, Extra, Fate, Job, Live, Order, Plan, Setup, Start, Step, Word};
+use super::plan::{Answer, Date, End, Extra, Job, Live, LogOutcome, Order, Plan, Setup, Start, Step, Word};
 use super::truth::{MINUTE, Ms, SECOND, Traffic, Want};
 
 /// How far the clock of a host is ahead.
@@ -245,10 +245,10 @@ fn step(rng: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
             Step::Freeze(rng.random_range(SECOND..4 * MINUTE), end)
         }
         9 => {
-            let fate = pick(rng, &[Fate::Kept, Fate::Kept, Fate::LoseTail, Fate::Lost]);
+            let log = pick(rng, &[LogOutcome::Kept, LogOutcome::Kept, LogOutcome::LoseTail, LogOutcome::Lost]);
             let host_ahead = rng.random_bool(0.2).then(|| pick(rng, HOSTS_AHEAD));
             let longest = pick(rng, &[8, 8, 8, 45]) * MINUTE;
-            Step::Kill { down: rng.random_range(SECOND..longest), fate, host_ahead }
+            Step::Kill { down: rng.random_range(SECOND..longest), log, host_ahead }
         }
         10 | 11 => {
             let start = match rng.random_range(0..4) {

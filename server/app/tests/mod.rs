@@ -1,9 +1,9 @@
-//! The examiner: hostile histories of one account, in this process, on a virtual clock, without sockets.
+//! Hostile histories of one account, in this process, on a virtual clock, without sockets.
 //!
 //! A history is a plan made from a seed (`generate`, `plan`): what X does on each connection, and what happens to the
 //! gateway and to its subscribers. It is played (`play`) against the account as production puts it together (`stage`), with
 //! an upstream behind the transport seam (`x`) and subscribers on the hub (`reader`). What X held (`truth`) and what each
-//! subscription got (`record`) are then judged by the contract alone (`oracle`, and the crate of this name). A history that fails is made shorter
+//! subscription got (`record`) are then checked by the contract alone (`oracle`, and the crate of this name). A history that fails is made shorter
 //! (`shrink`) and printed as a list of steps.
 //!
 //! Owns: the generator, the upstream, the oracle of histories. Does not own: sockets, gRPC and HTTP, which `tests/it`
@@ -59,7 +59,7 @@ fn faults(plan: &Plan) -> Vec<String> {
         if std::env::var_os("HISTORY_TRACE").is_some() {
             record.print();
         }
-        oracle::judge(&record)
+        oracle::find_faults(&record)
     };
     let played = std::panic::catch_unwind(AssertUnwindSafe(play));
     played.unwrap_or_else(|panic| vec![format!("panic: {}", stage::text(panic.as_ref()))])
@@ -102,10 +102,10 @@ struct Failure {
     fault: String,
 }
 
-/// Plays histories on two threads. The first `stories_max` that fail are told.
+/// Plays histories on two threads. The first `stories_max` that fail are printed.
 fn play_all(seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
     let (next, report) = (AtomicU64::new(seeds.start), Mutex::new(Report::default()));
-    let told = Mutex::new(Vec::new());
+    let stories = Mutex::new(Vec::new());
     let failures_max = setting("HISTORY_FAILURES").unwrap_or(FAILURES_MAX) as usize;
     let work = || {
         loop {
@@ -124,12 +124,12 @@ fn play_all(seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
             if report.failures.len() <= stories_max {
                 drop(report);
                 let story = story(seed, &found);
-                told.lock().push(story);
+                stories.lock().push(story);
             }
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
-    Report { stories: told.into_inner(), ..report.into_inner() }
+    Report { stories: stories.into_inner(), ..report.into_inner() }
 }
 
 /// The same seed plays the same history, but for steps that fall on the same millisecond.

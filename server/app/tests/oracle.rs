@@ -1,7 +1,7 @@
-//! Judges a history: what X held and what the gateway read against what each subscription got. It knows the contract and
+//! Checks a history: what X held and what the gateway read against what each subscription got. It knows the contract and
 //! the truth, and nothing of the product.
 //!
-//! The crate `oracle`, which the scenarios of `tests/it` use as well, judges every history; this adds what only a history
+//! The crate `oracle`, which the scenarios of `tests/it` use as well, checks every history; this adds what only a history
 //! on the virtual clock shows. Each fault begins with the check that found it: an invariant of the contract (`I2:`), or
 //! `labels:`, `watermark:`, `accounting:`, `wakes:`, `coverage:`.
 
@@ -15,24 +15,24 @@ use ::oracle::{Fault, Gap, Kind};
 use super::record::Record;
 
 /// Everything that is wrong with a history.
-pub(super) fn judge(record: &Record) -> Vec<String> {
+pub(super) fn find_faults(record: &Record) -> Vec<String> {
     let mut faults = record.faults.clone();
     let (arrivals, sources) = (delivery::arrivals(record), announced::sources(record));
     for seen in &record.subscriptions {
-        let mut own = delivery::judge(record, seen, &arrivals);
-        own.extend(announced::judge(record, seen, &sources));
+        let mut own = delivery::check(record, seen, &arrivals);
+        own.extend(announced::check(record, seen, &sources));
         let gaps = seen.last_gaps();
         let gaps: Vec<&Gap> = gaps.iter().filter(|gap| !gap.is_private).collect();
-        own.extend(gaps.iter().filter_map(|gap| tight::judge(record, gap, &gaps)));
+        own.extend(gaps.iter().filter_map(|gap| tight::check(record, gap, &gaps)));
         faults.extend(own.into_iter().map(|fault| of(Some(seen.number), fault)));
     }
     faults.extend(announced::compare(record));
     faults.extend(covered::check(record, &arrivals));
     // Origins near a reconnect and marks after damage are bounded here, by what the plain data of a history leave out.
-    let is_judged_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
+    let is_checked_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
     let plain = ::oracle::check(&super::plain::history(record));
     let text = |fault: &Fault| of(fault.subscription, format!("{}: {}", fault.kind.check(), fault.text));
-    faults.extend(plain.iter().filter(|fault| !is_judged_here(fault)).map(text));
+    faults.extend(plain.iter().filter(|fault| !is_checked_here(fault)).map(text));
     faults.truncate(40);
     faults
 }

@@ -63,12 +63,12 @@ pub(super) enum Step {
     /// The process is stopped for so long. X may end the live connection half-way.
     Freeze(Ms, Option<End>),
     /// The process is killed, and starts again after so long.
-    Kill { down: Ms, fate: Fate, host_ahead: Option<Ms> },
+    Kill { down: Ms, log: LogOutcome, host_ahead: Option<Ms> },
     /// A new subscription.
     Subscribe(Want, Start),
     /// A subscription goes away.
     Leave(usize),
-    /// It comes back with the token of so many frames ago.
+    /// It reconnects with the token of so many frames ago.
     Resume(usize, usize),
     /// The log as it is now is kept; a later loss goes back to it.
     Snapshot,
@@ -78,7 +78,7 @@ pub(super) enum Step {
 
 /// What becomes of the log when the process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum LogOutcome {
     Kept,
     /// It is as it was at the last snapshot; all else is kept.
     LoseTail,
@@ -173,9 +173,9 @@ pub(super) struct Live {
 /// A message that is no post in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extra {
-    /// One of the known messages that say nothing of the end.
+    /// One of the known messages that state nothing about the end.
     Control(usize),
-    /// The next post is cut off in its middle, and the stream goes on.
+    /// The next post is cut off in its middle, and the stream continues.
     CutPost,
     /// The next post is longer than the gateway takes.
     LongPost,

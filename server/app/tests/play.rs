@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::oracle::{From, Gap};
 use tokio::task::LocalSet;
 
-use super::plan::{Fate, Plan, Start, Step};
+use super::plan::{LogOutcome, Plan, Start, Step};
 use super::reader::Reader;
 use super::record::{Loss, Record};
 use super::stage::{Gateway, Stage, TestDisk, seed_random};
@@ -118,7 +118,7 @@ impl Play {
                 self.pauses.push((now, self.stage.x.now()));
                 pass(20).await;
             }
-            Step::Kill { down, fate, host_ahead } => self.kill(down, fate, host_ahead).await,
+            Step::Kill { down, log, host_ahead } => self.kill(down, log, host_ahead).await,
             Step::Subscribe(want, start) => {
                 self.subscribe(want, start);
                 pass(20).await;
@@ -148,7 +148,7 @@ impl Play {
         }
     }
 
-    /// Subscribers whose sessions ended come back.
+    /// Subscribers whose sessions ended reconnect.
     async fn reconnect(&mut self) {
         let hub = self.gateway().hub.clone();
         for reader in self.readers.iter_mut().filter(|reader| reader.is_cut_off()) {
@@ -178,23 +178,23 @@ impl Play {
         }
     }
 
-    async fn kill(&mut self, down: Ms, fate: Fate, host_ahead: Option<Ms>) {
+    async fn kill(&mut self, down: Ms, log: LogOutcome, host_ahead: Option<Ms>) {
         for reader in &mut self.readers {
             self.faults.extend(reader.leave().await.err());
         }
         self.stop().await;
         let now = self.stage.x.now();
-        match (fate, self.plan.setup.files, self.snapshot) {
+        match (log, self.plan.setup.files, self.snapshot) {
             // What was read at this very moment was not written yet.
-            (Fate::Kept, true, _) | (Fate::LoseTail, true, None) => {
+            (LogOutcome::Kept, true, _) | (LogOutcome::LoseTail, true, None) => {
                 self.losses.push(Loss { at: now, kept_to: now - 1 })
             }
-            (Fate::LoseTail, true, Some(kept_to)) => {
+            (LogOutcome::LoseTail, true, Some(kept_to)) => {
                 remove_log(&self.log_dir());
                 copy_log(&self.stage.dir.join("snapshot"), &self.log_dir());
                 self.losses.push(Loss { at: now, kept_to: kept_to - 1 });
             }
-            (Fate::Lost, true, _) => {
+            (LogOutcome::Lost, true, _) => {
                 std::fs::remove_dir_all(self.log_dir()).expect("it was there");
                 self.snapshot = None;
                 self.losses.push(Loss { at: now, kept_to: Ms::MIN });
@@ -234,7 +234,7 @@ impl Play {
         }
     }
 
-    /// X behaves from now on, all come back, and time passes until nothing is left to do.
+    /// X behaves from now on, all reconnect, and time passes until nothing is left to do.
     async fn settle(&mut self) {
         self.stage.x.behave();
         self.subscribe(Want::default(), Start::Earliest);
@@ -244,9 +244,9 @@ impl Play {
         while quiet < 2 && self.stage.x.now() < began + SETTLED_WITHIN {
             self.reconnect().await;
             pass(45 * SECOND + 123).await;
-            // Whose session ended in this time did not hear the rest of it.
-            let is_heard = !self.readers.iter().any(Reader::is_cut_off);
-            let is_done = is_heard && self.open_gaps().is_empty() && self.stage.x.is_live();
+            // Whose session ended in this time did not receive the rest of it.
+            let is_received = !self.readers.iter().any(Reader::is_cut_off);
+            let is_done = is_received && self.open_gaps().is_empty() && self.stage.x.is_live();
             quiet = if is_done { quiet + 1 } else { 0 };
         }
         let open = self.open_gaps();
@@ -257,8 +257,8 @@ impl Play {
 
     fn open_gaps(&self) -> Vec<(usize, Gap)> {
         let of = |reader: &Reader| reader.look(|seen| (seen.number, seen.last_gaps()));
-        let told = self.readers.iter().filter(|reader| !reader.is_refused());
-        let all = told.map(of).flat_map(|(number, gaps)| gaps.into_iter().map(move |gap| (number, gap)));
+        let served = self.readers.iter().filter(|reader| !reader.is_refused());
+        let all = served.map(of).flat_map(|(number, gaps)| gaps.into_iter().map(move |gap| (number, gap)));
         all.filter(|(_, gap)| !gap.state.is_final()).collect()
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Reader {
     x: Arc<X>,
     /// The session that is open.
     reading: Option<JoinHandle<()>>,
-    /// It went away by itself, and does not come back yet.
+    /// It went away by itself, and does not reconnect yet.
     pub is_gone: bool,
     events_max: usize,
 }
@@ -39,12 +39,12 @@ impl Reader {
         self.reading.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// True if its session ended, and it would go on.
+    /// True if its session ended, and it would continue.
     pub(super) fn is_cut_off(&self) -> bool {
         self.is_away() && !self.is_gone && !self.seen.lock().sessions.is_empty() && !self.is_refused()
     }
 
-    /// True if its last session was refused: it is not told any more what becomes of anything.
+    /// True if its last session was refused: nothing is announced to it any more.
     pub(super) fn is_refused(&self) -> bool {
         self.seen.lock().sessions.last().is_some_and(|last| last.outcome == Outcome::Refused)
     }
@@ -73,10 +73,10 @@ impl Reader {
         self.open(hub, from.clone(), &begins(&from));
     }
 
-    /// Comes back with the token of so many frames ago: what came later is not known to it.
+    /// Reconnects with the token of so many frames ago: what came later is not known to it.
     pub(super) fn resume(&mut self, hub: &Arc<Hub>, back: usize) {
         let mut seen = self.seen.lock();
-        // A session that ended before its first frame left nothing to its client, who has the token of the one before.
+        // A session that ended before its first frame left nothing to its client, which has the token of the one before.
         while seen.sessions.len() > 1 && seen.sessions.last().is_some_and(is_unheard) {
             seen.sessions.pop();
         }
@@ -112,7 +112,7 @@ impl Reader {
             frames: Vec::new(),
             end: None,
         };
-        // It comes back.
+        // It reconnects.
         if start::awaits_answer(hub, start) {
             return;
         }

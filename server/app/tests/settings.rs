@@ -34,7 +34,7 @@ const MISBEHAVES_FOR: Ms = 45 * MINUTE;
 
 /// What one value does.
 #[derive(Debug, PartialEq)]
-enum Verdict {
+enum Classification {
     Refused,
     Works,
 }
@@ -210,7 +210,7 @@ fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<
 }
 
 /// One value: what comes of it, or what is wrong.
-fn judge(path: &str, value: &str, modes: &[bool]) -> Result<(Verdict, (usize, usize)), String> {
+fn classify(path: &str, value: &str, modes: &[bool]) -> Result<(Classification, (usize, usize)), String> {
     let base = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").to_owned() } else { std::env::temp_dir() };
     let mut most = (0, 0);
     for in_turns in modes {
@@ -222,7 +222,7 @@ fn judge(path: &str, value: &str, modes: &[bool]) -> Result<(Verdict, (usize, us
                 let key = path.rsplit('.').next().unwrap_or(path);
                 let names_it = faults.all().iter().any(|fault| fault.path == own || fault.text.contains(key));
                 return match names_it && faults.all().iter().all(is_clear) {
-                    true => Ok((Verdict::Refused, most)),
+                    true => Ok((Classification::Refused, most)),
                     false => Err(format!("the fault does not name it: {faults}")),
                 };
             }
@@ -232,13 +232,13 @@ fn judge(path: &str, value: &str, modes: &[bool]) -> Result<(Verdict, (usize, us
                     settings.journal.backend = Backend::Memory;
                 }
                 let Some((live, recovery)) = play(dir.path().to_owned(), path, settings, *in_turns)? else {
-                    return Ok((Verdict::Refused, most));
+                    return Ok((Classification::Refused, most));
                 };
                 most = (most.0.max(live), most.1.max(recovery));
             }
         }
     }
-    Ok((Verdict::Works, most))
+    Ok((Classification::Works, most))
 }
 
 /// What the property finds, where `load` does not stand in the way.
@@ -277,9 +277,10 @@ fn number_at_bound_is_refused_or_delivers() {
             let Some((path, value)) = edges.get(at) else { return };
             // Each value in one of the two ways, and in both if all is played.
             let modes = if is_full { vec![false, true] } else { vec![at.is_multiple_of(2)] };
-            let judged = std::panic::catch_unwind(|| judge(path, value, &modes));
-            let judged = judged.unwrap_or_else(|panic| Err(format!("panic: {}", super::stage::text(panic.as_ref()))));
-            outcomes.lock().insert((*path, value.clone()), judged);
+            let classified = std::panic::catch_unwind(|| classify(path, value, &modes));
+            let classified =
+                classified.unwrap_or_else(|panic| Err(format!("panic: {}", super::stage::text(panic.as_ref()))));
+            outcomes.lock().insert((*path, value.clone()), classified);
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
@@ -287,8 +288,8 @@ fn number_at_bound_is_refused_or_delivers() {
     let (mut refused, mut works, mut most, mut faults) = (0, 0, (0, 0), Vec::new());
     for ((path, value), outcome) in &outcomes {
         match outcome {
-            Ok((Verdict::Refused, _)) => refused += 1,
-            Ok((Verdict::Works, (live, recovery))) => {
+            Ok((Classification::Refused, _)) => refused += 1,
+            Ok((Classification::Works, (live, recovery))) => {
                 works += 1;
                 most = (most.0.max(*live), most.1.max(*recovery));
             }

@@ -224,7 +224,7 @@ impl Counters {
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(super) fn text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     text.unwrap_or("no text").to_owned()

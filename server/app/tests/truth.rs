@@ -137,7 +137,7 @@ pub(super) fn posts(traffic: &Traffic, from: Ms, to: Ms) -> Vec<Post> {
     }
 }
 
-/// Which posts a subscription wants. An empty list says nothing; a name that ends in `*` is a prefix.
+/// Which posts a subscription wants. An empty list restricts nothing; a name that ends in `*` is a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Want {
     pub any: Vec<&'static str>,

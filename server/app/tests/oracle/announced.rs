@@ -1,4 +1,4 @@
-//! What sessions are told, and when: where they resume, gaps before the posts behind them, the same gaps in all of them,
+//! What is announced to sessions, and when: where they resume, gaps before the posts behind them, the same gaps in all of them,
 //! tokens often enough, and no message counted twice.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,20 +13,20 @@ use crate::app::tests::x::Arrival;
 /// A token is never older than two heartbeats (I5).
 const TOKEN_AGE_MAX: Ms = 2 * 20 * SECOND;
 /// Within so long a session at the tip has read what was appended.
-const TOLD_WITHIN: Ms = 30 * SECOND;
+const ANNOUNCED_WITHIN: Ms = 30 * SECOND;
 /// What was read so shortly before a kill need not be in the log.
 const APPENDED_WITHIN: Ms = 2 * SECOND;
 
-/// Arrivals by payload, which says of which copy of which post it is.
+/// Arrivals by payload, which identifies the copy of the post.
 pub(super) type Sources<'a> = HashMap<&'a str, &'a Arrival>;
 
 /// What is wrong with one subscription.
-pub(super) fn judge(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
+pub(super) fn check(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
     let mut faults = resumes(record, seen, sources);
     faults.extend(refused_now(record, seen));
     for session in &seen.sessions {
         faults.extend(unannounced(record, session, sources));
-        faults.extend(untold_end(record, session));
+        faults.extend(unannounced_end(record, session));
         faults.extend(stale_token(record, session));
     }
     faults.extend(skips(record, seen));
@@ -44,7 +44,7 @@ fn main_events(session: &Session) -> impl Iterator<Item = (Ms, &Event)> {
     })
 }
 
-/// A session goes on exactly only where the log has all that the token covers, and is told the gaps that are open there.
+/// A session continues exactly only where the log has all that the token covers, and the gaps that are open there are announced to it.
 fn resumes(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut known: BTreeMap<&str, &Gap> = BTreeMap::new();
@@ -58,12 +58,12 @@ fn resumes(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
                 ended && newest.is_some_and(|newest| newest < loss.at && newest > loss.kept_to + APPENDED_WITHIN)
             });
             if before.log != own.log || is_lost {
-                faults.push(format!("I3: session {at} goes on exactly, and the log lost what its token covers"));
+                faults.push(format!("I3: session {at} continues exactly, and the log lost what its token covers"));
             }
             let open = known.values().filter(|gap| !gap.state.is_final() && !gap.is_private && gap.log == own.log);
             let unknown = open.filter(|gap| own.open_gaps.iter().all(|own| own.id != gap.id));
             faults.extend(
-                unknown.map(|gap| format!("I2: session {at} is not told of {gap:?} that is open at its token")),
+                unknown.map(|gap| format!("I2: session {at} got no announcement of {gap:?} that is open at its token")),
             );
         }
         known.extend(own.open_gaps.iter().map(|gap| (&*gap.id, gap)));
@@ -109,9 +109,9 @@ fn unannounced(record: &Record, session: &Session, sources: &Sources<'_>) -> Opt
                 record.connections[..arrival.connection].iter().filter(|it| it.window.is_none() && it.is_stream);
             let before = carried.filter_map(|it| it.signs).next_back();
             let (Some((first, _)), Some((_, last)), None) = (own.signs, before, own.window) else { continue };
-            let is_told = known.iter().any(|gap| gap.contains(first));
+            let is_announced = known.iter().any(|gap| gap.contains(first));
             // The session was there when the connection before it ended.
-            if session.at + SECOND < last && session.at <= arrival.at && !is_told {
+            if session.at + SECOND < last && session.at <= arrival.at && !is_announced {
                 let connection = arrival.connection;
                 return Some(format!("I2: a post of connection {connection} came before the gap in front of it"));
             }
@@ -121,9 +121,9 @@ fn unannounced(record: &Record, session: &Session, sources: &Sources<'_>) -> Opt
 }
 
 /// The end of a connection is announced when it is seen.
-fn untold_end(record: &Record, session: &Session) -> Option<String> {
+fn unannounced_end(record: &Record, session: &Session) -> Option<String> {
     /// Within so long.
-    const TOLD_AT_ONCE: Ms = 3 * SECOND;
+    const ANNOUNCED_AT_ONCE: Ms = 3 * SECOND;
     if record.plan.setup.connections > 1 {
         return None;
     }
@@ -133,10 +133,10 @@ fn untold_end(record: &Record, session: &Session) -> Option<String> {
     for (number, own) in carried {
         let (Some((_, sign)), Some(closed)) = (own.signs, own.closed) else { continue };
         let paused = record.pauses.iter().any(|(from, to)| *from - SECOND <= closed && closed <= to + SECOND);
-        if paused || closed <= caught_up + SECOND || last <= closed + TOLD_AT_ONCE {
+        if paused || closed <= caught_up + SECOND || last <= closed + ANNOUNCED_AT_ONCE {
             continue;
         }
-        let gaps = session.frames.iter().filter(|frame| frame.at <= closed + TOLD_AT_ONCE);
+        let gaps = session.frames.iter().filter(|frame| frame.at <= closed + ANNOUNCED_AT_ONCE);
         let gaps = gaps.filter_map(|frame| if let Content::Gap(gap) = &frame.content { Some(gap) } else { None });
         if !gaps.chain(&session.open_gaps).any(|gap| gap.contains(sign)) {
             let seconds = (closed - record.from) / SECOND;
@@ -163,29 +163,29 @@ fn stale_token(record: &Record, session: &Session) -> Option<String> {
 /// No more messages are announced as too long than came.
 fn skips(record: &Record, seen: &Seen) -> Option<String> {
     let came = record.arrivals.iter().filter(|it| it.ruin == Some(Extra::LongPost)).count() as u64;
-    let mut told: HashMap<(&str, u64), u64> = HashMap::new();
+    let mut announced: HashMap<(&str, u64), u64> = HashMap::new();
     for session in &seen.sessions {
         for frame in &session.frames {
             if let Content::Skip(skip) = &frame.content
                 && skip.reason == Reason::Oversized
             {
-                told.insert((&session.log, skip.sequence), skip.count);
+                announced.insert((&session.log, skip.sequence), skip.count);
             }
         }
     }
-    let told: u64 = told.values().sum();
-    (told > came).then(|| format!("I2: {told} messages are announced as too long, {came} came"))
+    let announced: u64 = announced.values().sum();
+    (announced > came).then(|| format!("I2: {announced} messages are announced as too long, {came} came"))
 }
 
-/// What one session is told of the log's gaps, every other one that reads at the same time is told.
+/// What is announced to one session of the log's gaps is announced to every other one that reads at the same time.
 pub(super) fn compare(record: &Record) -> Vec<String> {
     let mut faults = Vec::new();
     for (number, one) in record.subscriptions.iter().enumerate() {
         for (other, another) in record.subscriptions.iter().enumerate().filter(|(other, _)| *other != number) {
             let sessions =
                 one.sessions.iter().flat_map(|one| another.sessions.iter().map(move |another| (one, another)));
-            let untold = sessions.filter(|(one, another)| one.log == another.log).find_map(|(one, another)| {
-                let told = one.frames.iter().filter_map(|frame| match &frame.content {
+            let missed = sessions.filter(|(one, another)| one.log == another.log).find_map(|(one, another)| {
+                let announced = one.frames.iter().filter_map(|frame| match &frame.content {
                     Content::Gap(gap)
                         if !gap.is_private && [one, another].iter().all(|own| is_at_tip(own, frame.at)) =>
                     {
@@ -193,21 +193,21 @@ pub(super) fn compare(record: &Record) -> Vec<String> {
                     }
                     _ => None,
                 });
-                told.into_iter().find(|gap| !knows(another, gap))
+                announced.into_iter().find(|gap| !knows(another, gap))
             });
-            if let Some(gap) = untold {
-                faults.push(format!("I2: subscription {number} is told of {gap:?}, and subscription {other} is not"));
+            if let Some(gap) = missed {
+                faults.push(format!("I2: subscription {number} got {gap:?}, and subscription {other} did not"));
             }
         }
     }
     faults
 }
 
-/// True if a session had caught up before this time, and went on for long enough after it.
+/// True if a session had caught up before this time, and continued for long enough after it.
 fn is_at_tip(session: &Session, time: Ms) -> bool {
     let caught_up = session.frames.iter().find(|frame| matches!(frame.content, Content::CaughtUp));
     let last = session.frames.last();
-    caught_up.is_some_and(|frame| frame.at < time) && last.is_some_and(|frame| frame.at > time + TOLD_WITHIN)
+    caught_up.is_some_and(|frame| frame.at < time) && last.is_some_and(|frame| frame.at > time + ANNOUNCED_WITHIN)
 }
 
 fn knows(session: &Session, gap: &Gap) -> bool {

@@ -10,7 +10,7 @@ use crate::app::tests::x::Arrival;
 
 /// Time within which a message that cannot be taken is announced.
 const SKIPS_WITHIN: Ms = 1_500;
-/// Most faults of a kind that are told of a subscription.
+/// Most faults of a kind that are reported of a subscription.
 const FAULTS_MAX: usize = 4;
 /// A post that is so young at the end may be on its way.
 const UNDER_WAY: Ms = 90 * SECOND;
@@ -59,7 +59,7 @@ pub(super) fn arrivals(record: &Record) -> Arrivals<'_> {
     arrivals
 }
 
-pub(super) fn judge(record: &Record, seen: &Seen, arrivals: &Arrivals<'_>) -> Vec<String> {
+pub(super) fn check(record: &Record, seen: &Seen, arrivals: &Arrivals<'_>) -> Vec<String> {
     let case = Case { record, seen, arrivals, gaps: seen.last_gaps() };
     let kinds = [case.completeness(), case.content()];
     kinds.into_iter().flat_map(|faults| faults.into_iter().take(FAULTS_MAX)).collect()
@@ -152,15 +152,15 @@ impl Case<'_> {
             return false;
         }
         let born = self.log_born(first.at);
-        // What recovery brought is not for all: it may be in the side log only.
+        // What recovery fetched is not for all: it may be in the side log only.
         let first_kept = self.arrived(at).find(|arrival| self.is_kept(arrival));
         let logged = first_kept.filter(|arrival| self.is_logged(arrival)).map(|arrival| arrival.at);
         match first.from {
             From::Latest => {
                 let before = self.arrivals.get(&at).into_iter().flatten().any(|arrival| arrival.at < first.at + SECOND);
                 let from = first.at - 25 * SECOND;
-                let owed = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
-                !before && (owed || (post.created >= from && logged.is_some()))
+                let due = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
+                !before && (due || (post.created >= from && logged.is_some()))
             }
             From::Time(time) => {
                 let from = time + UNCERTAINTY;
@@ -168,7 +168,7 @@ impl Case<'_> {
             }
             From::Earliest => {
                 let held = first.at - self.record.plan.setup.retention + 5 * SECOND;
-                // What lies before a new log is owed by that log only.
+                // What lies before a new log is due in that log only.
                 let lost = |at: Ms| {
                     let mut losses = self.record.losses.iter();
                     losses.any(|loss| loss.kept_to == Ms::MIN && (first.at..=at).contains(&loss.at))
@@ -193,7 +193,7 @@ impl Case<'_> {
     }
 
     /// True for a post that came later than connections are allowed to be, and than this one was, and was created before what
-    /// the subscription lacks of a log that was trimmed meanwhile.
+    /// is missing in the subscription of a log that was trimmed meanwhile.
     fn is_late_and_trimmed(&self, at: usize, post: &Post) -> bool {
         let is_late = |arrival: &Arrival| {
             let lag = self.record.connections[arrival.connection].lag;
@@ -215,21 +215,21 @@ impl Case<'_> {
 
     /// Why a post that is missing must not be, if so.
     fn excuse(&self, at: usize, post: &Post) -> Option<Missing> {
-        let told: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
+        let announced: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
         if self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
             return None;
         }
-        let open: Vec<&&Gap> = told.iter().filter(|gap| !gap.state.is_closed()).collect();
+        let open: Vec<&&Gap> = announced.iter().filter(|gap| !gap.state.is_closed()).collect();
         let read = self.arrived(at).any(|arrival| self.is_logged(arrival));
         if open.iter().any(|gap| gap.is_private) || (!open.is_empty() && !read) {
             return None;
         }
         Some(if read {
-            Missing::Read(format!("{told:?}"))
-        } else if told.is_empty() {
+            Missing::Read(format!("{announced:?}"))
+        } else if announced.is_empty() {
             Missing::Unannounced
         } else {
-            Missing::Closed(format!("{told:?}"))
+            Missing::Closed(format!("{announced:?}"))
         })
     }
 
@@ -237,7 +237,7 @@ impl Case<'_> {
     fn is_skipped(&self, at: usize) -> bool {
         let ruined = self.arrivals.get(&at).into_iter().flatten().filter(|arrival| arrival.is_ruined);
         let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
-        let told = |time: Ms| {
+        let is_announced = |time: Ms| {
             frames.iter().any(|frame| match &frame.content {
                 Content::Skip(skip) => {
                     let to = skip.to.unwrap_or(Ms::MAX);
@@ -252,7 +252,7 @@ impl Case<'_> {
         // Skips are announced once a second: those of the last one are lost with the process.
         let unannounced =
             |time: Ms| self.record.losses.iter().any(|loss| (time..time + SKIPS_WITHIN).contains(&loss.at));
-        ruined.into_iter().any(|arrival| told(arrival.at) || unannounced(arrival.at))
+        ruined.into_iter().any(|arrival| is_announced(arrival.at) || unannounced(arrival.at))
     }
 
     fn about(&self, id: u64) -> String {
@@ -292,22 +292,23 @@ impl Case<'_> {
             };
             let post = &self.record.posts[at];
             let set = rule_set(event);
-            let told: Vec<(u64, Option<&str>)> = event.rules.iter().map(|(id, tag)| (*id, tag.as_deref())).collect();
+            let reported: Vec<(u64, Option<&str>)> =
+                event.rules.iter().map(|(id, tag)| (*id, tag.as_deref())).collect();
             let mut own: Vec<(u64, Option<&str>)> = rules(set).map(|rule| (rule.id, rule.tag)).collect();
-            let mut sorted = told.clone();
+            let mut sorted = reported.clone();
             sorted.sort_unstable();
             own.sort_unstable();
             if sorted != own || set & post.rules != post.rules || set & !post.rules_ever() != 0 {
-                faults.push(format!("labels: post {} has rules {told:?}", event.id));
+                faults.push(format!("labels: post {} has rules {reported:?}", event.id));
             }
             if before_start.is_some_and(|start| post.created < start) && event.origin != Origin::Live {
                 faults.push(format!("I6: post {} is from before the subscription began", event.id));
             }
             if !self.seen.want.takes(set) {
-                faults.push(format!("I6: post {} under {told:?} is not wanted", event.id));
+                faults.push(format!("I6: post {} under {reported:?} is not wanted", event.id));
             }
             let mut tags: Vec<&str> = Vec::new();
-            told.iter().filter_map(|(_, tag)| *tag).for_each(|tag| {
+            reported.iter().filter_map(|(_, tag)| *tag).for_each(|tag| {
                 if !tags.contains(&tag) {
                     tags.push(tag)
                 }
@@ -319,7 +320,7 @@ impl Case<'_> {
                 None => faults.push(format!("I0: post {} has a payload that never came", event.id)),
                 Some(arrival) => {
                     if arrival.rules & !set != 0 {
-                        faults.push(format!("labels: post {} lacks rules of its arrival: {told:?}", event.id));
+                        faults.push(format!("labels: post {} misses rules of its arrival: {reported:?}", event.id));
                     }
                     if !self.is_origin(arrival, post, event.origin) {
                         faults.push(format!("labels: post {} has origin {:?}", event.id, event.origin));
@@ -330,7 +331,7 @@ impl Case<'_> {
         faults
     }
 
-    /// True if a post that came so can be said to be of this origin.
+    /// True if a post that came so can be reported with this origin.
     fn is_origin(&self, arrival: &Arrival, post: &Post, origin: Origin) -> bool {
         /// While a backfill comes at once, it has not ended.
         const BACKFILL_MIN: Ms = 25 * SECOND;

@@ -25,9 +25,9 @@ struct Carried {
     margin: Ms,
 }
 
-/// A fault if a gap of the log is wider than what the wire explains. The parts of a gap that was divided are judged as one:
+/// A fault if a gap of the log is wider than what the wire explains. The parts of a gap that was divided are checked as one:
 /// `all` are those of the log.
-pub(super) fn judge(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> {
+pub(super) fn check(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> {
     // With redundant connections an interval is covered by any of them.
     let to = gap.to.filter(|_| record.plan.setup.connections == 1)?;
     let mut begin = gap.from;
@@ -39,7 +39,7 @@ pub(super) fn judge(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> 
     let tolerance = UNCERTAINTY + allowed_lateness(record);
     let begins = outages.iter().rposition(|(from, until)| *from - tolerance <= begin && begin <= *until);
     let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
-    // A gap that was not closed when its connection ended goes on over the next one.
+    // A gap that was not closed when its connection ended continues over the next one.
     let chained = |begins: usize, ends: usize| {
         carried[begins..ends].iter().all(|own| own.last - own.first < CLOSED_WITHIN + tolerance)
     };
@@ -89,7 +89,7 @@ fn checkpoint(record: &Record, number: usize, rate: f64) -> Option<Ms> {
     is_silent.then_some(newest.max(stopped - LAG_MAX))
 }
 
-/// How long no post came although posts were due: heartbeats do not tell a quiet connection from a late one.
+/// How long no post came although posts were due: heartbeats do not distinguish a quiet connection from a late one.
 fn silence(own: &Connection, (first, last): (Ms, Ms), rate: f64) -> Ms {
     let since = if own.newest > 0 { own.newest } else { first };
     let is_plausible = rate * ((last - since) as f64) < DUE_MIN;
@@ -102,7 +102,7 @@ fn outages(record: &Record, carried: &[Carried]) -> Vec<(Ms, Ms)> {
         let first = carried[at].first;
         // Before the first connection nothing is known.
         let from = at.checked_sub(1).map_or(Ms::MIN / 2, |before| carried[before].last - carried[before].margin);
-        // A log that lost its tail lacks all since the newest record that is left, and how late that was is not known.
+        // In a log that lost its tail all is missing since the newest record that is left, and how late that was is not known.
         let kept = record.losses.iter().filter(|loss| loss.kept_to > Ms::MIN && loss.kept_to < loss.at - 1);
         let kept = kept.filter(|loss| loss.at <= first && from < loss.at).map(|loss| {
             let newest = record.arrivals.iter().rfind(|it| it.at <= loss.kept_to).map_or(record.from, |it| it.at);

@@ -132,8 +132,8 @@ impl State {
 fn message(due: Ms, extra: Extra) -> Option<Piece> {
     match extra {
         Extra::Control(which) => Some(Piece::line(due, words::CONTROL[which % words::CONTROL.len()])),
-        Extra::Garbage => Some(Piece::rubbish(due, words::GARBAGE)),
-        Extra::Page => Some(Piece::rubbish(due, words::PAGE)),
+        Extra::Garbage => Some(Piece::malformed(due, words::GARBAGE)),
+        Extra::Page => Some(Piece::malformed(due, words::PAGE)),
         Extra::CutPost | Extra::LongPost | Extra::ForeignPost => None,
     }
 }

@@ -1,7 +1,7 @@
-//! A hostile upstream behind the transport seam: it holds the truth, and answers requests as a script says.
+//! A hostile upstream behind the transport seam: it holds the truth, and answers requests by a script.
 //!
 //! Owns: what each response consists of (`live`, `job`), when each piece of it can be read (`wire`), texts (`words`), and
-//! the record of what the gateway asked for and read. It does not parse anything, and shares no type with what judges.
+//! the record of what the gateway asked for and read. It does not parse anything, and shares no type with the oracle.
 //! Time is that of the runtime, which may be paused.
 
 mod job;
@@ -112,7 +112,7 @@ impl Piece {
         Self::line(due, "")
     }
 
-    fn rubbish(due: Ms, text: &str) -> Self {
+    fn malformed(due: Ms, text: &str) -> Self {
         Self { is_sign: false, ..Self::line(due, text) }
     }
 
@@ -122,7 +122,7 @@ impl Piece {
 }
 
 impl X {
-    /// An upstream whose clock says `now`.
+    /// An upstream whose clock is at `now`.
     pub(super) fn new(now: Ms, posts: Vec<Post>, lives: &[Live], jobs: &[Job]) -> Self {
         let state = State {
             posts,

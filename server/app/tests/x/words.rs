@@ -9,7 +9,7 @@ pub(in crate::app::tests) const PAGE: &str =
 /// Bytes that are no message.
 pub(in crate::app::tests) const GARBAGE: &str = "%%% ]} not a message \u{1}";
 
-/// Messages that say nothing of the end of the stream.
+/// Messages that state nothing about the end of the stream.
 pub(in crate::app::tests) const CONTROL: [&str; 8] = [
     r#"{"info":{"message":"Hello","sent":"2017-01-11T18:12:52+00:00"}}"#,
     r#"{"warning":{"code":"FALLING_BEHIND","message":"behind","percent_full":60}}"#,
