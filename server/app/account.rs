@@ -5,9 +5,10 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::account_rules;
+use super::account_rules::{self, RuleTasks};
 use super::maintenance::AccountMaintenance;
 use super::open_context::OpenContext;
+use super::rule_events::on_drift;
 use crate::config::{self, Settings};
 use crate::gateway::{self, Gateway};
 use crate::hub::{self, Hub};
@@ -17,7 +18,6 @@ use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
 use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue, Sequencer, SequencerDeps, dedup};
 use crate::journal::{self, Backend, Journal, TimedDisk, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term};
-use crate::rules::RuleExecutor;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
@@ -31,10 +31,8 @@ pub(super) struct AccountRuntime {
     counters: Arc<gateway::AccountCounters>,
     pub(super) sessions: Vec<ConnectionSupervisor>,
     pub(super) recovery: RecoveryScheduler,
-    pub(super) rules: RuleExecutor,
+    pub(super) rules: RuleTasks,
     pub(super) sequencer: Sequencer,
-    /// Logs changes of the rules. The sequencer ends when nothing has it any more.
-    pub(super) queue: IngestQueue,
     pub(super) account_maintenance: AccountMaintenance,
 }
 
@@ -102,13 +100,14 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     };
     // The first step runs before anything is read, so that a full disk is detected at start.
     account_maintenance.step();
+    let rules = account_rules::open(shared, account, &hub, queue.clone())?;
     Ok(AccountRuntime {
         sessions: sessions(shared, account, &hub, &tracker, &queue, &counters.ingest),
         recovery,
-        rules: account_rules::open(shared, account)?,
         gaps: Arc::new(AccountGaps::new(hub.clone(), tracker)),
-        sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone()),
-        queue,
+        sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone())
+            .with_rule_feed(rules.observer.feed()),
+        rules,
         account_maintenance,
         index: ids.index,
         counters,
@@ -327,7 +326,7 @@ impl AccountRuntime {
             gaps: self.gaps.clone(),
             recovery: self.recovery.jobs(),
             counters: self.counters.clone(),
-            rules: self.rules.rules.clone(),
+            rules: self.rules.executor.rules.clone(),
         }
     }
 
@@ -350,7 +349,11 @@ impl AccountRuntime {
             sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, session.run(upstream.clone()));
         }
         sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(upstream.clone()));
-        sessions.spawn("rules", ExitPolicy::StopProcess, rules.run(upstream.clone()));
+        let RuleTasks { executor, observer, announcer } = rules;
+        let observing = observer.run(upstream.clone(), on_drift(executor.rules.clone()));
+        sessions.spawn_dedicated("rule observer", ExitPolicy::StopProcess, observing);
+        sessions.spawn("rules", ExitPolicy::StopProcess, executor.run(upstream.clone()));
+        sessions.spawn("rule announcements", ExitPolicy::StopProcess, announcer.run(upstream.clone()));
     }
 }
 

@@ -20,6 +20,7 @@ mod maintenance;
 mod open_context;
 mod opening;
 mod reload;
+mod rule_events;
 mod shutdown;
 mod status;
 #[cfg(test)]

@@ -170,11 +170,13 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("roles[].limits.sessions", Whole(1, 1_000_000)),
     ("rules.audit_bytes_max", Whole(4 * KIB, GIB)),
     ("rules.audit_files_max", Whole(0, 1_000)),
+    ("rules.calibrate", Real(0.0, 1.0)),
     ("rules.coalesce_interval", Time(0, 10 * M)),
     ("rules.coalesce_max", Time(0, H)),
     // Each read spends a request of the budget.
     ("rules.drift_refresh_interval", Time(H, 7 * D)),
     ("rules.files_interval", Time(S, D)),
+    ("rules.observer_queue_bytes_max", Whole(64 * KIB, GIB)),
     ("rules.removals_max", Whole(0, 1_000)),
     ("rules.request_timeout", Time(S, D)),
     // X's limit.

@@ -5,11 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::BudgetLimits;
+use super::observer::ObserverConfig;
 use super::planner::{UnmanagedRules, XLimits};
 use super::policy::{Mode, Policy};
 
 /// Requests about rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Maximum requests about the rules of an account in 24 hours. X allows 50.
@@ -48,6 +49,12 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub files_interval: Duration,
+    /// Fraction of posts on which the known rules are evaluated, to compare the result with the rules that X names. 0: none.
+    /// The posts are chosen by their id.
+    pub calibrate: f64,
+    /// Maximum bytes of posts that wait to be counted and compared. Further ones are dropped and counted in
+    /// `rule_posts_dropped`.
+    pub observer_queue_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -65,6 +72,8 @@ impl Default for Config {
             audit_bytes_max: 16 << 20,
             audit_files_max: 4,
             files_interval: Duration::from_secs(5),
+            calibrate: ObserverConfig::default().calibrate,
+            observer_queue_bytes_max: ObserverConfig::default().observer_queue_bytes_max,
         }
     }
 }
@@ -96,6 +105,11 @@ pub enum Unmanaged {
 }
 
 impl Config {
+    /// Returns the settings of the observer.
+    pub fn observer(&self) -> ObserverConfig {
+        ObserverConfig { calibrate: self.calibrate, observer_queue_bytes_max: self.observer_queue_bytes_max }
+    }
+
     /// Returns the policy for an account.
     pub fn policy(&self, account: &AccountConfig) -> Policy {
         Policy {

@@ -26,6 +26,9 @@ pub struct RulesChange {
     pub added: Vec<ChangedRule>,
     /// Deleted rules.
     pub removed: Vec<ChangedRule>,
+    /// Tags of deleted rules that no rule has any more, in order.
+    #[serde(default)]
+    pub orphaned_tags: Vec<String>,
     /// What caused it: `file`, `rpc`, `drift`, or `foreign` for a change of another client.
     pub cause: String,
     /// When X acknowledged it, or when it was found.
@@ -66,6 +69,16 @@ impl RuleEvents for IgnoredRuleEvents {
     fn sightings(&self, _: &RuleId) -> Option<RuleSightings> {
         None
     }
+}
+
+/// Returns the tags of deleted rules that no rule has any more, in order.
+pub(super) fn orphaned_tags(removed: &[ChangedRule], after: &[KnownRule]) -> Vec<String> {
+    let is_left = |tag: &str| after.iter().any(|rule| rule.tag.as_deref() == Some(tag));
+    let mut tags: Vec<String> = removed.iter().filter_map(|rule| rule.tag.clone()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags.retain(|tag| !tag.is_empty() && !is_left(tag));
+    tags
 }
 
 /// Returns what changed between two states of the known rules: added and removed rules.

@@ -75,7 +75,6 @@ pub struct RuleObserver {
     receiver: mpsc::Receiver<Vec<SeenPost>>,
     feed: RuleFeed,
     file: Option<PathBuf>,
-    on_drift: OnDrift,
 }
 
 /// Components of an observer.
@@ -92,14 +91,12 @@ pub struct ObserverParts {
     pub file: Option<PathBuf>,
     /// Metrics.
     pub metrics: ObserverMetrics,
-    /// Called for each change of others.
-    pub on_drift: OnDrift,
 }
 
 impl RuleObserver {
     /// Creates an observer, with the counts of its file.
     pub fn open(parts: ObserverParts) -> Self {
-        let ObserverParts { account, config, language, clock, file, metrics, on_drift } = parts;
+        let ObserverParts { account, config, language, clock, file, metrics } = parts;
         let (sender, receiver) = mpsc::channel(BATCHES_MAX);
         let evidence = file.as_deref().map(|path| restored(&account, path)).unwrap_or_default();
         let results = Mutex::new(Results { evidence, calibration: Calibration::new(language) });
@@ -110,7 +107,7 @@ impl RuleObserver {
             queue_bytes_max: config.observer_queue_bytes_max,
             metrics,
         };
-        Self { observations: Arc::new(RuleObservations { account, clock, results }), receiver, feed, file, on_drift }
+        Self { observations: Arc::new(RuleObservations { account, clock, results }), receiver, feed, file }
     }
 
     /// Returns the sending half.
@@ -123,9 +120,9 @@ impl RuleObserver {
         self.observations.clone()
     }
 
-    /// Runs until shutdown, then writes the counts. Runs on a thread of its own: comparing a post takes up to milliseconds.
-    pub async fn run(self, shutdown: Shutdown) {
-        let Self { observations, mut receiver, feed, file, on_drift } = self;
+    /// Runs until shutdown, then writes the counts. `on_drift` receives each sign of a change of others, once. Runs on a thread of its own: comparing a post takes up to milliseconds.
+    pub async fn run(self, shutdown: Shutdown, on_drift: OnDrift) {
+        let Self { observations, mut receiver, feed, file } = self;
         let clock = observations.clock.clone();
         let mut saved = clock.moment();
         loop {
@@ -143,7 +140,6 @@ impl RuleObserver {
                 Some(Ok(None)) | None => true,
             };
             for drift in observations.take_drift() {
-                feed.metrics.drift.inc();
                 on_drift(&drift);
             }
             let now: Moment = clock.moment();

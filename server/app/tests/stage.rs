@@ -135,7 +135,7 @@ impl Stage {
         };
         let opened = account::open(&shared, &shared.settings.accounts[0])?;
         let (hub, account) = (opened.hub.clone(), opened.handle());
-        let queue = opened.queue;
+        let queue = opened.rules.announcer.queue;
         let (upstream, giving_up) = (Shutdown::new(), Shutdown::new());
         let mut tasks = Vec::new();
         let sequencer = opened.sequencer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{AccountRules, Inner};
 use crate::rules::budget::{Budget, BudgetExhausted, RunningTime};
 use crate::rules::change::ChangeError;
-use crate::rules::events::{RulesChange, difference};
+use crate::rules::events::{RulesChange, difference, orphaned_tags};
 use crate::rules::outcome::{Outcome, reset_in};
 use crate::rules::planner::Step;
 use crate::rules::reconciler::{Action, ReadCause};
@@ -106,7 +106,9 @@ impl AccountRules {
         if added.is_empty() && removed.is_empty() {
             return;
         }
-        state.unannounced.push(RulesChange { revision: state.revision, added, removed, cause: cause.to_owned(), time });
+        let (revision, orphaned_tags) = (state.revision, orphaned_tags(&removed, &after.rules));
+        let cause = cause.to_owned();
+        state.unannounced.push(RulesChange { revision, added, removed, orphaned_tags, cause, time });
         let excess = state.unannounced.len().saturating_sub(UNANNOUNCED_MAX);
         state.unannounced.drain(..excess);
     }

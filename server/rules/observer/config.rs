@@ -1,14 +1,9 @@
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 /// Settings of the observer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ObserverConfig {
-    /// Fraction of posts on which the known rules are evaluated and compared with the rules that X names. 0: none. The posts
-    /// are chosen by their id.
+    /// Fraction of posts on which the known rules are evaluated: `rules.calibrate`.
     pub calibrate: f64,
-    /// Maximum bytes of posts that wait to be observed. Further ones are dropped and counted in `rule_posts_dropped`.
+    /// Maximum bytes of posts that wait to be observed: `rules.observer_queue_bytes_max`.
     pub observer_queue_bytes_max: usize,
 }
 

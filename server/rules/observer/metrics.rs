@@ -19,8 +19,6 @@ pub struct ObserverMetrics {
     matches: Family<SetLabel, Counter>,
     calibration: Family<CalibrationLabels, Counter>,
     sets: Arc<Mutex<HashSet<Arc<str>>>>,
-    /// Signs that another client has changed the rules.
-    pub drift: Counter,
     /// Posts that were not observed because the queue was full.
     pub dropped: Counter,
 }
@@ -44,8 +42,6 @@ impl ObserverMetrics {
         registry.register("rule_matches", help, own.matches.clone());
         let help = "Total comparisons of a rule with a post that X or the gateway matched, by operator of the rule";
         registry.register("rule_calibration", help, own.calibration.clone());
-        let help = "Total rules that posts name and the gateway does not know, or knows with another tag";
-        registry.register("rules_drift", help, own.drift.clone());
         let help = "Total posts whose rules were not counted because the observer's queue was full";
         registry.register("rule_posts_dropped", help, own.dropped.clone());
         for set in ["unmanaged", "unknown"] {
