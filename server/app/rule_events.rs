@@ -45,7 +45,11 @@ impl RuleAnnouncements {
 
     fn set_logged(&self, revision: u64, is_logged: bool) {
         let mut offered = self.offered.lock();
-        if is_logged { drop(offered.insert(revision, true)) } else { drop(offered.remove(&revision)) }
+        if is_logged {
+            offered.insert(revision, true);
+        } else {
+            offered.remove(&revision);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ fn watched(id: u64, tag: &str) -> WatchedRule {
         id,
         tag: Some(tag).filter(|tag| !tag.is_empty()).map(Into::into),
         value: "cat".into(),
-        set: (id % 2 == 0).then(|| "pets".into()),
+        set: id.is_multiple_of(2).then(|| "pets".into()),
         effective_by: UnixMillis(0),
     }
 }
