@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rules;
 use super::snapshot::{
     GapSnapshot, JobSnapshot, JournalSnapshot, Listed, OpenAccount, SessionSnapshot, TagSnapshot, UpstreamSnapshot,
 };
@@ -35,6 +36,7 @@ pub(super) fn collect(account: &Account, grant: &Grant) -> OpenAccount {
         journal: journal(account),
         tags: tags(&account.hub, grant),
         sessions: sessions(&account.hub),
+        rules: rules::collect(&account.rules, grant),
         unaccounted: account.counters.ingest.unaccounted(),
         in_flight: account.counters.ingest.in_flight.get(),
     }

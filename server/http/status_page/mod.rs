@@ -20,6 +20,7 @@ mod document;
 mod host;
 mod plain;
 mod process;
+mod rules;
 mod snapshot;
 mod viewer;
 mod watch;

@@ -201,6 +201,8 @@ const STATES = {
   connected: ["Connected", "ok"], connecting: ["Connecting", "warn"], backing_off: ["Down, retrying", "bad"], stopped: ["Stopped", "bad"],
 };
 
+const RULES = { active: "ok", pending_add: "warn", pending_delete: "warn", rejected: "bad", unknown: "bad", unmanaged: "quiet" };
+
 /** One account. */
 class Account {
   constructor(name) {
@@ -209,7 +211,7 @@ class Account {
     this.gapChip = el("span", { class: "chip warn" });
     this.brief = el("span", { class: "brief" });
     this.closed = el("p", { class: "empty" }, "The log of this account cannot be opened. The gateway tries again; its log has the error.");
-    this.facts = new Facts(["Last byte from X", "Posts", "Sessions", "Furthest behind", "Oldest record", "Log", "Accounting"]);
+    this.facts = new Facts(["Last byte from X", "Posts", "Sessions", "Furthest behind", "Oldest record", "Log", "Accounting", "Rules"]);
     this.timeline = new Timeline();
     this.gaps = new Table({
       title: "Gaps", empty: "No gap in the last 24 h.", key: (gap) => gap.id,
@@ -268,8 +270,23 @@ class Account {
         { label: "Address", class: "wide", sort: (own) => own.peer, cell: (own) => own.peer },
       ],
     });
+    const byMatches = (rule) => rule.matches_24h ?? 0;
+    this.rules = new Table({
+      title: "Rules", empty: "No rule is known.", key: (rule) => `${rule.set} ${rule.name} ${rule.id}`, filter: true,
+      columns: [
+        { label: "Rule", class: "name", sort: (rule) => `${rule.set}/${rule.name}`, cell: (rule) => (rule.name ? `${rule.set}/${rule.name}` : { text: "in no set", tone: "quiet" }) },
+        { label: "Tag", class: "name", sort: (rule) => rule.tag, cell: (rule) => (rule.tag ? rule.tag : { text: "none", tone: "quiet" }) },
+        { label: "State", sort: (rule) => rule.state, cell: (rule) => ({ text: words(rule.state), tone: RULES[rule.state], title: rule.rejection || null }) },
+        {
+          label: "Matches, 24 h", class: "number", numeric: true, sort: byMatches,
+          cell: (rule) => (rule.matches_24h === null ? { text: "–", tone: "quiet" } : { text: whole.format(rule.matches_24h), tone: rule.matches_24h ? "" : "quiet" }),
+        },
+        { label: "Last match", class: "time wide", numeric: true, sort: (rule) => rule.last_seen ?? 0, cell: (rule) => at(rule.last_seen) },
+        { label: "Id", class: "wide", sort: (rule) => rule.id, cell: (rule) => rule.id || { text: "–", tone: "quiet" } },
+      ],
+    });
     const pair = el("div", { class: "pair" }, el("div", {}, this.gaps.node, this.jobs.node), this.tags.node);
-    this.parts = [this.facts.node, this.timeline.node, pair, this.sessions.node];
+    this.parts = [this.facts.node, this.timeline.node, pair, this.sessions.node, this.rules.node];
     const title = el("summary", {}, el("h2", {}, name), this.chip, this.gapChip, this.brief);
     this.node = el("details", { class: "card" }, title, el("div", { class: "body" }, this.closed, ...this.parts));
     this.node.addEventListener("toggle", () => this.last && this.update(this.time, this.last));
@@ -319,6 +336,17 @@ class Account {
     this.jobs.update(open.jobs);
     this.tags.update(open.tags);
     this.sessions.update(sessions);
+    this.showRules(open.rules);
+  }
+  showRules(rules) {
+    this.rules.node.hidden = rules === null;
+    this.facts.facts.get("Rules").value.parentNode.hidden = rules === null;
+    if (rules === null) return;
+    const left = rules.budget_limit - rules.budget_used;
+    const waits = rules.pending_adds + rules.pending_deletes;
+    const state = rules.is_converged ? "at X as wanted" : waits ? `${many(waits, "change")} wait${waits === 1 ? "s" : ""}${rules.next_request === null ? "" : `, next in ${duration(rules.next_request)}`}` : rules.as_of === null ? "not read yet" : "not as wanted";
+    this.facts.set("Rules", whole.format(rules.list.count), `${state}; ${whole.format(left)} of ${whole.format(rules.budget_limit)} requests left`, rules.problem ? "bad" : left <= rules.budget_reserve || waits ? "warn" : "");
+    this.rules.update(rules.list);
   }
   problems(open) {
     const found = [];
@@ -330,6 +358,11 @@ class Account {
     if (stalled) found.push([`Account ${this.name}: ${many(stalled, "session")} with a client that does not read`, "warn"]);
     if (open.unaccounted && this.unaccounted) found.push([`Account ${this.name}: ${many(open.unaccounted, "message")} not accounted for, a defect of the gateway`, "bad"]);
     this.unaccounted = open.unaccounted;
+    const { rules } = open;
+    if (rules?.problem) found.push([`Account ${this.name}: ${rules.problem}`, "bad"]);
+    const rejected = rules?.list.list.filter((rule) => rule.state === "rejected").length;
+    if (rejected) found.push([`Account ${this.name}: X has rejected ${many(rejected, "rule")}`, "warn"]);
+    if (rules?.unknown_ids) found.push([`Account ${this.name}: posts name ${many(rules.unknown_ids, "unknown rule")}; another client changes the rules`, "warn"]);
     return found;
   }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::snapshot::{AccountSnapshot, OpenAccount, Snapshot};
+use super::snapshot::{AccountSnapshot, OpenAccount, RulesSnapshot, Snapshot};
 use crate::model::UnixMillis;
 
 /// Returns a text that is no markup.
@@ -118,6 +118,9 @@ fn add_lists(out: &mut String, open: &OpenAccount) {
     });
     let head = ["Tag", "Posts per second", "Posts", "Subscribed"];
     table(out, &caption("Tags", open.tags.list.len(), open.tags.count), &head, rows);
+    if let Some(rules) = &open.rules {
+        add_rules(out, rules, &caption("Rules", rules.list.list.len(), rules.list.count));
+    }
     let rows = open.sessions.list.iter().map(|own| {
         let seconds = |millis: u64| format!("{:.1} s", millis as f64 / 1_000.0);
         let rate = format!("{:.1}", own.events_per_second);
@@ -128,6 +131,25 @@ fn add_lists(out: &mut String, open: &OpenAccount) {
     });
     let head = ["Principal", "Consumer", "Peer", "Phase", "Lag", "Events per second", "Stalled"];
     table(out, &caption("Sessions", open.sessions.list.len(), open.sessions.count), &head, rows);
+}
+
+fn add_rules(out: &mut String, rules: &RulesSnapshot, caption: &str) {
+    let wait = format!("{} to add, {} to delete", rules.pending_adds, rules.pending_deletes);
+    let rows = [
+        ("Rules as of", time(rules.as_of)),
+        ("Managed", text(if rules.is_managed { "yes" } else { "no" })),
+        ("Converged", text(if rules.is_converged { "yes" } else { "no" })),
+        ("Waiting", wait),
+        ("Requests of 24 hours", format!("{} of {}", rules.budget_used, rules.budget_limit)),
+        ("Problem", rules.problem.clone()),
+    ];
+    table(out, "Rules at X", &["", ""], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    let rows = rules.list.list.iter().map(|own| {
+        let matches = own.matches_24h.map_or_else(|| "not counted".to_owned(), text);
+        let state = own.state.replace('_', " ");
+        vec![own.set.clone(), own.name.clone(), own.tag.clone(), own.id.clone(), state, matches, time(own.last_seen)]
+    });
+    table(out, caption, &["Set", "Name", "Tag", "Id", "State", "Matches of 24 h", "Last match"], rows);
 }
 
 #[cfg(test)]

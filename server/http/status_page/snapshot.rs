@@ -49,6 +49,8 @@ pub struct OpenAccount {
     pub tags: Listed<TagSnapshot>,
     /// Open sessions, the one furthest behind first.
     pub sessions: Listed<SessionSnapshot>,
+    /// Its rules; `None` without the right to read them.
+    pub rules: Option<RulesSnapshot>,
     /// Messages that the accounting law does not find: 0 unless the gateway has a defect.
     pub unaccounted: i64,
     /// Messages that were read and are not in the log yet.
@@ -169,6 +171,56 @@ pub struct JournalSnapshot {
     pub age_max: u64,
     /// `journal.retention_bytes_max`; 0 = none.
     pub bytes_max: u64,
+}
+
+/// The rules of an account.
+#[derive(Clone, Debug, Serialize)]
+pub struct RulesSnapshot {
+    /// True if the gateway adds and deletes rules.
+    pub is_managed: bool,
+    /// True if X has what the sets want.
+    pub is_converged: bool,
+    /// When X last confirmed all rules; `None` if they were never read.
+    pub as_of: Option<UnixMillis>,
+    /// Why rules are not managed at present; empty if nothing is wrong.
+    pub problem: String,
+    /// Rules that are to be added.
+    pub pending_adds: usize,
+    /// Rules that are to be deleted.
+    pub pending_deletes: usize,
+    /// Ids that posts name and that are not known.
+    pub unknown_ids: usize,
+    /// Maximum requests in 24 hours.
+    pub budget_limit: usize,
+    /// Requests of the last 24 hours.
+    pub budget_used: usize,
+    /// Requests that are left for emergencies.
+    pub budget_reserve: usize,
+    /// Time until the next request, if one waits for the budget.
+    pub next_request: Option<u64>,
+    /// Visible rules: the ones in need of attention, then the ones with most matches.
+    pub list: Listed<RuleSnapshot>,
+}
+
+/// A rule. Its text is not shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleSnapshot {
+    /// Set; empty for none.
+    pub set: String,
+    /// Name in the set.
+    pub name: String,
+    /// Id at X; empty while it has none.
+    pub id: String,
+    /// Tag; empty for none.
+    pub tag: String,
+    /// State.
+    pub state: &'static str,
+    /// Posts of the last 24 hours that named it; `None` if they are not counted.
+    pub matches_24h: Option<u64>,
+    /// Time of the last post that named it.
+    pub last_seen: Option<UnixMillis>,
+    /// Words of X, if it rejected the rule.
+    pub rejection: String,
 }
 
 /// A tag.
