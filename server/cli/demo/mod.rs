@@ -1,10 +1,13 @@
 //! `demo`: simulator and gateway on loopback with two consumers. One is killed and resumed; the ground truth of the simulator
 //! shows that it received exactly the posts that it missed.
 //!
+//! At the end a rule is added by RuleService (`new_rule`), and the first post that matches it is shown.
+//!
 //! Owns: the sequence of steps and its output. Does not own: the components, which are those of `serve`, `tail` and
 //! `simulate`. The comparison (`delivery_log`) uses only post ids and tags, so that it shares no error with the gateway.
 
 mod delivery_log;
+mod new_rule;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,13 +19,13 @@ use powerstream_consumer::{Consumer, Content, Delivery, ResumeToken};
 
 use self::delivery_log::{DeliveryLog, has};
 use super::exit::Exit;
-use super::simulate::example_rules;
 use super::tail::Format;
 use super::terminal::{print, print_status};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::model::AccountName;
+use crate::rules::Mode;
 use crate::secret::SecretSource;
 use crate::simulator::{self, CutKind, Simulator, SimulatorHandle};
 use crate::task::{Signals, TaskGroup};
@@ -51,6 +54,8 @@ pub struct Args {
     data_dir: Option<PathBuf>,
 }
 
+/// Rules at X from the start, and of the gateway's file.
+const RULES: &str = include_str!("rules.yaml");
 const TAGS: [&str; 2] = ["cats", "dogs"];
 /// Timeout of each step.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -95,7 +100,7 @@ fn start_simulator(args: &Args, clock: &Clock, tasks: &TaskGroup) -> anyhow::Res
     let config = simulator::Config {
         bearer: Some(BEARER.into()),
         rate: args.rate,
-        rules: example_rules(),
+        rules: simulator::parse_rules(RULES).context("the rules of the demo cannot be used")?,
         ..simulator::Config::default()
     };
     let handle = Simulator::start(config, listener, clock.clone(), tasks)?;
@@ -110,10 +115,17 @@ fn settings(args: &Args, truth: &SimulatorHandle, secrets: &Path, dir: PathBuf) 
     let mut account = Account::new(AccountName::new("main")?, SecretSource::File(bearer));
     account.url = truth.base_url().parse()?;
     account.tags = TAGS.map(String::from).into();
+    let rules = secrets.join("rules.yaml");
+    std::fs::write(&rules, RULES).context("cannot write the rules of the demo")?;
+    account.rules.files = vec![rules];
+    account.rules.mode = Mode::Manage;
     let mut settings = Settings { data_dir: dir, accounts: vec![account], ..Settings::default() };
     settings.grpc.address = args.listen;
     settings.admin.address = args.admin;
     settings.telemetry.log_filter = "warn".into();
+    // The demo waits for nothing that it does not show.
+    settings.rules.coalesce_interval = Duration::ZERO;
+    settings.rules.coalesce_max = Duration::ZERO;
     settings.validate()?;
     Ok(settings)
 }
@@ -152,7 +164,8 @@ impl Demo {
 
         let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
         self.disconnect_and_recover(&mut cats, &mut dogs).await?;
-        print_status(format_args!("\n4. Try it yourself:\n{}", self.commands(&address)));
+        self.add_rule(&address, &mut cats, &mut dogs).await?;
+        print_status(format_args!("\n5. Try it yourself:\n{}", self.commands(&address)));
         let Some(seconds) = self.seconds else {
             // Consumers that are not polled would count as stalled.
             drop((cats, dogs));
@@ -214,6 +227,22 @@ impl Demo {
             "\n   Disconnected for {:.1} s: X sent {missed} posts of cats and dogs meanwhile; backfill recovered all of them",
             away.as_secs_f64()
         ));
+        Ok(())
+    }
+
+    /// Adds a rule while posts are sent, and waits for the first post that matches it.
+    async fn add_rule(
+        &mut self,
+        address: &str,
+        cats: &mut DemoConsumer,
+        dogs: &mut DemoConsumer,
+    ) -> anyhow::Result<()> {
+        print_status(format_args!("\n4. A rule is added at X, with the tag {}.\n", new_rule::TAG));
+        let mut own = DemoConsumer::new(new_rule::TAG, address, None);
+        self.pump_until([&mut own], |_, viewers| viewers[0].consumer.token().is_some()).await?;
+        new_rule::add(address).await?;
+        self.pump_until([cats, dogs, &mut own], |_, viewers| viewers[2].tracker.len() >= 1).await?;
+        print_status(format_args!("\n   The first post that matches it has arrived."));
         Ok(())
     }
 
@@ -303,6 +332,7 @@ impl Demo {
              grpcurl -plaintext -d '{{\"filter\":{{\"any_of\":[\"cats\"]}},\"earliest\":{{}}}}' {target} \
              powerstream.gateway.v1.StreamService/Subscribe\n   \
              powerstream-gateway tail --addr {address} --any-of dogs --start earliest\n   \
+             powerstream-gateway rules list --addr {address}\n   \
              powerstream-gateway journal verify {data}/accounts/main\n   \
              curl -s {admin}/metrics | grep powerstream_gateway_posts_appended\n   \
              curl -s '{simulator}/simulator/truth?after=0&limit=3'\n"
