@@ -36,6 +36,7 @@ mod recovery_rpc;
 mod resolve_position;
 mod resume;
 mod rule_check;
+mod rule_commands;
 mod rules;
 mod serving;
 mod session_end;
