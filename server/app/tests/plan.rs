@@ -17,17 +17,26 @@ pub(super) struct Plan {
 impl Plan {
     /// True if every host of the gateway has X's time.
     pub(super) fn hosts_are_exact(&self) -> bool {
-        self.hosts_are_within(0)
+        self.hosts_ahead().all(|ahead| ahead == 0)
     }
 
-    /// True if no host is off by more than the grain of a `Date`, and what X may correct.
-    pub(super) fn hosts_are_near(&self) -> bool {
-        self.hosts_are_within(1_500)
+    /// True if no host is off by more than X may correct, and a correction that was made on one is right on the next but
+    /// for the grain of a `Date`.
+    pub(super) fn hosts_agree(&self) -> bool {
+        const OFF_MAX: Ms = 1_500;
+        const SPREAD_MAX: Ms = 1_000;
+        let (least, most) =
+            self.hosts_ahead().fold((Ms::MAX, Ms::MIN), |(least, most), it| (least.min(it), most.max(it)));
+        -OFF_MAX <= least && most <= OFF_MAX && most - least <= SPREAD_MAX
     }
 
-    fn hosts_are_within(&self, most: Ms) -> bool {
-        let is_off = |step: &Step| matches!(step, Step::Kill { host_ahead: Some(ahead), .. } if ahead.abs() > most);
-        self.setup.host_ahead.abs() <= most && !self.steps.iter().any(is_off)
+    /// How far each host is ahead of X.
+    fn hosts_ahead(&self) -> impl Iterator<Item = Ms> {
+        let moved = self.steps.iter().filter_map(|step| match step {
+            Step::Kill { host_ahead, .. } => *host_ahead,
+            _ => None,
+        });
+        std::iter::once(self.setup.host_ahead).chain(moved)
     }
 }
 

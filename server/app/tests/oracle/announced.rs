@@ -80,11 +80,11 @@ fn resumes(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
     faults
 }
 
-/// A subscription that begins at the time of X is not in the future, on a host whose clock is nearly right.
+/// A subscription that begins at the time of X is not in the future, on hosts whose clocks agree and are nearly right.
 fn refused_now(record: &Record, seen: &Seen) -> Option<String> {
     let first = seen.sessions.first()?;
     let is_now = matches!(first.from, From::Time(time) if time >= first.at);
-    (record.plan.hosts_are_near() && is_now && first.outcome == Outcome::Refused)
+    (record.plan.hosts_agree() && is_now && first.outcome == Outcome::Refused)
         .then(|| "I3: a start at the present time is refused".to_owned())
 }
 
