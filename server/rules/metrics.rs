@@ -10,6 +10,7 @@ use super::budget::Method;
 use super::change::{ChangeError, ChangeReport};
 use super::operation::OperationState;
 use super::outcome::Outcome;
+use crate::query::Code;
 
 /// Bounds of the duration of operations, in seconds: from one request to a day of waiting for the budget.
 const OPERATION_BOUNDS: [f64; 12] =
@@ -98,6 +99,9 @@ impl Metrics {
             for outcome in Outcome::NAMES {
                 own.requests.get_or_create(&RequestLabels { method: method.name(), outcome }).inc_by(0);
             }
+        }
+        for code in Code::ALL {
+            own.findings.get_or_create(&FindingLabel { code: code.as_str() }).inc_by(0);
         }
         for state in [OperationState::Succeeded, OperationState::Failed, OperationState::Cancelled] {
             drop(own.operations.get_or_create(&OperationLabel { outcome: state.name() }));
