@@ -291,3 +291,6 @@ impl Reconciler {
         self.risky = warned.cloned().collect();
     }
 }
+
+#[cfg(test)]
+mod tests;
