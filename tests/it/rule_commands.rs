@@ -38,7 +38,9 @@ async fn done(env: &TestEnv, arguments: &[&str]) -> String {
 
 async fn json(env: &TestEnv, arguments: &[&str]) -> Value {
     let text = done(env, &[arguments, &["--format", "json"]].concat()).await;
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    // Behind what it reports on stderr.
+    let document = text.find('{').map_or("", |at| &text[at..]);
+    serde_json::from_str(document).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Runs a command that fails with this exit code, and returns what it printed.
@@ -138,7 +140,7 @@ async fn refusals_name_remedy_and_exit_code() {
     fails(&env, 2, &["diff", "broken.yaml"], &["broken.yaml: line 1", "nothing was compared or changed"]).await;
     fails(&env, 2, &["apply", "pets.yaml"], &["--set"]).await;
     fails(&env, 1, &["test", "cat AND dog"], &["AND_KEYWORD", "use: cat dog"]).await;
-    fails(&env, 2, &["list", "--account", "other"], &["other"]).await;
+    fails(&env, 4, &["list", "--account", "other"], &["other"]).await;
     let nowhere = ["rules", "list", "--addr", "http://127.0.0.1:1"];
     let ended = run(env.dir(), command(env.dir(), &nowhere)).await.expect("it ends");
     assert!(ended.code == Some(1) && ended.text.contains("is this the gRPC port"), "{ended:?}");

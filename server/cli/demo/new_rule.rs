@@ -8,7 +8,8 @@ use crate::cli::terminal::print_status;
 use crate::cli::wire;
 use crate::proto::rule_service_client::RuleServiceClient;
 use crate::proto::{
-    AddRulesRequest, GetRuleBudgetRequest, GetRuleOperationRequest, ListRulesRequest, RuleOperationState, WantedRule,
+    AddRulesRequest, GetRuleBudgetRequest, GetRuleOperationRequest, ListRulesRequest, RefreshRulesRequest,
+    RuleOperationState, RuleState, WantedRule,
 };
 
 /// Tag of the rule.
@@ -21,6 +22,12 @@ const WAIT: Duration = Duration::from_secs(15);
 /// Adds a rule by RuleService, and waits until X has it.
 pub(super) async fn add(address: &str) -> anyhow::Result<()> {
     let mut client = RuleServiceClient::connect(address.to_owned()).await.context("cannot connect to the gateway")?;
+    let known = client.list_rules(ListRulesRequest::default()).await?.into_inner().rules;
+    if known.iter().any(|rule| rule.name == TAG && rule.state() == RuleState::Active) {
+        // The directory is of an earlier run, and the simulator of then had the rule.
+        let request = RefreshRulesRequest { wait: Some(wire::duration(WAIT)), ..RefreshRulesRequest::default() };
+        client.refresh_rules(request).await?;
+    }
     let rule = WantedRule { name: TAG.into(), value: VALUE.into(), tag: TAG.into(), note: "of the demo".into() };
     let request = AddRulesRequest { rules: vec![rule], ..AddRulesRequest::default() };
     let added = client.add_rules(request).await?.into_inner();
