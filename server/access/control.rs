@@ -110,11 +110,11 @@ impl AccessControl {
         true
     }
 
-    /// Returns true if this snapshot is the one in force.
-    pub fn is_in_force(&self, mut access: Access) -> bool {
+    /// Returns true if this snapshot is the one in force. It continues with the keys that this one has fetched.
+    pub fn is_in_force(&self, access: &mut Access) -> bool {
         let current = self.current();
         access.adopt_keys(&current);
-        *current == access
+        *current == *access
     }
 
     /// Announces that the keys of a JWT issuer have changed: running streams are checked again.

@@ -13,14 +13,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::RngExt;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, oneshot};
 
 use super::effective_config::EffectiveConfig;
 use super::live_keys::{LiveParts, is_live};
 use crate::access::{Access, AccessControl};
 use crate::clock::Clock;
-use crate::config::{ConfigErrors, LoadedConfig, Settings};
+use crate::config::{ConfigErrors, ConfigOrigins, LoadedConfig, Settings};
 use crate::gateway::Gateway;
 use crate::grpc::ReloadReport;
 use crate::hub::token::{KeyError, Keyring};
@@ -102,6 +102,29 @@ pub(super) struct Reloader {
     effective: Arc<EffectiveConfig>,
 }
 
+/// Digest of the contents of files.
+type Digest = [u8; 32];
+
+/// Attempts to read files that do not change meanwhile.
+const READS_MAX: usize = 5;
+
+/// What the files contain.
+struct LoadedFiles {
+    settings: Settings,
+    origins: Option<ConfigOrigins>,
+    access: Access,
+    keyring: Keyring,
+}
+
+/// Result of a look at the files.
+struct Looked {
+    /// Digest of the contents that were read; `None`: they may have changed meanwhile.
+    known: Option<Digest>,
+    /// The settings, if they were put into force.
+    settings: Option<Settings>,
+    report: ReloadReport,
+}
+
 /// Requests of reloads.
 #[derive(Default)]
 pub(super) struct ReloadRequests {
@@ -158,51 +181,74 @@ impl Reloader {
             let interval = current.reload.interval.mul_f64(own.clock.rate().max(1.0));
             let wait = own.clock.timeout(interval, own.requests.requested.notified());
             let Some(waited) = shutdown.run_until_cancelled(wait).await else { return };
-            let found = own.fingerprint(&current).await;
-            let is_unsure = waited.is_err() && known.is_none();
-            if waited.is_err() && known == Some(found) {
-                continue;
-            }
-            let (reloader, before) = (own.clone(), current.clone());
-            if is_unsure && tokio::task::spawn_blocking(move || reloader.is_in_force(&before)).await.unwrap_or(false) {
-                known = own.unchanged_since(found, &current).await;
-                continue;
-            }
-            let (reloader, live, before) = (own.clone(), live.clone(), current.clone());
             let waiting = std::mem::take(&mut *own.requests.waiting.lock());
-            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&live, &before)).await;
-            let (settings, report) = reloaded.unwrap_or_else(|_| (None, failure(vec!["the reload panicked".into()])));
-            current = settings.unwrap_or(current);
-            known = own.unchanged_since(found, &current).await;
+            let (reloader, live, before) = (own.clone(), live.clone(), current.clone());
+            let look = move || reloader.look(&live, &before, known, waited.is_ok());
+            let looked = tokio::task::spawn_blocking(look).await;
+            let looked = looked.unwrap_or_else(|_| Looked::failed(None, vec!["the reload panicked".into()]));
+            known = looked.known;
+            current = looked.settings.unwrap_or(current);
             // A receiver that is gone has given up.
-            waiting.into_iter().for_each(|waiting| drop(waiting.send(report.clone())));
+            waiting.into_iter().for_each(|waiting| drop(waiting.send(looked.report.clone())));
         }
     }
 
-    /// Returns true if the files contain what is in force.
-    fn is_in_force(&self, current: &Settings) -> bool {
-        let settings =
-            self.source.as_ref().map_or_else(|| Ok(current.clone()), |source| source().map(|loaded| loaded.settings));
-        settings.is_ok_and(|settings| {
-            settings == *current && Access::load(&settings.access()).is_ok_and(|access| self.access.is_in_force(access))
-        })
+    /// Looks at the files, and reloads them if they have changed or if that is requested.
+    fn look(&self, live: &LiveParts, current: &Settings, known: Option<Digest>, is_requested: bool) -> Looked {
+        if !is_requested && known.is_some() && known == Some(self.digest(current)) {
+            return Looked { known, settings: None, report: ReloadReport::default() };
+        }
+        let (read, loaded) = self.read(current);
+        let mut loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(faults) => return self.refuse(read, faults),
+        };
+        // Other files are named now: what is in them is not in the digest.
+        let read = read.filter(|_| self.files(&loaded.settings) == self.files(current));
+        if !is_requested && known.is_none() && self.is_in_force(&mut loaded, current) {
+            return Looked { known: read, settings: None, report: ReloadReport::default() };
+        }
+        let (settings, report) = self.apply(loaded, live, current);
+        Looked { known: read, settings: Some(settings), report }
     }
 
-    /// Reads everything, and puts it into force if it has no fault. Returns the settings in force then, and the report.
-    fn reload(&self, live: &LiveParts, current: &Settings) -> (Option<Settings>, ReloadReport) {
+    /// Reads everything, and the digest of the contents that were read. What comes into force was read between two equal
+    /// digests: a file that changes, and changes back when it is seen to be in force, is not taken for the one before.
+    /// `None`: the files changed during each of the attempts.
+    fn read(&self, current: &Settings) -> (Option<Digest>, Result<LoadedFiles, Vec<String>>) {
+        let mut before = self.digest(current);
+        for _ in 1..READS_MAX {
+            let loaded = self.load(current);
+            let after = self.digest(current);
+            if before == after {
+                return (Some(before), loaded);
+            }
+            before = after;
+        }
+        (None, self.load(current))
+    }
+
+    fn load(&self, current: &Settings) -> Result<LoadedFiles, Vec<String>> {
         let (settings, origins) = match self.source.as_ref().map(|source| source()) {
             None => (current.clone(), None),
             Some(Ok(loaded)) => (loaded.settings, Some(loaded.origins)),
-            Some(Err(faults)) => return self.refuse(faults.all().iter().map(ToString::to_string).collect()),
+            Some(Err(faults)) => return Err(faults.all().iter().map(ToString::to_string).collect()),
         };
-        let access = match Access::load(&settings.access()) {
-            Ok(access) => access,
-            Err(faults) => return self.refuse(faults.iter().map(ToString::to_string).collect()),
-        };
-        let keyring = match keyring(&settings.token_key_files, &self.started.data_dir) {
-            Ok(keyring) => keyring,
-            Err(error) => return self.refuse(vec![format!("{:#}", anyhow::Error::from(error))]),
-        };
+        let access = Access::load(&settings.access())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let keyring = keyring(&settings.token_key_files, &self.started.data_dir)
+            .map_err(|error| vec![format!("{:#}", anyhow::Error::from(error))])?;
+        Ok(LoadedFiles { settings, origins, access, keyring })
+    }
+
+    /// Returns true if this is what is in force.
+    fn is_in_force(&self, loaded: &mut LoadedFiles, current: &Settings) -> bool {
+        loaded.settings == *current && self.access.is_in_force(&mut loaded.access)
+    }
+
+    /// Puts what was read into force. Returns the settings in force then, and the report.
+    fn apply(&self, loaded: LoadedFiles, live: &LiveParts, current: &Settings) -> (Settings, ReloadReport) {
+        let LoadedFiles { settings, origins, access, keyring } = loaded;
         self.keyring.replace(&keyring);
         let mut faults = self.look_at_certificates();
         faults.extend(live.apply(&settings));
@@ -215,7 +261,7 @@ impl Reloader {
         self.metrics.restart_required.set(i64::from(!restart.is_empty()));
         self.effective.set((settings.clone(), origins));
         self.access.audit().log_reload(&changed.join(" "), &restart.join(" "));
-        (Some(settings), ReloadReport { is_applied: true, changed, restart_required: restart, faults })
+        (settings, ReloadReport { is_applied: true, changed, restart_required: restart, faults })
     }
 
     /// Reloads the certificates of the ports. Returns the faults of unusable ones: the last good ones stay.
@@ -227,10 +273,10 @@ impl Reloader {
         failed.flat_map(|errors| errors.0).map(|error| error.to_string()).collect()
     }
 
-    fn refuse(&self, faults: Vec<String>) -> (Option<Settings>, ReloadReport) {
+    fn refuse(&self, known: Option<Digest>, faults: Vec<String>) -> Looked {
         self.metrics.count("failed");
         tracing::error!(faults = faults.join("; "), "failed to reload configuration, last good one stays in force");
-        (None, failure(faults))
+        Looked::failed(known, faults)
     }
 
     /// Returns all files that decide about the configuration.
@@ -239,26 +285,22 @@ impl Reloader {
         self.file.iter().chain(access.files()).chain(&settings.token_key_files).cloned().collect()
     }
 
-    /// Returns the digest of the contents that were read between `found` and now; `None` if they have changed meanwhile, or
-    /// if the settings name other files now: it is not known then what was read.
-    async fn unchanged_since(&self, found: [u8; 32], settings: &Settings) -> Option<[u8; 32]> {
-        (self.fingerprint(settings).await == found).then_some(found)
-    }
-
-    /// Returns a digest of the contents of these files.
-    async fn fingerprint(&self, settings: &Settings) -> [u8; 32] {
-        let files = self.files(settings);
-        let read = tokio::task::spawn_blocking(move || {
-            let mut all = Sha256::new();
-            for file in files {
-                match state_file::read(&file) {
-                    Ok(bytes) => all.update(Sha256::digest(bytes)),
-                    Err(error) => all.update(format!("{:?}", error.kind())),
-                }
+    /// Returns a digest of the contents of the files.
+    fn digest(&self, settings: &Settings) -> Digest {
+        let mut all = Sha256::new();
+        for file in self.files(settings) {
+            match state_file::read(&file) {
+                Ok(bytes) => all.update(Sha256::digest(bytes)),
+                Err(error) => all.update(format!("{:?}", error.kind())),
             }
-            all.finalize().into()
-        });
-        read.await.unwrap_or_default()
+        }
+        all.finalize().into()
+    }
+}
+
+impl Looked {
+    fn failed(known: Option<Digest>, faults: Vec<String>) -> Self {
+        Self { known, settings: None, report: ReloadReport { faults, ..ReloadReport::default() } }
     }
 }
 
@@ -278,10 +320,6 @@ fn changed_keys(current: &Settings, next: &Settings, started: &Settings) -> (Vec
     let changed = difference(current, next);
     let restart = difference(started, next).into_iter().filter(|path| !is_live(path)).collect();
     (changed, restart)
-}
-
-fn failure(faults: Vec<String>) -> ReloadReport {
-    ReloadReport { faults, ..ReloadReport::default() }
 }
 
 fn difference(one: &Settings, other: &Settings) -> Vec<String> {

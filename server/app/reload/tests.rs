@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::access::{LimitMetrics, NewToken, PrincipalConfig};
-use crate::config::ConfigOrigins;
 use crate::grpc::ConnectionSlots;
 use crate::telemetry::LogFilterOverride;
 
