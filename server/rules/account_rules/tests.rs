@@ -52,7 +52,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { clock: Clock::system(), store: Arc::default(), events: Arc::default() }
+        Self { clock: Clock::of_runtime(UnixMillis(0)), store: Arc::default(), events: Arc::default() }
     }
 
     fn open(&self) -> AccountRules {
