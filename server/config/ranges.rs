@@ -175,6 +175,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("rules.coalesce_max", Time(0, H)),
     // Each read spends a request of the budget.
     ("rules.drift_refresh_interval", Time(H, 7 * D)),
+    ("rules.effect_delay", Time(0, H)),
     ("rules.files_interval", Time(S, D)),
     ("rules.observer_queue_bytes_max", Whole(64 * KIB, GIB)),
     ("rules.removals_max", Whole(0, 1_000)),

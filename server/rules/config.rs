@@ -41,6 +41,11 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drift_refresh_interval: Duration,
+    /// How long X may take to apply a rule that it has acknowledged: a rule is deleted this long after its replacement was
+    /// added, so that no post between the two is missed. Of X's earlier products 5 minutes are documented.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub effect_delay: Duration,
     /// Bytes at which the audit file of an account is renamed.
     pub audit_bytes_max: u64,
     /// Maximum renamed audit files of an account that are kept.
@@ -69,6 +74,7 @@ impl Default for Config {
             response_bytes_max: 16 << 20,
             stop_timeout: Duration::from_secs(5),
             drift_refresh_interval: Duration::from_secs(6 * 3_600),
+            effect_delay: Duration::from_secs(5 * 60),
             audit_bytes_max: 16 << 20,
             audit_files_max: 4,
             files_interval: Duration::from_secs(5),
@@ -123,6 +129,7 @@ impl Config {
             budget: BudgetLimits { requests_max: self.requests_max, reserve: self.reserve },
             removals_max: self.removals_max,
             gather: (self.coalesce_interval, self.coalesce_max),
+            effect_delay: self.effect_delay,
             drift_refresh: self.drift_refresh_interval,
             ..Policy::default()
         }

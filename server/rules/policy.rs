@@ -36,6 +36,8 @@ pub struct Policy {
     pub removals_max: usize,
     /// How long changes are gathered after the last one, and at most after the first.
     pub gather: (Duration, Duration),
+    /// How long after its acknowledgement a rule may not match yet: what it replaces stays for as long.
+    pub effect_delay: Duration,
     /// Shortest time between two reads because posts name unknown rules.
     pub drift_refresh: Duration,
     /// Times that an operation is planned again because X did not do what was expected.
@@ -52,6 +54,7 @@ impl Default for Policy {
             budget: BudgetLimits { requests_max: 50, reserve: 10 },
             removals_max: 0,
             gather: (Duration::from_secs(60), Duration::from_secs(600)),
+            effect_delay: Duration::from_secs(5 * 60),
             drift_refresh: Duration::from_secs(6 * 3_600),
             replans_max: 5,
         }

@@ -249,7 +249,12 @@ impl Reconciler {
                 Err(wait) => return wait,
             }
         }
+        let effect = self.effect_wait(now);
         let operation = self.state.operation.as_mut().expect("planned above");
+        if let Some(wait) = effect {
+            operation.state = OperationState::Waiting;
+            return Action::Wait(Some(wait));
+        }
         match operation.steps.first().cloned() {
             Some(step) => {
                 operation.state = OperationState::Running;
@@ -262,6 +267,15 @@ impl Reconciler {
                 Action::Wait(Some(wait.max(Duration::from_secs(60))))
             }
         }
+    }
+
+    /// Returns how long the next step waits for the effect of added rules: it deletes rules that they replace.
+    fn effect_wait(&self, now: Now) -> Option<Duration> {
+        let step = self.state.operation.as_ref()?.steps.first()?;
+        let Step::Delete { rules, coverage_break: false } = step else { return None };
+        let until = self.state.last_added?.plus(self.policy.effect_delay);
+        let is_early = until > now.running && rules.iter().any(|rule| self.state.is_replaced(rule));
+        is_early.then(|| until.since(now.running))
     }
 
     /// Plans the rest of the operation; ends it if nothing is left.

@@ -3,6 +3,7 @@
 //! The file is replaced atomically and synced before a request leaves. A missing file is a first start. A file that cannot
 //! be read is left as it is: the gateway then only observes, until an operator has the rules read again.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use super::budget::{Budget, RunningTime};
 use super::events::RulesChange;
 use super::operation::{Operation, OperationId};
+use super::planner::OldRule;
 use super::rule::{KnownRule, RuleName, WantedRule, meaning};
 use super::sets::{ADOPTED_SET, Sets};
 use crate::model::UnixMillis;
@@ -68,6 +70,9 @@ pub struct RulesState {
     /// Changes at X that were not announced yet, oldest first.
     #[serde(default)]
     pub unannounced: Vec<RulesChange>,
+    /// When X last acknowledged an added rule, or one was found.
+    #[serde(default)]
+    pub last_added: Option<RunningTime>,
     /// When the rules were last read because of drift.
     #[serde(default)]
     pub drift_read: Option<RunningTime>,
@@ -234,6 +239,22 @@ impl RulesState {
         let wanted =
             |value: &str| sets.values().flat_map(|set| &set.rules).any(|rule| meaning(&rule.value) == meaning(value));
         self.rejected.retain(|rejected| wanted(&rejected.value));
+    }
+
+    /// Returns the texts of the known rules.
+    pub fn known_values(&self) -> HashSet<String> {
+        let known = self.known.iter().flat_map(|known| &known.rules);
+        known.map(|rule| rule.value.clone()).collect()
+    }
+
+    /// Returns true if a wanted rule replaces this one: it belongs to a name that a set contains.
+    pub fn is_replaced(&self, rule: &OldRule) -> bool {
+        let known = self.known.iter().flat_map(|known| &known.rules);
+        let mut owners = known.filter(|own| own.value == rule.value).filter_map(|own| own.owner.as_ref());
+        let is_wanted = |name: &RuleName| {
+            self.sets.get(&name.set).is_some_and(|set| set.rules.iter().any(|wanted| wanted.name == name.name))
+        };
+        owners.any(is_wanted)
     }
 
     /// Takes the rules that X has. A rule belongs to a set if it did before, or if a set wants a rule of its meaning.

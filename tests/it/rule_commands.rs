@@ -15,6 +15,7 @@ use crate::hostile::command::{Ended, gateway as command, run};
 fn managed(settings: &mut Settings) {
     settings.rules.coalesce_interval = Duration::ZERO;
     settings.rules.coalesce_max = Duration::ZERO;
+    settings.rules.effect_delay = Duration::ZERO;
     settings.accounts[0].rules.mode = Mode::Manage;
 }
 

@@ -71,7 +71,11 @@ impl Reconciler {
         };
         let was_known = self.state.known.is_some();
         let expected = self.read == Some(ReadCause::Unknown);
+        let before = self.state.known_values();
         let changed = self.state.refresh(rules, now.time);
+        if was_known && !self.state.known_values().is_subset(&before) {
+            self.state.last_added = Some(now.running);
+        }
         (self.read, self.read_reserve, self.state.is_stale) = (None, false, false);
         if self.policy.mode == Mode::Manage && self.policy.adopt {
             self.state.adopt_unmanaged(now.time);
@@ -141,7 +145,10 @@ impl Reconciler {
         let mut is_whole = true;
         for (rule, result) in rules.iter().zip(results) {
             match result {
-                RuleResult::Added(found) => self.state.add_known(found.clone(), rule, now.time),
+                RuleResult::Added(found) => {
+                    self.state.add_known(found.clone(), rule, now.time);
+                    self.state.last_added = Some(now.running);
+                }
                 RuleResult::Rejected(message) => {
                     self.state.reject(&rule.value, message, now.time);
                     is_whole = false;

@@ -21,6 +21,7 @@ mod files;
 mod killed;
 mod lost_answers;
 mod others;
+mod posts;
 mod refusals;
 mod requests;
 mod rights;
@@ -43,10 +44,11 @@ fn bare(upstream: &mut Upstream) {
     upstream.rules.clear();
 }
 
-/// Changes are not gathered.
+/// Changes are not gathered, and X applies them at once.
 fn prompt(settings: &mut Settings) {
     settings.rules.coalesce_interval = Duration::ZERO;
     settings.rules.coalesce_max = Duration::ZERO;
+    settings.rules.effect_delay = Duration::ZERO;
 }
 
 /// The account is managed, and changes are not gathered.
