@@ -20,6 +20,8 @@ use super::stream::{self, LiveStream, ParamError, RecoveryStream, SlotGuard, Slo
 use crate::model::UnixMillis;
 use crate::task::ExitPolicy;
 
+/// Path of requests about rules.
+const RULES_PATH: &str = "/2/powerstream/rules";
 /// Bytes of a request body: 100 rules of 2,048 characters and more.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
@@ -48,27 +50,24 @@ pub(super) async fn handle(
     };
     let mut response = match path {
         "/2/powerstream" if request.method() == Method::GET => stream_or_refusal(&state, &socket, &request, via),
-        "/2/powerstream/rules" => match rules_response(&state, request).await {
+        RULES_PATH => match rules_response(&state, request).await {
             Ok(response) => response,
-            Err(no_answer) => return unanswered(&state, &socket, line, no_answer).await,
+            Err(no_answer) => return unanswered(&socket, no_answer).await,
         },
         _ => refusal(ErrorResponse::json(404, r#"{"title":"Not Found","type":"about:blank","status":404}"#)),
     };
     line.status = response.status().as_u16();
-    state.remember(line);
+    // Those about rules have records of their own.
+    if path != RULES_PATH {
+        state.remember(line);
+    }
     date(&state, &mut response);
     put(&mut response, "x-transaction-id", &format!("{:016x}", state.mint(0).id.0));
     response
 }
 
-/// Records a request that gets no answer, and waits until its connection ends.
-async fn unanswered(
-    state: &SimulatorState,
-    socket: &SocketControl,
-    line: RequestLine,
-    no_answer: NoAnswer,
-) -> Response<Body> {
-    state.remember(line);
+/// Gives a request no answer, and waits until its connection ends.
+async fn unanswered(socket: &SocketControl, no_answer: NoAnswer) -> Response<Body> {
     if no_answer == NoAnswer::Reset {
         socket.reset();
     }

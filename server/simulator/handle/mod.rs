@@ -137,7 +137,7 @@ impl SimulatorHandle {
         ConnectionCounts { live, live_max_ever, recovery, recovery_max_ever }
     }
 
-    /// The last requests to X's endpoints, oldest first.
+    /// The last requests for streams, oldest first; those about rules are in [`Self::rule_requests`].
     pub fn requests(&self) -> Vec<RequestLine> {
         self.state.requests()
     }
