@@ -4,6 +4,8 @@
 //! be read is left as it is: the gateway then only observes, until an operator has the rules read again.
 
 use std::collections::HashSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -122,7 +124,8 @@ pub struct StateDir {
 impl StateDir {
     /// Keeps the state of an account in a directory, which is created.
     pub fn create(dir: &Path, account: &str) -> std::io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        // For its owner only: the audit file names callers.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         Ok(Self { path: dir.join(format!("{account}.json")) })
     }
 }

@@ -177,7 +177,8 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.log();
+            // The directory may be gone; a second panic would abort all tests.
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let last: Vec<_> = log.lines().rev().take(LOG_LINES_SHOWN).collect();
             eprintln!("last lines of the gateway's log, newest first:\n{}", last.join("\n"));
         }
