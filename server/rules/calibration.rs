@@ -16,7 +16,7 @@ mod operators;
 #[cfg(test)]
 mod tests;
 
-use operators::operators;
+pub use operators::operators;
 
 /// Samples that are kept of each operator and kind of difference.
 pub const SAMPLES_MAX: usize = 20;

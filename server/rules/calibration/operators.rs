@@ -7,7 +7,7 @@ use crate::query::tree::{Node, NodeKind, Term, is_read_as_phrase};
 const SAMPLE: &str = "sample";
 
 /// Returns the operators of a rule, each once, in order.
-pub(super) fn operators(tree: &Node) -> Vec<&'static str> {
+pub fn operators(tree: &Node) -> Vec<&'static str> {
     let mut found = Vec::new();
     collect(tree, &mut found);
     found.sort_unstable();

@@ -1,12 +1,12 @@
 //! Agreement of the evaluator with X, by operator and by reading of the language.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::cli::table::Table;
-use crate::query::tree::{Node, NodeKind, Term};
 use crate::query::{self, CjkTokens, Dialect, Facts, Matcher, PhraseReading, Settings};
+use crate::rules::calibration::operators;
 
 /// Samples of an operator and a kind of difference.
 const SAMPLES_MAX: usize = 20;
@@ -24,7 +24,7 @@ pub(super) struct KnownRule {
     id: u64,
     title: String,
     matchers: Vec<Matcher>,
-    operators: BTreeSet<&'static str>,
+    operators: Vec<&'static str>,
     since_ms: i64,
 }
 
@@ -37,46 +37,8 @@ impl KnownRule {
             query::check(value, &settings).query.map(|query| query.matcher())
         };
         let matchers = READINGS.iter().map(prepare).collect::<Option<Vec<_>>>()?;
-        let mut operators = BTreeSet::new();
-        collect(query::check(value, &base).query?.tree(), &mut operators);
+        let operators = operators(query::check(value, &base).query?.tree());
         Some(Self { id, title, matchers, operators, since_ms })
-    }
-}
-
-/// Adds the operators of a tree.
-fn collect(tree: &Node, operators: &mut BTreeSet<&'static str>) {
-    let mut waiting = vec![tree];
-    while let Some(node) = waiting.pop() {
-        match &node.kind {
-            NodeKind::Or(nodes) | NodeKind::And(nodes) => waiting.extend(nodes),
-            NodeKind::Not(child) => {
-                operators.insert("negation");
-                waiting.push(child);
-            }
-            NodeKind::Term(term) => {
-                operators.insert(operator(term));
-            }
-            NodeKind::Invalid => {}
-        }
-    }
-}
-
-fn operator(term: &Term) -> &'static str {
-    match term {
-        Term::Keyword(_) => "keyword",
-        Term::Emoji(_) => "emoji",
-        Term::Phrase(_) => "phrase",
-        Term::Proximity(..) => "proximity",
-        Term::Mention(_) => "mention",
-        Term::Hashtag(_) => "hashtag",
-        Term::Cashtag(_) => "cashtag",
-        Term::Field(field, _) => field.as_str(),
-        Term::Has(_) => "has",
-        Term::Is(_) => "is",
-        Term::BoundingBox(_) => "bounding_box",
-        Term::PointRadius(_) => "point_radius",
-        Term::Count(field, ..) => field.as_str(),
-        Term::Sample(_) => "sample",
     }
 }
 
@@ -238,7 +200,7 @@ mod tests {
                 (own["operator"].as_str().unwrap_or_default(), number("agree"), number("x_only"), number("ours_only"))
             })
             .collect();
-        assert_eq!(numbers, [("from", 2, 1, 0), ("keyword", 3, 1, 1), ("lang", 1, 0, 1), ("negation", 2, 1, 0)]);
+        assert_eq!(numbers, [("from", 2, 1, 0), ("keyword", 3, 1, 1), ("lang", 1, 0, 1), ("not", 2, 1, 0)]);
         let samples = &json["operators"][2]["ours_only_samples"];
         assert_eq!((&samples[0]["rule"], &samples[0]["post_id"]), (&"set/1".into(), &"11".into()));
         assert!(tally.text().contains("4 posts, 2 rules"), "{}", tally.text());
