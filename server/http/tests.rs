@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::model::UnixMillis;
 use crate::task::{ExitPolicy, TaskGroup};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Fixed(Result<(), Vec<String>>);
 
@@ -118,7 +118,7 @@ async fn malformed_requests_affect_no_other() {
 
 #[tokio::test]
 async fn slow_and_silent_clients_are_let_go() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(1);
     let config = Config { connections_max: 2, header_timeout: short, request_timeout: short * 5, ..Config::default() };
     let port = Port::open(config, Ok(())).await;
     let mut slow = Vec::new();

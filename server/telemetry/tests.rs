@@ -119,14 +119,14 @@ async fn unreachable_collector_is_logged_once() {
         };
         let before = Instant::now();
         let (_, export) = logged_with(&config, || {
-            for n in 0..2_000 {
+            for n in 0..20_000 {
                 drop(tracing::info_span!("subscribe", n));
             }
         });
-        assert!(before.elapsed() < Duration::from_secs(10), "spans are dropped, not waited for");
+        assert!(before.elapsed() < Duration::from_secs(60), "spans are dropped, not waited for");
         let before = Instant::now();
         tokio::task::spawn_blocking(|| Guard { export }.shutdown()).await.expect("flushed");
-        assert!(before.elapsed() < Duration::from_secs(10), "the flush has a deadline");
+        assert!(before.elapsed() < Duration::from_secs(60), "the flush has a deadline");
     }
 }
 

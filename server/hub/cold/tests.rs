@@ -133,7 +133,7 @@ fn env(config: Config, posts: u64) -> (Arc<Hub>, Arc<Watched>, Box<dyn Writer>) 
 }
 
 async fn in_time<T>(hub: &Hub, read: impl Future<Output = T>) -> T {
-    hub.clock().timeout(Duration::from_secs(20), read).await.expect("in time")
+    hub.clock().timeout(Duration::from_secs(60), read).await.expect("in time")
 }
 
 async fn eventually(hub: &Hub, condition: impl Fn() -> bool) {

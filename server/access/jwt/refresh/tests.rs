@@ -50,7 +50,7 @@ fn config(keys: JwtKeysConfig, jwks: JwksConfig) -> AccessConfig {
 
 impl Env {
     fn start(keys: JwtKeysConfig, refresh_interval: Duration, unknown_key_interval: Duration) -> Self {
-        let fetch_timeout = Duration::from_millis(500);
+        let fetch_timeout = Duration::from_secs(3);
         let jwks = JwksConfig { refresh_interval, unknown_key_interval, fetch_timeout, ..JwksConfig::default() };
         let access = Access::load(&config(keys, jwks)).expect("good");
         let (clock, registry, changes) = (Clock::system(), Registry::new(UnixMillis(0)), Arc::default());
@@ -72,7 +72,7 @@ impl Env {
     async fn fetched(&self, count: u64) {
         let mut fetches = self.cache().fetches();
         let waiting = fetches.wait_for(|ended| *ended >= count);
-        self.clock.timeout(Duration::from_secs(20), waiting).await.expect("in time").expect("the cache exists");
+        self.clock.timeout(Duration::from_secs(60), waiting).await.expect("in time").expect("the cache exists");
     }
 
     /// Waits until two more fetches have ended: the second one began after this call.

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::xapi::{ClientOptions, RuleCommand, RuleKey};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn client() -> Client {
     let options = ClientOptions { connect_timeout: DEADLINE, proxy: None, ca_file: None };
