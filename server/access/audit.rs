@@ -24,13 +24,13 @@ const PEERS_MAX: usize = 10_000;
 /// Writes audit lines.
 pub struct AuditLog {
     clock: Clock,
-    refusals: Mutex<HashMap<Option<IpAddr>, Refusals>>,
+    refusals: Mutex<HashMap<Option<IpAddr>, PeerRefusals>>,
     suppressed: Counter,
 }
 
 /// Refused authentications of a peer.
 #[derive(Clone, Copy, Debug)]
-struct Refusals {
+struct PeerRefusals {
     since: Moment,
     count: u64,
 }
@@ -119,11 +119,11 @@ impl AuditLog {
                 return (u64::MAX, None);
             }
         }
-        let own = refusals.entry(peer).or_insert(Refusals { since: now, count: 0 });
+        let own = refusals.entry(peer).or_insert(PeerRefusals { since: now, count: 0 });
         let mut suppressed = None;
         if now.since(own.since) >= PERIOD {
             suppressed = Some(own.count.saturating_sub(REFUSALS_LOGGED_MAX));
-            *own = Refusals { since: now, count: 0 };
+            *own = PeerRefusals { since: now, count: 0 };
         }
         own.count += 1;
         (own.count, suppressed)

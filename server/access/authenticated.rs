@@ -6,7 +6,7 @@ use super::credential::Credential;
 use super::limits::LimitReached;
 use super::right::Grant;
 use super::snapshot::{Access, Principal};
-use super::usage::{ConnectionId, ConnectionPermit, SessionPermit, Usage};
+use super::usage::{ClientConnectionId, ConnectionPermit, SessionPermit, Usage};
 use crate::model::AccountName;
 
 /// An authenticated call, and the snapshot by which its rights are decided.
@@ -29,7 +29,11 @@ impl Authenticated {
     }
 
     /// Counts the call on its connection. Returns `LimitReached` if the principal has calls on too many.
-    pub fn open_call(&self, connection: ConnectionId, retry_after: Duration) -> Result<ConnectionPermit, LimitReached> {
+    pub fn open_call(
+        &self,
+        connection: ClientConnectionId,
+        retry_after: Duration,
+    ) -> Result<ConnectionPermit, LimitReached> {
         let limits = self.access.limits(&self.credential);
         self.usage.open_call(connection, &limits, self.access.limits_mode(), retry_after)
     }

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::PrincipalName;
 use super::config::{LimitsMode, RoleLimits};
+use crate::telemetry::metrics::PrincipalLabel;
 
 /// Limits of a principal; `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,11 +142,6 @@ struct LimitLabel {
     principal: String,
     limit: &'static str,
     mode: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PrincipalLabel {
-    principal: String,
 }
 
 impl LimitMetrics {

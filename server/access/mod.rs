@@ -54,7 +54,7 @@ pub use refusals::{RefusalLimitReached, Refusals};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
 pub use snapshot::{Access, AccessConfig, OpenAccess, Principal};
 pub use token::{NewToken, TOKENS_MAX};
-pub use usage::{ConnectionId, ConnectionPermit, ReplayPermit, SessionPermit};
+pub use usage::{ClientConnectionId, ConnectionPermit, ReplayPermit, SessionPermit};
 
 /// Name of a principal.
 pub type PrincipalName = Arc<str>;

@@ -31,7 +31,7 @@ pub struct UsageTable {
 
 /// Identity of a connection in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub u64);
+pub struct ClientConnectionId(pub u64);
 
 /// Usage of a principal.
 pub struct Usage {
@@ -40,7 +40,7 @@ pub struct Usage {
     sessions: AtomicUsize,
     replays: AtomicUsize,
     /// Open calls of each connection.
-    connections: Mutex<HashMap<ConnectionId, usize>>,
+    connections: Mutex<HashMap<ClientConnectionId, usize>>,
     calls: Rate,
     bytes: Rate,
     refusals: Rate,
@@ -83,7 +83,7 @@ pub struct ReplayPermit(Arc<Usage>);
 /// An open call of a principal on a connection; dropped when it ends.
 pub struct ConnectionPermit {
     usage: Arc<Usage>,
-    connection: ConnectionId,
+    connection: ClientConnectionId,
 }
 
 impl UsageTable {
@@ -175,7 +175,7 @@ impl Usage {
     /// `LimitReached` if it is one too many, and limits are enforced.
     pub fn open_call(
         self: &Arc<Self>,
-        connection: ConnectionId,
+        connection: ClientConnectionId,
         limits: &Limits,
         mode: LimitsMode,
         retry_after: Duration,

@@ -38,7 +38,7 @@ pub(super) struct AccountRuntime {
 
 /// Opens an account with its own upstream clock. Its metrics are registered only on success, because opening can be
 /// retried.
-pub(super) fn open(shared: &OpenContext, account: &config::Account) -> anyhow::Result<AccountRuntime> {
+pub(super) fn open(shared: &OpenContext, account: &config::AccountSettings) -> anyhow::Result<AccountRuntime> {
     let staged = Registry::staged();
     let own = OpenContext { clock: shared.clock.for_account(), metrics: staged.clone(), ..shared.clone() };
     let opened = open_with(&own, account).with_context(|| format!("account {}", account.name))?;
@@ -46,7 +46,7 @@ pub(super) fn open(shared: &OpenContext, account: &config::Account) -> anyhow::R
     Ok(opened)
 }
 
-fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<AccountRuntime> {
+fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow::Result<AccountRuntime> {
     let OpenContext { settings, clock, metrics, .. } = shared;
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
@@ -115,7 +115,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     })
 }
 
-fn log_opened(account: &config::Account, reader: &dyn journal::Reader, term: Term, torn_bytes: u64) {
+fn log_opened(account: &config::AccountSettings, reader: &dyn journal::Reader, term: Term, torn_bytes: u64) {
     let extent = reader.extent();
     tracing::info!(
         account = %account.name, epoch = %reader.epoch(), %term, earliest = extent.earliest,
@@ -126,7 +126,7 @@ fn log_opened(account: &config::Account, reader: &dyn journal::Reader, term: Ter
 /// Creates the hub over the account's logs and applies the stored corrections of upstream time.
 fn open_hub(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     dir: &Path,
     (reader, side): (Arc<dyn journal::Reader>, Arc<dyn journal::Reader>),
     ring_start: Sequence,
@@ -153,7 +153,7 @@ fn open_hub(
 
 fn open_side(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     dir: &Path,
     main: &dyn journal::Reader,
     identity: WriterIdentity,
@@ -183,7 +183,7 @@ fn ids_config(settings: &Settings) -> dedup::Config {
 /// recorded again.
 fn open_ids(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     config: &dedup::Config,
     dir: &Path,
     epoch: Epoch,
@@ -214,7 +214,7 @@ fn open_ids(
 /// Restores the gap tracker from the log and determines the missing ranges.
 fn open_ledger(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     dir: &Path,
     hub: &Arc<Hub>,
     restore: impl FnOnce() -> Result<ingest::LogTimes, ingest::RestoreError>,
@@ -237,7 +237,7 @@ fn open_ledger(
 /// Creates one upstream session per configured connection.
 fn sessions(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     hub: &Arc<Hub>,
     tracker: &Arc<GapTracker>,
     queue: &IngestQueue,
@@ -270,7 +270,7 @@ fn sessions(
 }
 
 /// Returns the names of the feeds. A feed is identified by its datacenter, independent of its place in the list.
-fn feeds(account: &config::Account) -> Vec<String> {
+fn feeds(account: &config::AccountSettings) -> Vec<String> {
     if account.datacenters.is_empty() {
         return vec![gap_tracker::ALL_FEEDS.to_owned()];
     }
@@ -278,7 +278,7 @@ fn feeds(account: &config::Account) -> Vec<String> {
 }
 
 /// Returns for each connection its feed, its endpoint, and whether it carries the posts of one datacenter only.
-fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
+fn connections(account: &config::AccountSettings) -> Vec<(usize, &Url, bool)> {
     if account.datacenters.is_empty() {
         return vec![(0, &account.url, account.local_dc_only); usize::from(account.connections)];
     }
@@ -288,7 +288,7 @@ fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
 /// Creates the recovery scheduler of the account; its jobs request the posts of all datacenters.
 fn recovery(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     dir: &Path,
     hub: &Arc<Hub>,
     tracker: &Arc<GapTracker>,

@@ -9,7 +9,7 @@ use super::rule_events::{RuleAnnouncements, RuleAnnouncer};
 use crate::config;
 use crate::hub::Hub;
 use crate::ingest::IngestQueue;
-use crate::query::Settings;
+use crate::query::QuerySettings;
 use crate::rules::{
     self, AccountRules, AccountRulesParts, AuditFile, LanguageChecker, ObserverMetrics, ObserverParts, RuleExecutor,
     RuleObserver, StateDir,
@@ -26,7 +26,7 @@ pub(super) struct RuleTasks {
 /// Opens the rules of an account. Their state is not in the directory of the log: a new log must not renew the budget.
 pub(super) fn open(
     shared: &OpenContext,
-    account: &config::Account,
+    account: &config::AccountSettings,
     hub: &Arc<Hub>,
     queue: IngestQueue,
 ) -> anyhow::Result<RuleTasks> {
@@ -38,7 +38,7 @@ pub(super) fn open(
     let observer = RuleObserver::open(ObserverParts {
         account: name.clone(),
         config: config.observer(),
-        language: Settings::default(),
+        language: QuerySettings::default(),
         clock: clock.clone(),
         file: Some(dir.join(format!("{name}.evidence.json"))),
         metrics: metrics.account(&name, ObserverMetrics::register),

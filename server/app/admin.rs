@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::effective_config::EffectiveConfig;
 use super::reload::ReloadRequests;
-use crate::grpc::{AdminCaller, AdminServer, ConfigEntry, LogFilterError, LogFilterState, Operator, ReloadReport};
+use crate::grpc::{AdminCaller, AdminServer, ConfigEntry, LogFilterError, LogFilterState, ProcessAdmin, ReloadReport};
 use crate::http::{RpcClient, RpcHandler};
 use crate::task::Shutdown;
 use crate::telemetry::LogFilterOverride;
@@ -24,7 +24,7 @@ pub(super) struct ProcessOperator {
     pub(super) shutdown: Shutdown,
 }
 
-impl Operator for ProcessOperator {
+impl ProcessAdmin for ProcessOperator {
     fn config(&self) -> Vec<ConfigEntry> {
         self.config.entries()
     }

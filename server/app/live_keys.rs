@@ -70,14 +70,15 @@ fn without_indexes(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Account;
+    use crate::config::AccountSettings;
     use crate::model::AccountName;
     use crate::secret::SecretSource;
 
     /// A live key that does not exist would be a promise about nothing.
     #[test]
     fn live_keys_exist() {
-        let account = Account::new(AccountName::new("main").expect("valid"), SecretSource::File("bearer".into()));
+        let account =
+            AccountSettings::new(AccountName::new("main").expect("valid"), SecretSource::File("bearer".into()));
         let settings = Settings { accounts: vec![account], ..Settings::default() };
         let tree = serde_json::to_value(settings).expect("settings are JSON");
         for key in LIVE_KEYS {

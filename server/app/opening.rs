@@ -12,7 +12,7 @@ use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
 /// An account of the configuration, opened or failed.
 pub(super) struct AccountOpening {
-    account: config::Account,
+    account: config::AccountSettings,
     outcome: anyhow::Result<AccountRuntime>,
     is_open: Gauge,
 }
@@ -29,7 +29,7 @@ fn report_orphans(settings: &Settings) {
 /// Tries to open all accounts. Blocks on the disk.
 pub(super) fn open_all(shared: &OpenContext) -> Vec<AccountOpening> {
     report_orphans(&shared.settings);
-    let attempt = |account: &config::Account| {
+    let attempt = |account: &config::AccountSettings| {
         let is_open = Gauge::default();
         shared.metrics.account(&account.name, |part| {
             let help = "Whether the account is open (1) or its directory cannot be used (0)";
@@ -80,7 +80,7 @@ impl AccountOpening {
     }
 }
 
-fn report(account: &config::Account, error: &anyhow::Error) -> String {
+fn report(account: &config::AccountSettings, error: &anyhow::Error) -> String {
     let reason = format!("{error:#}");
     tracing::error!(account = %account.name, error = reason, "failed to open account, will retry");
     reason
@@ -90,7 +90,7 @@ fn report(account: &config::Account, error: &anyhow::Error) -> String {
 struct OpenRetry {
     shared: OpenContext,
     runners: AccountTasks,
-    account: config::Account,
+    account: config::AccountSettings,
     is_open: Gauge,
     reason: String,
 }

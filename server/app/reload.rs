@@ -109,7 +109,7 @@ type Digest = [u8; 32];
 const READS_MAX: usize = 5;
 
 /// What the files contain.
-struct LoadedFiles {
+struct FileContents {
     settings: Settings,
     origins: Option<ConfigOrigins>,
     access: Access,
@@ -215,7 +215,7 @@ impl Reloader {
     /// Reads everything, and the digest of the contents that were read. What comes into force was read between two equal
     /// digests: a file that changes, and changes back when it is seen to be in force, is not taken for the one before.
     /// `None`: the files changed during each of the attempts.
-    fn read(&self, current: &Settings) -> (Option<Digest>, Result<LoadedFiles, Vec<String>>) {
+    fn read(&self, current: &Settings) -> (Option<Digest>, Result<FileContents, Vec<String>>) {
         let mut before = self.digest(current);
         for _ in 1..READS_MAX {
             let loaded = self.load(current);
@@ -228,7 +228,7 @@ impl Reloader {
         (None, self.load(current))
     }
 
-    fn load(&self, current: &Settings) -> Result<LoadedFiles, Vec<String>> {
+    fn load(&self, current: &Settings) -> Result<FileContents, Vec<String>> {
         let (settings, origins) = match self.source.as_ref().map(|source| source()) {
             None => (current.clone(), None),
             Some(Ok(loaded)) => (loaded.settings, Some(loaded.origins)),
@@ -238,17 +238,17 @@ impl Reloader {
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let keyring = keyring(&settings.token_key_files, &self.started.data_dir)
             .map_err(|error| vec![format!("{:#}", anyhow::Error::from(error))])?;
-        Ok(LoadedFiles { settings, origins, access, keyring })
+        Ok(FileContents { settings, origins, access, keyring })
     }
 
     /// Returns true if this is what is in force.
-    fn is_in_force(&self, loaded: &mut LoadedFiles, current: &Settings) -> bool {
+    fn is_in_force(&self, loaded: &mut FileContents, current: &Settings) -> bool {
         loaded.settings == *current && self.access.is_in_force(&mut loaded.access)
     }
 
     /// Puts what was read into force. Returns the settings in force then, and the report.
-    fn apply(&self, loaded: LoadedFiles, live: &LiveParts, current: &Settings) -> (Settings, ReloadReport) {
-        let LoadedFiles { settings, origins, access, keyring } = loaded;
+    fn apply(&self, loaded: FileContents, live: &LiveParts, current: &Settings) -> (Settings, ReloadReport) {
+        let FileContents { settings, origins, access, keyring } = loaded;
         self.keyring.replace(&keyring);
         let mut faults = self.look_at_certificates();
         faults.extend(live.apply(&settings));

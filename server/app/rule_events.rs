@@ -11,7 +11,7 @@ use crate::ingest::IngestQueue;
 use crate::model::{self, RulesCause, UnixMillis};
 use crate::rules::evidence::{Drift, WatchedRule};
 use crate::rules::{
-    AccountRules, ChangedRule, OnDrift, RuleEvents, RuleObservations, RuleSightings, RuleView, RulesChange,
+    AccountRules, ChangedRule, OnDrift, RuleEvents, RuleObservations, RuleSightings, RuleView, RulesDifference,
 };
 use crate::task::{self, Shutdown};
 use crate::xapi::RuleId;
@@ -21,7 +21,7 @@ const CHANGES_MAX: usize = 64;
 
 /// Receives changes of the rules. It has no queue of the sequencer, which ends when nothing has one any more.
 pub(super) struct RuleAnnouncements {
-    sender: mpsc::Sender<RulesChange>,
+    sender: mpsc::Sender<RulesDifference>,
     /// Offered changes by revision; true once they are logged.
     offered: Mutex<BTreeMap<u64, bool>>,
     observations: Arc<RuleObservations>,
@@ -31,14 +31,14 @@ pub(super) struct RuleAnnouncements {
 pub(super) struct RuleAnnouncer {
     pub(super) rules: Arc<AccountRules>,
     pub(super) events: Arc<RuleAnnouncements>,
-    pub(super) changes: mpsc::Receiver<RulesChange>,
+    pub(super) changes: mpsc::Receiver<RulesDifference>,
     pub(super) queue: IngestQueue,
     pub(super) hub: Arc<Hub>,
 }
 
 impl RuleAnnouncements {
     /// Creates it, with the changes to be logged.
-    pub(super) fn new(observations: Arc<RuleObservations>) -> (Arc<Self>, mpsc::Receiver<RulesChange>) {
+    pub(super) fn new(observations: Arc<RuleObservations>) -> (Arc<Self>, mpsc::Receiver<RulesDifference>) {
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         (Arc::new(Self { sender, offered: Mutex::default(), observations }), changes)
     }
@@ -55,7 +55,7 @@ impl RuleAnnouncements {
 
 impl RuleEvents for RuleAnnouncements {
     /// Returns true once the change is logged, at a later offer: until then it is persisted with the rules.
-    fn changed(&self, change: &RulesChange) -> bool {
+    fn changed(&self, change: &RulesDifference) -> bool {
         let mut offered = self.offered.lock();
         match offered.get(&change.revision) {
             Some(true) => offered.remove(&change.revision).is_some(),
@@ -101,7 +101,7 @@ impl RuleAnnouncer {
         }
     }
 
-    async fn log(&self, change: &RulesChange) {
+    async fn log(&self, change: &RulesDifference) {
         let is_logged = self.queue.log_rules(logged(change)).await;
         self.events.set_logged(change.revision, is_logged);
         if is_logged {
@@ -162,7 +162,7 @@ fn watched(rule: &RuleView) -> Option<WatchedRule> {
     })
 }
 
-fn logged(change: &RulesChange) -> model::RulesChange {
+fn logged(change: &RulesDifference) -> model::RulesChange {
     let rule = |rule: &ChangedRule| model::Rule {
         id: rule.id.as_ref().and_then(number),
         tag: rule.tag.as_deref().map(Into::into),
@@ -192,7 +192,7 @@ mod tests {
             tag: tag.map(Into::into),
             value: "cat".to_owned(),
         };
-        let change = RulesChange {
+        let change = RulesDifference {
             revision: 7,
             added: vec![rule("18446744073709551615", Some("cats")), rule("99999999999999999999", None)],
             removed: vec![rule("1", Some("dogs"))],

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::terminal::{print, print_status};
 use crate::access::{Access, OpenAccess};
 use crate::app::{App, ConfigSource, LIVE_KEYS, StartOptions};
-use crate::config::{self, Account, LoadedConfig, Settings};
+use crate::config::{self, AccountSettings, LoadedConfig, Settings};
 use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
 use crate::journal::{self, Backend, SystemDisk};
@@ -131,10 +131,10 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
 /// The fault of two accounts with one bearer at one URL, as far as bearers can be read: X would count them as one account,
 /// and each would push the other's connection out.
 fn shared_bearer(settings: &Settings) -> Option<String> {
-    let mut earlier: Vec<(usize, &Account, Secret)> = Vec::new();
+    let mut earlier: Vec<(usize, &AccountSettings, Secret)> = Vec::new();
     for (n, account) in settings.accounts.iter().enumerate() {
         let Ok(bearer) = account.bearer.read() else { continue };
-        let shares = |own: &Account| own.urls().any(|url| account.urls().any(|other| other == url));
+        let shares = |own: &AccountSettings| own.urls().any(|url| account.urls().any(|other| other == url));
         if let Some((before, ..)) = earlier.iter().find(|(_, own, known)| *known == bearer && shares(own)) {
             let text = "has the same token in it, for the same URL: X would count both as one account";
             return Some(format!("accounts[{n}].bearer: accounts[{before}].bearer {text}"));

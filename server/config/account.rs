@@ -10,7 +10,7 @@ use crate::{rules, secret};
 /// One X credential with its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Account {
+pub struct AccountSettings {
     /// Name: 1 to 63 characters of a-z, 0-9 and '-'. Names the directory of the log and is a metric label.
     #[serde(with = "name")]
     #[schemars(with = "String")]
@@ -51,7 +51,7 @@ pub struct Datacenter {
     pub url: Url,
 }
 
-impl Account {
+impl AccountSettings {
     /// Creates an account with default settings.
     pub fn new(name: AccountName, bearer: secret::SecretSource) -> Self {
         let (datacenters, tags, rules) = (Vec::new(), Vec::new(), rules::AccountConfig::default());
@@ -59,7 +59,7 @@ impl Account {
     }
 }
 
-impl Account {
+impl AccountSettings {
     /// Returns the URLs that receive the bearer token: those of the datacenters for live connections, the account's own
     /// for recovery.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
-pub use account::{Account, Datacenter};
+pub use account::{AccountSettings, Datacenter};
 pub use effective::{ConfigOrigins, ValueOrigin};
 pub use error::{ConfigError, ConfigErrors};
 pub use layers::{ENVIRONMENT_PREFIX, environment};

@@ -7,7 +7,7 @@ use super::render::example_tree;
 use super::{json_schema, schema};
 
 /// One setting of the reference.
-struct Row {
+struct SettingRow {
     path: String,
     default: String,
     range: String,
@@ -19,7 +19,8 @@ pub(super) fn tables() -> String {
     let (schema, defaults) = (schema::schema(), example_tree());
     let mut rows = Vec::new();
     collect(&schema, &schema, &defaults, "", &mut rows);
-    let (nested, general): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.path.contains('.'));
+    let (nested, general): (Vec<SettingRow>, Vec<SettingRow>) =
+        rows.into_iter().partition(|row| row.path.contains('.'));
     let mut text = String::new();
     table("General", &general, &mut text);
     for section in nested.chunk_by(|a, b| section_of(&a.path) == section_of(&b.path)) {
@@ -33,15 +34,15 @@ fn section_of(path: &str) -> &str {
     path.split_once('.').map_or(path, |(section, _)| section)
 }
 
-fn table(title: &str, rows: &[Row], text: &mut String) {
+fn table(title: &str, rows: &[SettingRow], text: &mut String) {
     text.push_str(&format!("\n### {title}\n\n| key | default | range | description |\n|---|---|---|---|\n"));
-    for Row { path, default, range, description } in rows {
+    for SettingRow { path, default, range, description } in rows {
         text.push_str(&format!("| `{path}` | {default} | {range} | {description} |\n"));
     }
 }
 
 /// Adds a row for each key below `node` that is no section.
-fn collect(root: &Value, node: &Value, defaults: &Value, path: &str, rows: &mut Vec<Row>) {
+fn collect(root: &Value, node: &Value, defaults: &Value, path: &str, rows: &mut Vec<SettingRow>) {
     for (key, raw) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let inner = json_schema::resolve(root, raw);
@@ -56,7 +57,7 @@ fn collect(root: &Value, node: &Value, defaults: &Value, path: &str, rows: &mut 
             let described = raw.get("description").or_else(|| inner.get("description"));
             let description = described.and_then(Value::as_str).unwrap_or_default();
             let range = range_of(&path, inner);
-            rows.push(Row { path, default: shown(default), range, description: cell(description) });
+            rows.push(SettingRow { path, default: shown(default), range, description: cell(description) });
         }
     }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::account::Account;
+use super::account::AccountSettings;
 use super::settings::Settings;
 use super::{json_schema, schema};
 use crate::access::{PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
@@ -48,7 +48,7 @@ fn example_settings() -> Settings {
     let principal = PrincipalConfig { name: "indexer".into(), roles: vec!["reader".into()] };
     // Without credentials in `auth`, the role and the principal have no effect.
     let (roles, principals) = (vec![role], vec![principal]);
-    Settings { accounts: vec![Account::new(name, bearer)], roles, principals, ..Settings::default() }
+    Settings { accounts: vec![AccountSettings::new(name, bearer)], roles, principals, ..Settings::default() }
 }
 
 /// Returns the settings of [`example`] as a tree.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::account::Account;
+use super::account::AccountSettings;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
 use crate::{access, grpc, http, hub, ingest, journal, rules, telemetry, upstream};
@@ -51,7 +51,7 @@ pub struct Settings {
     /// ACCOUNT_REQUIRED. Set it before you add a second account, so that clients without an account keep working.
     pub default_account: Option<String>,
     /// Accounts, each with one upstream connection and one log.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountSettings>,
     /// Credentials of clients. Without any setting here, clients on a loopback address need none and have every right.
     pub auth: access::AuthConfig,
     /// Roles: rights on accounts and tags.

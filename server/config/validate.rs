@@ -4,7 +4,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::access;
-use super::account::Account;
+use super::account::AccountSettings;
 use super::error::ConfigError;
 use super::ranges;
 use super::settings::Settings;
@@ -67,7 +67,7 @@ const HOST_BYTES_MAX: usize = 253;
 
 /// Returns whether an account reads from X, not from a simulator on this machine.
 fn is_remote(settings: &Settings) -> bool {
-    settings.accounts.iter().flat_map(Account::urls).any(|url| !is_local(url))
+    settings.accounts.iter().flat_map(AccountSettings::urls).any(|url| !is_local(url))
 }
 
 fn upstream(settings: &Settings, found: &mut Validator) {
@@ -199,7 +199,7 @@ const RESERVED_NAMES: [&str; 1] = [Services::READY];
 /// Maximum number of datacenters of an account.
 const DATACENTERS_MAX: usize = 8;
 
-fn connections(n: usize, account: &Account, found: &mut Validator) {
+fn connections(n: usize, account: &AccountSettings, found: &mut Validator) {
     let path = format!("accounts[{n}].datacenters");
     let text = format!("there must be at most {DATACENTERS_MAX}");
     found.check(account.datacenters.len() <= DATACENTERS_MAX, &path, text);
@@ -226,7 +226,7 @@ fn url(path: String, url: &Url, found: &mut Validator) {
     found.check(bare, &path, "this must have no user, password, query or fragment");
 }
 
-fn tags(n: usize, account: &Account, found: &mut Validator) {
+fn tags(n: usize, account: &AccountSettings, found: &mut Validator) {
     let path = format!("accounts[{n}].tags");
     found.check(account.tags.len() <= TAGS_MAX, &path, format!("there must be at most {TAGS_MAX}"));
     for (t, tag) in account.tags.iter().enumerate().take(TAGS_MAX) {

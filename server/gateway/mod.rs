@@ -34,7 +34,7 @@ mod rule_match;
 
 pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX};
 pub use drain::{DrainId, Stopping};
-pub use rule_match::{MatchLimits, RuleMatches};
+pub use rule_match::{MatchLimits, MatchingPosts};
 
 /// Accounts and readiness of the gateway.
 pub struct Gateway {

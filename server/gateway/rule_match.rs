@@ -23,7 +23,7 @@ pub struct MatchLimits {
 
 /// Posts that a rule matches.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RuleMatches {
+pub struct MatchingPosts {
     /// Receive time of the posts that were evaluated; `None` if the log has none.
     pub evaluated: Option<TimeRange>,
     /// Posts that were evaluated, each once.
@@ -44,10 +44,10 @@ impl Account {
         range: TimeRange,
         limits: MatchLimits,
         is_visible: impl Fn(&[Rule]) -> bool,
-    ) -> Result<RuleMatches, ReadError> {
+    ) -> Result<MatchingPosts, ReadError> {
         let (reader, matcher, cjk) = (self.hub.reader(), query.matcher(), query.settings().cjk_tokens);
         let mut next = reader.seek(range.from)?;
-        let (mut found, mut seen, mut bytes) = (RuleMatches::default(), HashSet::new(), 0_u64);
+        let (mut found, mut seen, mut bytes) = (MatchingPosts::default(), HashSet::new(), 0_u64);
         let (mut samples, mut sample_bytes) = (VecDeque::<(UnixMillis, Post)>::new(), 0);
         'log: loop {
             let batch = reader.read(next, &KeyFilter::Always, READ_BYTES)?;

@@ -11,7 +11,7 @@ use super::config::Reflection;
 use super::methods::{self, GrpcPort, MethodRight};
 use super::status;
 use crate::access::{
-    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, ConnectionId,
+    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, ClientConnectionId,
     ConnectionPermit, CredentialKind, CredentialWatch, Grant, Right, TagRight,
 };
 use crate::backoff::client_retry_delay;
@@ -51,7 +51,7 @@ impl CallContext {
 
     /// Counts the call, and counts it on its connection as long as the result exists; `None`: on none. Returns CALL_LIMIT
     /// if the principal has too many calls per second, CONNECTION_LIMIT if it has calls on too many connections.
-    pub fn open_call(&self, connection: Option<ConnectionId>) -> Result<Option<ConnectionPermit>, Status> {
+    pub fn open_call(&self, connection: Option<ClientConnectionId>) -> Result<Option<ConnectionPermit>, Status> {
         let Some(caller) = self.limited_caller() else { return Ok(None) };
         let opened = caller
             .charge_call()

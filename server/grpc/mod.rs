@@ -40,7 +40,7 @@ mod transport;
 mod wire_tests;
 
 pub use admin::{
-    AdminCaller, AdminServer, ConfigEntry, ConfigOrigin, LogFilterError, LogFilterState, Operator, ReloadReport,
+    AdminCaller, AdminServer, ConfigEntry, ConfigOrigin, LogFilterError, LogFilterState, ProcessAdmin, ReloadReport,
 };
 pub use config::{Compression, Config, Reflection};
 pub use metrics::Metrics;

@@ -9,10 +9,10 @@ use tonic::Status;
 use super::interval::{START_TIME, bounds};
 use super::{Config, convert, rule_convert, status};
 use crate::access::Grant;
-use crate::gateway::{Account, MatchLimits, RuleMatches};
+use crate::gateway::{Account, MatchLimits, MatchingPosts};
 use crate::model::{Post, TimeRange, UnixMillis, tags};
 use crate::proto::{self, TestRuleRequest, TestRuleResponse};
-use crate::query::{self, Dialect, Settings, Severity};
+use crate::query::{self, Dialect, QuerySettings, Severity};
 
 /// Samples if the request names no number, and at most.
 const SAMPLES: (usize, usize) = (20, 100);
@@ -49,7 +49,7 @@ impl RuleSearch {
             1.. => (request.samples_max as usize).min(SAMPLES.1),
             _ => return Err(status::start_invalid("samples_max", "must not be negative")),
         };
-        let checked = query::check(&request.value, &Settings::of(Dialect::Powerstream));
+        let checked = query::check(&request.value, &QuerySettings::of(Dialect::Powerstream));
         let is_valid = checked.findings.iter().all(|finding| finding.severity != Severity::Error);
         let Some(query) = checked.query.filter(|_| is_valid) else {
             return Err(status::rule_invalid(&checked.findings));
@@ -97,7 +97,7 @@ impl RuleSearch {
     }
 }
 
-fn response(found: RuleMatches, grant: &Grant) -> TestRuleResponse {
+fn response(found: MatchingPosts, grant: &Grant) -> TestRuleResponse {
     TestRuleResponse {
         findings: Vec::new(),
         interval: found.evaluated.map(|range| proto::TimeInterval {

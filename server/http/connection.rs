@@ -116,7 +116,7 @@ pub(super) async fn accept(
                     evicted,
                 };
                 let exchange = serve_connection(
-                    AcceptedConnection { stream, peer, peers: peers.clone() },
+                    HttpConnection { stream, peer, peers: peers.clone() },
                     Arc::new(own),
                     config.clone(),
                     handlers.clone(),
@@ -146,14 +146,14 @@ pub(super) async fn accept(
 }
 
 /// An accepted connection, before its first byte.
-struct AcceptedConnection {
+struct HttpConnection {
     stream: TcpStream,
     peer: SocketAddr,
     /// Which TLS clients of a port without TLS are logged.
     peers: Arc<PeerLog>,
 }
 
-impl AcceptedConnection {
+impl HttpConnection {
     /// Begins with TLS if the port has it. `None` if the handshake failed, which is logged.
     async fn begin(self, tls: Option<&TlsListener>) -> Option<(ClientStream<TcpStream>, RpcClient)> {
         let (peer, local) = (self.peer.ip().to_canonical(), self.stream.local_addr().ok()?);
@@ -232,7 +232,7 @@ fn is_call<B>(request: &Request<B>) -> bool {
 
 /// Serves one request, or gRPC calls.
 async fn serve_connection(
-    accepted: AcceptedConnection,
+    accepted: HttpConnection,
     own: Arc<ConnectionState>,
     config: Config,
     handlers: Handlers,
@@ -277,8 +277,8 @@ async fn serve_connection(
     }
 }
 
-fn http_builder(config: &Config, clock: &Clock) -> auto::Builder<StreamExecutor> {
-    let mut http = auto::Builder::new(StreamExecutor);
+fn http_builder(config: &Config, clock: &Clock) -> auto::Builder<HttpStreamExecutor> {
+    let mut http = auto::Builder::new(HttpStreamExecutor);
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(clock.real(config.header_timeout))
@@ -293,9 +293,9 @@ fn http_builder(config: &Config, clock: &Clock) -> auto::Builder<StreamExecutor>
 
 /// Runs the streams of HTTP/2 connections.
 #[derive(Clone)]
-struct StreamExecutor;
+struct HttpStreamExecutor;
 
-impl<F> hyper::rt::Executor<F> for StreamExecutor
+impl<F> hyper::rt::Executor<F> for HttpStreamExecutor
 where
     F: Future + Send + 'static,
 {

@@ -25,10 +25,10 @@ const GRAIN_SECONDS: u64 = 10;
 
 /// Lateness by position of the log.
 #[derive(Debug, Default)]
-pub struct Lateness(RwLock<Vec<Step>>);
+pub struct Lateness(RwLock<Vec<LatenessStep>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Step {
+struct LatenessStep {
     first: Sequence,
     late: Duration,
 }
@@ -44,7 +44,7 @@ fn rounded(late: Duration, allowed_lateness: Duration) -> Duration {
 impl Lateness {
     /// Restores the greatest value of the log before a restart.
     pub fn restore(&self, late: Duration) {
-        *self.0.write() = vec![Step { first: 0, late }];
+        *self.0.write() = vec![LatenessStep { first: 0, late }];
     }
 
     /// Records that from record `first` on the log is at least this late.
@@ -67,11 +67,11 @@ impl Lateness {
         let mut steps = self.0.write();
         match steps.last_mut() {
             Some(last) if last.first == first => last.late = late,
-            _ => steps.push(Step { first, late }),
+            _ => steps.push(LatenessStep { first, late }),
         }
         if steps.len() > STEPS_MAX {
             let oldest = steps.remove(0);
-            steps[0] = Step { first: oldest.first, late: steps[0].late.max(oldest.late) };
+            steps[0] = LatenessStep { first: oldest.first, late: steps[0].late.max(oldest.late) };
         }
     }
 

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::progress::SessionTable;
 use super::session::EndReason;
 use super::start::StartOutcome;
-use crate::telemetry::metrics::{ComputedGauge, Histogram, LABEL_VALUES_MAX};
+use crate::telemetry::metrics::{ComputedGauge, Histogram, LABEL_VALUES_MAX, PrincipalLabel};
 
 /// Metrics of the hub of one account.
 #[derive(Clone, Default)]
@@ -48,12 +48,6 @@ struct StartLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabel {
     reason: &'static str,
-}
-
-/// Label: principal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PrincipalLabel {
-    principal: String,
 }
 
 /// Reason of sessions that the client or its connection ended.

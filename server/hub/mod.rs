@@ -54,7 +54,7 @@ pub use fanout::{FilterLimitReached, GroupMember};
 pub use lateness::Lateness;
 pub use live_config::LiveConfig;
 pub use metrics::{Metrics, SessionCounters};
-pub use read::{Read, ReadError};
+pub use read::{HubReadError, Read};
 pub use ring::ReadLimits;
 pub use session::registry::{
     DrainCause, DrainNotice, SessionEntry, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry, Termination,

@@ -17,7 +17,7 @@ pub struct Read {
 
 /// Failure of a read.
 #[derive(Debug)]
-pub enum ReadError {
+pub enum HubReadError {
     /// The record is older than the oldest in the log.
     Trimmed {
         /// Oldest sequence in the log.
@@ -27,7 +27,7 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-impl From<journal::ReadError> for ReadError {
+impl From<journal::ReadError> for HubReadError {
     fn from(error: journal::ReadError) -> Self {
         match error {
             journal::ReadError::Trimmed { earliest } => Self::Trimmed { earliest },

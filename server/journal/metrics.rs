@@ -15,7 +15,7 @@ const STEPS: [&str; 5] = ["journal", "ids", "gaps", "jobs", "side"];
 
 /// Label: step of maintenance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Step {
+struct StepLabel {
     step: &'static str,
 }
 
@@ -28,7 +28,7 @@ pub struct Metrics {
     recompressed_segments: Counter,
     trimmed_early_records: Counter,
     damaged_records: Gauge<u64, AtomicU64>,
-    maintenance_failures: Family<Step, Counter>,
+    maintenance_failures: Family<StepLabel, Counter>,
     retention_limited: Gauge<u64, AtomicU64>,
     /// [`RetentionBound`] of the last trim.
     bound: Arc<AtomicU8>,
@@ -71,7 +71,7 @@ impl Metrics {
         registry.register("journal_retention_seconds", help, own.retention.clone());
         registry.register("journal_sync_seconds", "Duration of a sync of the log to disk", own.sync_duration.clone());
         for step in STEPS {
-            drop(own.maintenance_failures.get_or_create(&Step { step }));
+            drop(own.maintenance_failures.get_or_create(&StepLabel { step }));
         }
         let failures = own.maintenance_failures.clone();
         registry.register("maintenance_failures", "Failed steps of maintenance, each tried again, by step", failures);
@@ -80,7 +80,7 @@ impl Metrics {
 
     /// Counts a failed step of maintenance.
     pub fn note_failure(&self, step: &'static str) {
-        self.maintenance_failures.get_or_create(&Step { step }).inc();
+        self.maintenance_failures.get_or_create(&StepLabel { step }).inc();
     }
 
     /// Adds the results of a maintenance step.

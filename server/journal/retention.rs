@@ -2,7 +2,7 @@
 
 /// A sealed segment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
+pub(super) struct TrimCandidate {
     /// Bytes freed by trimming it.
     pub(super) bytes: u64,
     /// True if all of its records are older than the retention, by machine time.
@@ -27,12 +27,12 @@ pub(super) struct TrimDecision {
 
 /// Returns how many sealed segments to trim, oldest first, so that the log takes at most `bytes_max`. `kept_bytes` is
 /// the size of the active segment, which is never trimmed.
-pub(super) fn too_many(sealed: &[Candidate], kept_bytes: u64, bytes_max: u64) -> usize {
+pub(super) fn too_many(sealed: &[TrimCandidate], kept_bytes: u64, bytes_max: u64) -> usize {
     if bytes_max == 0 {
         return 0;
     }
     let mut bytes = kept_bytes + sealed.iter().map(|it| it.bytes).sum::<u64>();
-    let is_over = |segment: &&Candidate| {
+    let is_over = |segment: &&TrimCandidate| {
         let over = bytes > bytes_max;
         bytes -= segment.bytes;
         over
@@ -42,7 +42,7 @@ pub(super) fn too_many(sealed: &[Candidate], kept_bytes: u64, bytes_max: u64) ->
 
 /// Decides by age and by the size of the log how many sealed segments, oldest first, are trimmed. `tail_bytes` is the
 /// size of the active segment, which is never trimmed.
-pub(super) fn select_for_trim(sealed: &[Candidate], tail_bytes: u64, bounds: &RetentionLimits) -> TrimDecision {
+pub(super) fn select_for_trim(sealed: &[TrimCandidate], tail_bytes: u64, bounds: &RetentionLimits) -> TrimDecision {
     let by_age = sealed.iter().take_while(|it| it.expired).count();
     let by_bytes = too_many(&sealed[by_age..], tail_bytes, bounds.bytes_max);
     TrimDecision { by_age, by_bytes }
@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn oldest_segments_are_trimmed_minimally() {
         let check = |expired: usize, bytes_max: u64, expected: (usize, usize)| {
-            let sealed: Vec<Candidate> = (0..3).map(|at| Candidate { bytes: 10, expired: at < expired }).collect();
+            let sealed: Vec<TrimCandidate> =
+                (0..3).map(|at| TrimCandidate { bytes: 10, expired: at < expired }).collect();
             let decision = select_for_trim(&sealed, 5, &RetentionLimits { bytes_max });
             assert_eq!((decision.by_age, decision.by_bytes), expected, "expired {expired} bytes {bytes_max}");
         };

@@ -2,7 +2,7 @@
 
 use super::print::{print, print_term};
 use super::text::normal;
-use super::tree::{Node, NodeKind, Term, is_read_as_phrase};
+use super::tree::{Node, NodeKind, RuleTerm, is_read_as_phrase};
 
 /// Returns the canonical form of a tree. It matches the same posts. It may be longer than the rule, as lower case is
 /// longer than upper case for a few characters and words with punctuation are in quotes.
@@ -11,7 +11,7 @@ pub fn canonical(node: &Node) -> String {
 }
 
 /// Returns the canonical form of a term.
-pub fn canonical_term(term: &Term) -> String {
+pub fn canonical_term(term: &RuleTerm) -> String {
     print_term(&normal_term(term))
 }
 
@@ -61,23 +61,25 @@ fn sorted(nodes: Vec<Node>, kind: fn(Vec<Node>) -> NodeKind) -> Node {
     }
 }
 
-fn normal_term(term: &Term) -> Term {
+fn normal_term(term: &RuleTerm) -> RuleTerm {
     match term {
         // A text that ends with a backslash cannot be put into quotes.
-        Term::Keyword(word) if is_read_as_phrase(word) && !word.ends_with('\\') => Term::Phrase(normal::of(word)),
-        Term::Keyword(word) => Term::Keyword(normal::of(word)),
-        Term::Emoji(emoji) => Term::Emoji(normal::of(emoji)),
-        Term::Phrase(text) => Term::Phrase(normal::of(text)),
-        Term::Proximity(text, distance) => Term::Proximity(normal::of(text), *distance),
-        Term::Mention(name) => Term::Mention(normal::of(name)),
-        Term::Hashtag(tag) => Term::Hashtag(normal::of(tag)),
-        Term::Cashtag(symbol) => Term::Cashtag(normal::of(symbol)),
-        Term::Field(field, text) => Term::Field(*field, normal::of(text)),
-        Term::Has(_)
-        | Term::Is(_)
-        | Term::BoundingBox(_)
-        | Term::PointRadius(_)
-        | Term::Count(..)
-        | Term::Sample(_) => term.clone(),
+        RuleTerm::Keyword(word) if is_read_as_phrase(word) && !word.ends_with('\\') => {
+            RuleTerm::Phrase(normal::of(word))
+        }
+        RuleTerm::Keyword(word) => RuleTerm::Keyword(normal::of(word)),
+        RuleTerm::Emoji(emoji) => RuleTerm::Emoji(normal::of(emoji)),
+        RuleTerm::Phrase(text) => RuleTerm::Phrase(normal::of(text)),
+        RuleTerm::Proximity(text, distance) => RuleTerm::Proximity(normal::of(text), *distance),
+        RuleTerm::Mention(name) => RuleTerm::Mention(normal::of(name)),
+        RuleTerm::Hashtag(tag) => RuleTerm::Hashtag(normal::of(tag)),
+        RuleTerm::Cashtag(symbol) => RuleTerm::Cashtag(normal::of(symbol)),
+        RuleTerm::Field(field, text) => RuleTerm::Field(*field, normal::of(text)),
+        RuleTerm::Has(_)
+        | RuleTerm::Is(_)
+        | RuleTerm::BoundingBox(_)
+        | RuleTerm::PointRadius(_)
+        | RuleTerm::Count(..)
+        | RuleTerm::Sample(_) => term.clone(),
     }
 }

@@ -1,20 +1,20 @@
 //! A rule without errors.
 
 use super::canonical::canonical;
-use super::matching::Matcher;
+use super::matching::RuleMatcher;
 use super::print::print;
-use super::settings::Settings;
+use super::settings::QuerySettings;
 use super::tree::Node;
 
 /// A rule without errors, and the settings that it was checked with.
 #[derive(Clone, Debug)]
 pub struct Query {
     tree: Node,
-    settings: Settings,
+    settings: QuerySettings,
 }
 
 impl Query {
-    pub(super) fn new(tree: Node, settings: Settings) -> Self {
+    pub(super) fn new(tree: Node, settings: QuerySettings) -> Self {
         Self { tree, settings }
     }
 
@@ -24,7 +24,7 @@ impl Query {
     }
 
     /// Settings of the check.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &QuerySettings {
         &self.settings
     }
 
@@ -38,8 +38,8 @@ impl Query {
         canonical(&self.tree)
     }
 
-    /// Prepares the rule for posts, of which the facts were read with the same [`Settings::cjk_tokens`].
-    pub fn matcher(&self) -> Matcher {
-        Matcher::new(&self.tree, &self.settings)
+    /// Prepares the rule for posts, of which the facts were read with the same [`QuerySettings::cjk_tokens`].
+    pub fn matcher(&self) -> RuleMatcher {
+        RuleMatcher::new(&self.tree, &self.settings)
     }
 }

@@ -35,6 +35,6 @@ pub use check::{RULE_UNITS_MAX, Report, check};
 pub use checked::Query;
 pub use facts::Facts;
 pub use finding::{Code, Finding, Severity};
-pub use matching::Matcher;
+pub use matching::RuleMatcher;
 pub use parser::NESTING_MAX;
-pub use settings::{CjkTokens, Dialect, PhraseReading, Settings};
+pub use settings::{CjkTokens, Dialect, PhraseReading, QuerySettings};

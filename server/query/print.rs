@@ -3,7 +3,7 @@
 use super::finding::quote_text;
 use super::operator::{Argument, TextField};
 use super::text::chars;
-use super::tree::{Node, NodeKind, Term};
+use super::tree::{Node, NodeKind, RuleTerm};
 
 /// Returns the rule of a tree.
 pub fn print(node: &Node) -> String {
@@ -42,28 +42,28 @@ fn append_in(node: &Node, has_brackets: bool, out: &mut String) {
 }
 
 /// Returns a term as in a rule.
-pub fn print_term(term: &Term) -> String {
+pub fn print_term(term: &RuleTerm) -> String {
     match term {
-        Term::Keyword(text) | Term::Emoji(text) => text.clone(),
-        Term::Phrase(text) => quote_text(text),
-        Term::Proximity(text, distance) => format!("{}~{distance}", quote_text(text)),
-        Term::Mention(name) => format!("@{name}"),
-        Term::Hashtag(tag) => format!("#{tag}"),
-        Term::Cashtag(symbol) => format!("${symbol}"),
-        Term::Field(field, text) if is_bare(*field, text) => format!("{}:{text}", field.as_str()),
-        Term::Field(field, text) => format!("{}:{}", field.as_str(), quote_text(text)),
-        Term::Has(feature) => format!("has:{}", feature.as_str()),
-        Term::Is(kind) => format!("is:{}", kind.as_str()),
-        Term::BoundingBox(area) => {
+        RuleTerm::Keyword(text) | RuleTerm::Emoji(text) => text.clone(),
+        RuleTerm::Phrase(text) => quote_text(text),
+        RuleTerm::Proximity(text, distance) => format!("{}~{distance}", quote_text(text)),
+        RuleTerm::Mention(name) => format!("@{name}"),
+        RuleTerm::Hashtag(tag) => format!("#{tag}"),
+        RuleTerm::Cashtag(symbol) => format!("${symbol}"),
+        RuleTerm::Field(field, text) if is_bare(*field, text) => format!("{}:{text}", field.as_str()),
+        RuleTerm::Field(field, text) => format!("{}:{}", field.as_str(), quote_text(text)),
+        RuleTerm::Has(feature) => format!("has:{}", feature.as_str()),
+        RuleTerm::Is(kind) => format!("is:{}", kind.as_str()),
+        RuleTerm::BoundingBox(area) => {
             format!("bounding_box:[{} {} {} {}]", area.west, area.south, area.east, area.north)
         }
-        Term::PointRadius(circle) => {
+        RuleTerm::PointRadius(circle) => {
             let (longitude, latitude, radius) = (circle.longitude, circle.latitude, circle.radius);
             format!("point_radius:[{longitude} {latitude} {radius}{}]", circle.unit.as_str())
         }
-        Term::Count(field, least, None) => format!("{}:{least}", field.as_str()),
-        Term::Count(field, least, Some(most)) => format!("{}:{least}..{most}", field.as_str()),
-        Term::Sample(percent) => format!("sample:{percent}"),
+        RuleTerm::Count(field, least, None) => format!("{}:{least}", field.as_str()),
+        RuleTerm::Count(field, least, Some(most)) => format!("{}:{least}..{most}", field.as_str()),
+        RuleTerm::Sample(percent) => format!("sample:{percent}"),
     }
 }
 

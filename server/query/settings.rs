@@ -36,7 +36,7 @@ pub enum CjkTokens {
 
 /// Settings of checker and evaluator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct QuerySettings {
     /// Operators that a rule may use.
     pub dialect: Dialect,
     /// How phrases match.
@@ -47,7 +47,7 @@ pub struct Settings {
     pub unlisted_operators: bool,
 }
 
-impl Settings {
+impl QuerySettings {
     /// Returns the default settings of a dialect.
     pub fn of(dialect: Dialect) -> Self {
         Self { dialect, ..Self::default() }

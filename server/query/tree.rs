@@ -28,14 +28,14 @@ pub enum NodeKind {
     /// The child does not match.
     Not(Box<Node>),
     /// A condition on a post.
-    Term(Term),
+    Term(RuleTerm),
     /// A term with an error. Only in trees of rules with errors.
     Invalid,
 }
 
 /// A condition on a post. Texts are as written, without quotes and escapes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Term {
+pub enum RuleTerm {
     /// A word. With punctuation in it, it is read as a phrase.
     Keyword(String),
     /// An emoji outside quotes.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::audit::{AuditFile, AuditLine};
 use super::budget::{BudgetStatus, RunningTime};
 use super::check::RuleChecker;
-use super::events::{RuleEvents, RulesChange};
+use super::events::{RuleEvents, RulesDifference};
 use super::metrics::Metrics;
 use super::operation::{Operation, OperationId};
 use super::planner::Plan;
@@ -179,7 +179,7 @@ impl AccountRules {
 
     /// Offers the changes that were persisted and not taken yet. Blocks on the disk.
     fn announce(&self) {
-        let pending: Vec<RulesChange> = self.inner.lock().reconciler.state.unannounced.clone();
+        let pending: Vec<RulesDifference> = self.inner.lock().reconciler.state.unannounced.clone();
         let taken: Vec<u64> =
             pending.iter().take_while(|change| self.events.changed(change)).map(|change| change.revision).collect();
         if taken.is_empty() {

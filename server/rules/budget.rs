@@ -59,7 +59,7 @@ impl Method {
 
 /// A charged request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Charge {
+pub struct RequestCharge {
     /// When it was charged, by upstream time: for operators.
     pub time: UnixMillis,
     /// Method.
@@ -72,7 +72,7 @@ pub struct Charge {
 
 /// Limits of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BudgetLimits {
+pub struct RequestLimits {
     /// Requests in 24 hours.
     pub requests_max: usize,
     /// Part of them that only an operator, and the request after an unknown outcome, may use.
@@ -90,10 +90,10 @@ struct XCount {
 
 /// Charges of the last 24 hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
+pub struct RuleBudget {
     /// Running time when this was persisted.
     now: RunningTime,
-    charges: Vec<Charge>,
+    charges: Vec<RequestCharge>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     x_count: Option<XCount>,
     /// No request before this time: X refused one.
@@ -103,7 +103,7 @@ pub struct Budget {
 
 /// Which part of the budget a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum BudgetAccess {
     /// All but the reserve.
     Ordinary,
     /// The reserve too.
@@ -137,15 +137,15 @@ pub struct BudgetStatus {
     pub next_possible: Duration,
 }
 
-impl Budget {
+impl RuleBudget {
     /// Returns the running time when this was persisted: where a restarted gateway continues.
     pub fn persisted_at(&self) -> RunningTime {
         self.now
     }
 
     /// Returns the budget of an account whose charges are not known: one request is left, from the reserve.
-    pub fn unknown(limits: &BudgetLimits, time: UnixMillis) -> Self {
-        let charge = Charge { time, method: Method::Get, at: RunningTime::default(), open: false };
+    pub fn unknown(limits: &RequestLimits, time: UnixMillis) -> Self {
+        let charge = RequestCharge { time, method: Method::Get, at: RunningTime::default(), open: false };
         Self { charges: vec![charge; limits.requests_max.saturating_sub(1)], ..Self::default() }
     }
 
@@ -170,8 +170,8 @@ impl Budget {
     pub fn charge(
         &mut self,
         method: Method,
-        access: Access,
-        limits: &BudgetLimits,
+        access: BudgetAccess,
+        limits: &RequestLimits,
         (now, time): (RunningTime, UnixMillis),
     ) -> Result<(), BudgetExhausted> {
         self.advance(now);
@@ -179,7 +179,7 @@ impl Budget {
         if !retry_after.is_zero() {
             return Err(BudgetExhausted { retry_after });
         }
-        self.charges.push(Charge { time, method, at: self.now, open: true });
+        self.charges.push(RequestCharge { time, method, at: self.now, open: true });
         if let Some(count) = &mut self.x_count {
             count.remaining = count.remaining.saturating_sub(1);
         }
@@ -218,7 +218,7 @@ impl Budget {
     }
 
     /// Returns the number of requests that may be made now.
-    pub fn available(&self, access: Access, limits: &BudgetLimits) -> usize {
+    pub fn available(&self, access: BudgetAccess, limits: &RequestLimits) -> usize {
         if self.blocked_until.is_some() {
             return 0;
         }
@@ -228,15 +228,15 @@ impl Budget {
         own.saturating_sub(reserve).min(x.saturating_sub(reserve))
     }
 
-    fn reserve(&self, access: Access, limits: &BudgetLimits) -> usize {
+    fn reserve(&self, access: BudgetAccess, limits: &RequestLimits) -> usize {
         match access {
-            Access::Ordinary => limits.reserve,
-            Access::Reserve => 0,
+            BudgetAccess::Ordinary => limits.reserve,
+            BudgetAccess::Reserve => 0,
         }
     }
 
     /// Returns the time until the next request is possible; zero if it is now.
-    pub fn wait(&self, access: Access, limits: &BudgetLimits) -> Duration {
+    pub fn wait(&self, access: BudgetAccess, limits: &RequestLimits) -> Duration {
         if self.available(access, limits) > 0 {
             return Duration::ZERO;
         }
@@ -259,22 +259,22 @@ impl Budget {
 
     /// Returns the times until the charges expire, in order.
     fn expiries(&self) -> Vec<Duration> {
-        let left = |charge: &Charge| (WINDOW + MARGIN).saturating_sub(self.now.since(charge.at));
+        let left = |charge: &RequestCharge| (WINDOW + MARGIN).saturating_sub(self.now.since(charge.at));
         let mut expiries: Vec<_> = self.charges.iter().map(left).collect();
         expiries.sort_unstable();
         expiries
     }
 
     /// Returns the budget as shown.
-    pub fn status(&self, limits: &BudgetLimits) -> BudgetStatus {
+    pub fn status(&self, limits: &RequestLimits) -> BudgetStatus {
         BudgetStatus {
             limit: limits.requests_max,
             reserve: limits.reserve,
             used: self.charges.len(),
-            available: self.available(Access::Ordinary, limits),
+            available: self.available(BudgetAccess::Ordinary, limits),
             x_remaining: self.x_count.map(|count| count.remaining),
             resets: self.expiries(),
-            next_possible: self.wait(Access::Ordinary, limits),
+            next_possible: self.wait(BudgetAccess::Ordinary, limits),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::evidence::{SeenPost, WatchedRule};
 use crate::model::{Origin, PostId, UnixMillis};
-use crate::query::{Facts, Matcher, Settings};
+use crate::query::{Facts, QuerySettings, RuleMatcher};
 
 mod operators;
 #[cfg(test)]
@@ -76,13 +76,13 @@ pub struct OperatorCalibration {
 
 struct ComparedRule {
     rule: WatchedRule,
-    matcher: Matcher,
+    matcher: RuleMatcher,
     operators: Box<[&'static str]>,
 }
 
 /// Comparison of the rules of an account with the posts that X delivers.
 pub struct Calibration {
-    settings: Settings,
+    settings: QuerySettings,
     /// Rules without errors, by id.
     rules: Vec<ComparedRule>,
     /// Rules that the gateway cannot read: X has accepted what the checker refuses.
@@ -101,7 +101,7 @@ pub fn is_sampled(id: PostId, fraction: f64) -> bool {
 
 impl Calibration {
     /// Creates a comparison under these settings of the language.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: QuerySettings) -> Self {
         Self { settings, rules: Vec::new(), unreadable: Vec::new(), operators: BTreeMap::new(), posts: 0 }
     }
 

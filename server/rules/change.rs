@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::budget::Access;
+use super::budget::BudgetAccess;
 use super::check::RuleChecker;
 use super::operation::Operation;
 use super::plan_changes::PlannedChange;
@@ -189,7 +189,7 @@ pub(super) fn check(
     let findings = findings(rules, checker)?;
     let mut budget = state.budget.clone();
     budget.advance(now.running);
-    let access = if options.use_reserve { Access::Reserve } else { Access::Ordinary };
+    let access = if options.use_reserve { BudgetAccess::Reserve } else { BudgetAccess::Ordinary };
     let available = budget.available(access, &policy.budget);
     let plan = reconciler.plan_with(set, rules, available);
     let invalid = check_union(&state.sets, set, rules, plan.unmanaged, &policy.limits);

@@ -3,7 +3,7 @@
 use super::rule::WantedRule;
 use super::rule_file::FileRule;
 use super::set::{self, SetFinding};
-use crate::query::{self, Dialect, Finding, Settings};
+use crate::query::{self, Dialect, Finding, QuerySettings};
 
 /// Checks the text of rules.
 pub trait RuleChecker: Send + Sync {
@@ -13,11 +13,11 @@ pub trait RuleChecker: Send + Sync {
 
 /// X's rule language.
 #[derive(Clone, Copy, Debug)]
-pub struct LanguageChecker(Settings);
+pub struct LanguageChecker(QuerySettings);
 
 impl Default for LanguageChecker {
     fn default() -> Self {
-        Self(Settings::of(Dialect::Powerstream))
+        Self(QuerySettings::of(Dialect::Powerstream))
     }
 }
 
@@ -47,7 +47,7 @@ pub fn check_rules(rules: Vec<WantedRule>) -> Vec<(usize, CheckFinding)> {
     };
     let rules: Vec<FileRule> = rules.into_iter().map(rule).collect();
     let places: Vec<_> = rules.iter().enumerate().map(|(n, rule)| (format!("rules[{n}]"), rule)).collect();
-    let checked = set::check(&places, &Settings::of(Dialect::Powerstream));
+    let checked = set::check(&places, &QuerySettings::of(Dialect::Powerstream));
     let mut found = Vec::new();
     for (n, rule) in checked.into_iter().enumerate() {
         found.extend(rule.findings.into_iter().map(|one| (n, CheckFinding::Text(one))));

@@ -4,7 +4,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::budget::BudgetLimits;
+use super::budget::RequestLimits;
 use super::observer::ObserverConfig;
 use super::planner::{UnmanagedRules, XLimits};
 use super::policy::{Mode, Policy};
@@ -126,7 +126,7 @@ impl Config {
             },
             adopt: account.unmanaged == Unmanaged::Adopt,
             limits: XLimits::default(),
-            budget: BudgetLimits { requests_max: self.requests_max, reserve: self.reserve },
+            budget: RequestLimits { requests_max: self.requests_max, reserve: self.reserve },
             removals_max: self.removals_max,
             gather: (self.coalesce_interval, self.coalesce_max),
             effect_delay: self.effect_delay,

@@ -19,7 +19,7 @@ pub struct ChangedRule {
 
 /// Rules that X has added and deleted since the previous change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RulesChange {
+pub struct RulesDifference {
     /// Revision after the change.
     pub revision: u64,
     /// Added rules.
@@ -52,7 +52,7 @@ pub struct RuleSightings {
 pub trait RuleEvents: Send + Sync {
     /// Takes a change that X has acknowledged. Returns false if it cannot be taken at present: it is offered again. After a
     /// crash a change is offered again too; its revision identifies it.
-    fn changed(&self, change: &RulesChange) -> bool;
+    fn changed(&self, change: &RulesDifference) -> bool;
 
     /// Returns what posts showed about a rule; `None` if matches are not counted.
     fn sightings(&self, id: &RuleId) -> Option<RuleSightings>;
@@ -62,7 +62,7 @@ pub trait RuleEvents: Send + Sync {
 pub struct IgnoredRuleEvents;
 
 impl RuleEvents for IgnoredRuleEvents {
-    fn changed(&self, _: &RulesChange) -> bool {
+    fn changed(&self, _: &RulesDifference) -> bool {
         true
     }
 

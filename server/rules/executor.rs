@@ -12,7 +12,7 @@ use super::budget::Method;
 use super::config::Config;
 use super::outcome::{of_add, of_delete, of_get};
 use super::planner::Step;
-use super::reconciler::Action;
+use super::reconciler::ReconcilerStep;
 use super::wanted_files::read_wanted;
 use crate::clock::Clock;
 use crate::task::{self, Shutdown};
@@ -71,7 +71,7 @@ impl RuleExecutor {
             }
             let rules = self.rules.clone();
             let wait = match self.blocking(move || rules.begin()).await.flatten() {
-                Some(Action::Wait(wait)) => wait.unwrap_or(CHECKPOINT_INTERVAL),
+                Some(ReconcilerStep::Wait(wait)) => wait.unwrap_or(CHECKPOINT_INTERVAL),
                 Some(action) => {
                     self.act(action).await;
                     continue;
@@ -99,16 +99,16 @@ impl RuleExecutor {
     }
 
     /// Makes a request that was charged, and applies its outcome.
-    async fn act(&self, action: Action) {
+    async fn act(&self, action: ReconcilerStep) {
         let command = match &action {
-            Action::Read => RuleCommand::List,
-            Action::Send(Step::Add(rules)) => {
+            ReconcilerStep::Read => RuleCommand::List,
+            ReconcilerStep::Send(Step::Add(rules)) => {
                 RuleCommand::Add(rules.iter().map(|rule| (rule.value.clone(), rule.tag.clone())).collect())
             }
-            Action::Send(Step::Delete { rules, .. }) => RuleCommand::Delete(
+            ReconcilerStep::Send(Step::Delete { rules, .. }) => RuleCommand::Delete(
                 rules.iter().map(|rule| RuleKey { value: rule.value.clone(), tag: rule.tag.clone() }).collect(),
             ),
-            Action::Wait(_) => return,
+            ReconcilerStep::Wait(_) => return,
         };
         let started = self.clock.moment();
         let answer = self.request(command).await;
@@ -141,20 +141,20 @@ impl RuleExecutor {
 }
 
 /// Applies the outcome of a request, counts it, and writes it to log and audit file.
-fn finish(rules: &AccountRules, action: &Action, answer: Result<RuleAnswer, RuleFailure>, duration: Duration) {
+fn finish(rules: &AccountRules, action: &ReconcilerStep, answer: Result<RuleAnswer, RuleFailure>, duration: Duration) {
     let transaction = answer.as_ref().ok().and_then(|answer| answer.headers.transaction_id.clone()).unwrap_or_default();
     let status = answer.as_ref().map_or(0, |answer| answer.status);
     let detail = answer.as_ref().map_or_else(ToString::to_string, |answer| answer.detail.clone());
     let operation = rules.status().operation.map(|operation| operation.id);
     let seen = answer.as_ref().ok().cloned();
     let (method, count, name) = match action {
-        Action::Read => {
+        ReconcilerStep::Read => {
             let result = of_get(answer);
             let name = result.as_ref().err().map_or("ok", |outcome| outcome.name());
             rules.on_read(result, seen.as_ref());
             (Method::Get, 0, name)
         }
-        Action::Send(step) => {
+        ReconcilerStep::Send(step) => {
             let (method, count, outcome) = match step {
                 Step::Add(sent) => (Method::Post, sent.len(), of_add(sent, &answer)),
                 Step::Delete { rules, .. } => (Method::Delete, rules.len(), of_delete(rules, &answer)),
@@ -163,7 +163,7 @@ fn finish(rules: &AccountRules, action: &Action, answer: Result<RuleAnswer, Rule
             rules.on_step(step, outcome, seen.as_ref());
             (method, count, name)
         }
-        Action::Wait(_) => return,
+        ReconcilerStep::Wait(_) => return,
     };
     rules.metrics().count_request(method, name);
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

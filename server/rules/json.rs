@@ -15,7 +15,7 @@ struct Rules<'a> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rule<'a> {
+struct JsonRule<'a> {
     name: Option<String>,
     #[serde(borrow)]
     value: &'a RawValue,
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<FileRule>, RuleFileError> {
 fn rule(text: &str, raw: &RawValue, lines: &[&str], starts: &[usize]) -> Result<FileRule, RuleFileError> {
     let line = |at: usize| starts.partition_point(|start| *start <= at);
     let offset = offset(text, raw);
-    let rule: Rule<'_> =
+    let rule: JsonRule<'_> =
         serde_json::from_str(raw.get()).map_err(|error| failed(line(offset) + error.line().max(1) - 1, &error))?;
     let at = self::offset(text, rule.value);
     let number = line(at);

@@ -63,7 +63,7 @@ pub use budget::BudgetStatus;
 pub use change::{Change, ChangeError, ChangeOptions, ChangeReport};
 pub use check::{CheckFinding, LanguageChecker, RuleChecker, check_rules};
 pub use config::{AccountConfig, Config, Unmanaged};
-pub use events::{ChangedRule, IgnoredRuleEvents, RuleEvents, RuleSightings, RulesChange};
+pub use events::{ChangedRule, IgnoredRuleEvents, RuleEvents, RuleSightings, RulesDifference};
 pub use executor::RuleExecutor;
 pub use gauges::register as register_metrics;
 pub use observer::{ObserverConfig, ObserverMetrics, ObserverParts, OnDrift, RuleFeed, RuleObservations, RuleObserver};

@@ -22,7 +22,7 @@ use super::calibration::{Calibration, is_sampled};
 use super::evidence::{self, Drift, Evidence, SeenPost, Sightings, WatchedRule};
 use crate::clock::{Clock, Moment};
 use crate::model::{AccountName, Record, RecordBody};
-use crate::query::Settings;
+use crate::query::QuerySettings;
 use crate::state_file;
 use crate::task::Shutdown;
 
@@ -84,7 +84,7 @@ pub struct ObserverParts {
     /// Settings.
     pub config: ObserverConfig,
     /// Reading of the rule language.
-    pub language: Settings,
+    pub language: QuerySettings,
     /// Clock.
     pub clock: Clock,
     /// File of the counts; `None`: they end with the process.

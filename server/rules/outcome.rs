@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::planner::{NewRule, OldRule};
+use super::planner::{OldRule, RuleAddition};
 use super::rule::meaning;
 use crate::xapi::{RefusalKind, RuleAnswer, RuleDocument, RuleFailure, RuleId, RuleRefusal, XRule};
 
@@ -76,7 +76,7 @@ impl Outcome {
 }
 
 /// Returns the outcome of adding rules.
-pub fn of_add(sent: &[NewRule], answer: &Result<RuleAnswer, RuleFailure>) -> Outcome {
+pub fn of_add(sent: &[RuleAddition], answer: &Result<RuleAnswer, RuleFailure>) -> Outcome {
     let (answer, document) = match common(answer) {
         Ok(answered) => answered,
         Err(outcome) => return outcome,
@@ -171,7 +171,7 @@ pub fn reset_in(answer: &RuleAnswer) -> Option<Duration> {
 }
 
 /// Matches an answer with the rules that were sent: by text, then by place.
-fn match_answer(sent: &[NewRule], document: &RuleDocument, success: bool) -> Vec<RuleResult> {
+fn match_answer(sent: &[RuleAddition], document: &RuleDocument, success: bool) -> Vec<RuleResult> {
     let default = if success { RuleResult::Unknown } else { RuleResult::Again };
     let mut results = vec![None; sent.len()];
     let mut added: Vec<Option<&XRule>> = document.rules.iter().flatten().map(Some).collect();
@@ -202,7 +202,7 @@ fn match_answer(sent: &[NewRule], document: &RuleDocument, success: bool) -> Vec
 }
 
 /// Returns the result of a rule in the answer. Without its tag, X's is the one that was sent.
-fn accepted(one: &XRule, sent: &NewRule) -> RuleResult {
+fn accepted(one: &XRule, sent: &RuleAddition) -> RuleResult {
     if one.id.is_none() {
         return RuleResult::Unknown;
     }

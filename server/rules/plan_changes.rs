@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::planner::{NewRule, OldRule, Plan, Step};
+use super::planner::{OldRule, Plan, RuleAddition, Step};
 use super::rule::{KnownRule, RuleName, meaning};
 
 /// Kind of change.
@@ -26,7 +26,7 @@ pub struct PlannedChange {
     /// Set and name; `None` for a rule in no set.
     pub name: Option<RuleName>,
     /// Rule that is added.
-    pub added: Option<NewRule>,
+    pub added: Option<RuleAddition>,
     /// Rule that is deleted.
     pub removed: Option<OldRule>,
 }
@@ -90,7 +90,7 @@ mod tests {
         };
         let rules = [known("a", "cat"), known("b", "dog"), known("c", "cow"), known("", "owl")];
         let new =
-            |name: &str, value: &str| NewRule { owner: owner(name), value: value.to_owned(), tag: "u".to_owned() };
+            |name: &str, value: &str| RuleAddition { owner: owner(name), value: value.to_owned(), tag: "u".to_owned() };
         let steps = vec![
             Step::Add(vec![new("a", "(cat)"), new("b", "dogs"), new("d", "bee")]),
             Step::Delete { rules: rules.iter().map(OldRule::of).collect(), coverage_break: false },

@@ -7,7 +7,7 @@ mod steps;
 mod work;
 
 use work::{Addition, Work};
-pub use work::{NewRule, OldRule, Step, XLimits};
+pub use work::{OldRule, RuleAddition, Step, XLimits};
 
 /// A wanted rule, for the planner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,7 +241,7 @@ impl Work {
 
 impl Target {
     fn addition(&self, value: String, replaces: Vec<usize>) -> Addition {
-        let rule = NewRule { owner: self.name.clone(), value, tag: self.rule.tag.clone() };
+        let rule = RuleAddition { owner: self.name.clone(), value, tag: self.rule.tag.clone() };
         Addition { rule, replaces, is_risky: self.is_risky }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::budget::BudgetLimits;
+use super::budget::RequestLimits;
 use super::planner::{UnmanagedRules, XLimits};
 
 /// What the gateway does with the rules at X.
@@ -31,7 +31,7 @@ pub struct Policy {
     /// X's limits.
     pub limits: XLimits,
     /// Limits of the budget.
-    pub budget: BudgetLimits,
+    pub budget: RequestLimits,
     /// Rules that a plan may remove without force; 0: the larger of 20 and 30 % of the managed rules.
     pub removals_max: usize,
     /// How long changes are gathered after the last one, and at most after the first.
@@ -51,7 +51,7 @@ impl Default for Policy {
             unmanaged: UnmanagedRules::Keep,
             adopt: false,
             limits: XLimits::default(),
-            budget: BudgetLimits { requests_max: 50, reserve: 10 },
+            budget: RequestLimits { requests_max: 50, reserve: 10 },
             removals_max: 0,
             gather: (Duration::from_secs(60), Duration::from_secs(600)),
             effect_delay: Duration::from_secs(5 * 60),

@@ -9,7 +9,7 @@ use super::{json, yaml};
 
 /// Format of a rule file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum RuleFileFormat {
     Yaml,
     Json,
 }
@@ -26,13 +26,13 @@ pub fn read(path: &Path) -> Result<Vec<FileRule>, RuleFileError> {
         message: "not UTF-8; store the file as UTF-8".to_owned(),
     })?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    parse(&text, if is_json { Format::Json } else { Format::Yaml })
+    parse(&text, if is_json { RuleFileFormat::Json } else { RuleFileFormat::Yaml })
 }
 
-fn parse(text: &str, format: Format) -> Result<Vec<FileRule>, RuleFileError> {
+fn parse(text: &str, format: RuleFileFormat) -> Result<Vec<FileRule>, RuleFileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
-        Format::Yaml => yaml::parse(text),
-        Format::Json => json::parse(text),
+        RuleFileFormat::Yaml => yaml::parse(text),
+        RuleFileFormat::Json => json::parse(text),
     }
 }

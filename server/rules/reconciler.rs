@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::budget::{Access, BudgetExhausted, Method, RunningTime};
+use super::budget::{BudgetAccess, BudgetExhausted, Method, RunningTime};
 use super::operation::{Operation, OperationState};
 use super::plan_changes::{PlannedChange, plan_changes};
 use super::planner::{Plan, Step, plan};
@@ -26,7 +26,7 @@ pub struct Now {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ReconcilerStep {
     /// Read all rules.
     Read,
     /// Make this request.
@@ -62,7 +62,7 @@ pub struct Reconciler {
     /// Until when changes are gathered, and when that began.
     gathering: Option<(RunningTime, RunningTime)>,
     /// The request in progress.
-    in_flight: Option<Action>,
+    in_flight: Option<ReconcilerStep>,
     /// No request before this time, after a wait of this length.
     retry: Option<(RunningTime, Duration)>,
 }
@@ -147,7 +147,7 @@ impl Reconciler {
 
     /// Returns whether the budget covers a read.
     pub fn check_read(&self, use_reserve: bool) -> Result<(), BudgetExhausted> {
-        let access = if use_reserve { Access::Reserve } else { self.access() };
+        let access = if use_reserve { BudgetAccess::Reserve } else { self.access() };
         match self.state.budget.wait(access, &self.policy.budget) {
             Duration::ZERO => Ok(()),
             retry_after => Err(BudgetExhausted { retry_after }),
@@ -175,8 +175,8 @@ impl Reconciler {
             return None;
         }
         match self.clone().next(now) {
-            Action::Wait(wait) => wait,
-            Action::Read | Action::Send(_) => None,
+            ReconcilerStep::Wait(wait) => wait,
+            ReconcilerStep::Read | ReconcilerStep::Send(_) => None,
         }
     }
 
@@ -211,32 +211,32 @@ impl Reconciler {
     }
 
     /// Decides what to do next. Call [`Self::begin`] before a request leaves.
-    pub fn next(&mut self, now: Now) -> Action {
+    pub fn next(&mut self, now: Now) -> ReconcilerStep {
         if self.in_flight.is_some() || self.denied.is_some() {
-            return Action::Wait(None);
+            return ReconcilerStep::Wait(None);
         }
         self.state.budget.advance(now.running);
         if let Some((until, _)) = self.retry.filter(|(until, _)| *until > now.running) {
-            return Action::Wait(Some(until.since(now.running)));
+            return ReconcilerStep::Wait(Some(until.since(now.running)));
         }
         if let Some(cause) = self.read {
-            return self.affordable(Action::Read, self.read_access(cause));
+            return self.affordable(ReconcilerStep::Read, self.read_access(cause));
         }
         if self.policy.mode == Mode::Observe || self.state.operation.is_none() {
-            return Action::Wait(None);
+            return ReconcilerStep::Wait(None);
         }
         if let Some((until, _)) = self.gathering.filter(|(until, _)| *until > now.running) {
-            return Action::Wait(Some(until.since(now.running)));
+            return ReconcilerStep::Wait(Some(until.since(now.running)));
         }
         self.gathering = None;
         self.next_step(now)
     }
 
     /// Returns the next step of the operation, which is planned if it has none.
-    fn next_step(&mut self, now: Now) -> Action {
+    fn next_step(&mut self, now: Now) -> ReconcilerStep {
         let access = self.access();
         let available = self.state.budget.available(access, &self.policy.budget);
-        let Some(operation) = &self.state.operation else { return Action::Wait(None) };
+        let Some(operation) = &self.state.operation else { return ReconcilerStep::Wait(None) };
         // The second half of a step that interrupts coverage must follow at once.
         let needs = match operation.steps.first() {
             Some(Step::Delete { coverage_break: true, .. }) => 2,
@@ -253,18 +253,18 @@ impl Reconciler {
         let operation = self.state.operation.as_mut().expect("planned above");
         if let Some(wait) = effect {
             operation.state = OperationState::Waiting;
-            return Action::Wait(Some(wait));
+            return ReconcilerStep::Wait(Some(wait));
         }
         match operation.steps.first().cloned() {
             Some(step) => {
                 operation.state = OperationState::Running;
-                Action::Send(step)
+                ReconcilerStep::Send(step)
             }
             None => {
                 operation.state = OperationState::Waiting;
                 let wait = self.state.budget.wait(access, &self.policy.budget);
                 // A step that interrupts coverage waits for two requests.
-                Action::Wait(Some(wait.max(Duration::from_secs(60))))
+                ReconcilerStep::Wait(Some(wait.max(Duration::from_secs(60))))
             }
         }
     }
@@ -279,10 +279,10 @@ impl Reconciler {
     }
 
     /// Plans the rest of the operation; ends it if nothing is left.
-    fn replan(&mut self, available: usize, now: Now) -> Result<(), Action> {
+    fn replan(&mut self, available: usize, now: Now) -> Result<(), ReconcilerStep> {
         let plan = self.plan(available);
         let removals_max = self.removals_max();
-        let Some(operation) = &mut self.state.operation else { return Err(Action::Wait(None)) };
+        let Some(operation) = &mut self.state.operation else { return Err(ReconcilerStep::Wait(None)) };
         let error = if operation.replans > self.policy.replans_max {
             let replans = operation.replans;
             format!("X did not do what was expected {replans} times; read the rules again, then apply the set again")
@@ -318,40 +318,40 @@ impl Reconciler {
         self.state.end_operation();
     }
 
-    fn access(&self) -> Access {
+    fn access(&self) -> BudgetAccess {
         match &self.state.operation {
-            Some(operation) if operation.use_reserve => Access::Reserve,
-            _ => Access::Ordinary,
+            Some(operation) if operation.use_reserve => BudgetAccess::Reserve,
+            _ => BudgetAccess::Ordinary,
         }
     }
 
     /// After an unknown outcome, the first attempt to read may use the reserve.
-    fn read_access(&self, cause: ReadCause) -> Access {
+    fn read_access(&self, cause: ReadCause) -> BudgetAccess {
         let is_first = cause == ReadCause::Unknown && self.retry.is_none();
-        if is_first || self.read_reserve { Access::Reserve } else { self.access() }
+        if is_first || self.read_reserve { BudgetAccess::Reserve } else { self.access() }
     }
 
-    fn affordable(&self, action: Action, access: Access) -> Action {
+    fn affordable(&self, action: ReconcilerStep, access: BudgetAccess) -> ReconcilerStep {
         match self.state.budget.wait(access, &self.policy.budget) {
             Duration::ZERO => action,
-            wait => Action::Wait(Some(wait)),
+            wait => ReconcilerStep::Wait(Some(wait)),
         }
     }
 
     /// Charges a request and marks it as sent. Persist the state before the request leaves; if that fails, the previous
     /// reconciler is the one in force.
-    pub fn begin(&mut self, action: &Action, now: Now) -> bool {
+    pub fn begin(&mut self, action: &ReconcilerStep, now: Now) -> bool {
         let (method, access) = match action {
-            Action::Read => (Method::Get, self.read_access(self.read.unwrap_or(ReadCause::Requested))),
-            Action::Send(Step::Add(_)) => (Method::Post, self.access()),
-            Action::Send(Step::Delete { .. }) => (Method::Delete, self.access()),
-            Action::Wait(_) => return false,
+            ReconcilerStep::Read => (Method::Get, self.read_access(self.read.unwrap_or(ReadCause::Requested))),
+            ReconcilerStep::Send(Step::Add(_)) => (Method::Post, self.access()),
+            ReconcilerStep::Send(Step::Delete { .. }) => (Method::Delete, self.access()),
+            ReconcilerStep::Wait(_) => return false,
         };
         let charged = self.state.budget.charge(method, access, &self.policy.budget, (now.running, now.time));
         if charged.is_err() {
             return false;
         }
-        if let (Action::Send(_), Some(operation)) = (action, &mut self.state.operation) {
+        if let (ReconcilerStep::Send(_), Some(operation)) = (action, &mut self.state.operation) {
             operation.sent = true;
             operation.requests += 1;
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::rule_file::FileRule;
-use crate::query::{self, Finding, Report, Settings, Severity};
+use crate::query::{self, Finding, QuerySettings, Report, Severity};
 
 /// Maximum number of rules of an account at X.
 pub const RULES_MAX: usize = 1_000;
@@ -103,7 +103,7 @@ impl CheckedRule {
 }
 
 /// Checks a set. `places` are the rules with the text that names their place in messages, in their order.
-pub fn check(rules: &[(String, &FileRule)], settings: &Settings) -> Vec<CheckedRule> {
+pub fn check(rules: &[(String, &FileRule)], settings: &QuerySettings) -> Vec<CheckedRule> {
     let mut values: HashMap<&str, &str> = HashMap::new();
     let mut names: HashMap<&str, &str> = HashMap::new();
     let mut canonical: HashMap<String, &str> = HashMap::new();
@@ -152,7 +152,7 @@ mod tests {
 
     fn codes(rules: &[FileRule]) -> Vec<(usize, &'static str)> {
         let rules: Vec<_> = rules.iter().enumerate().map(|(at, rule)| (format!("rule {at}"), rule)).collect();
-        let checked = check(&rules, &Settings::default());
+        let checked = check(&rules, &QuerySettings::default());
         let codes = checked
             .iter()
             .enumerate()
@@ -188,7 +188,7 @@ mod tests {
         };
         let findings = |rules: &[FileRule]| {
             let rules: Vec<_> = rules.iter().map(|rule| (String::new(), rule)).collect();
-            let checked = check(&rules, &Settings::default());
+            let checked = check(&rules, &QuerySettings::default());
             checked.iter().flat_map(|rule| rule.findings.iter().map(|found| found.code.as_str())).collect::<Vec<_>>()
         };
         let rules = [allowing("lang:en", &[]), allowing("lang:fr", &["BROAD_RULE"])];

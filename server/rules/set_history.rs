@@ -18,10 +18,10 @@ const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// The last contents of a set for which requests were made, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct SetHistory(Vec<Entry>);
+pub struct SetHistory(Vec<HistoryEntry>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct HistoryEntry {
     digest: String,
     time: UnixMillis,
     /// A request was made while the set had this content. A content without one costs nothing, and is replaced.
@@ -58,7 +58,7 @@ impl SetHistory {
             self.0.pop();
         }
         if self.0.last().is_none_or(|last| last.digest != digest) {
-            self.0.push(Entry { digest, time: now, spent: false });
+            self.0.push(HistoryEntry { digest, time: now, spent: false });
         }
         let excess = self.0.len().saturating_sub(ENTRIES_MAX);
         self.0.drain(..excess);

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::budget::{Budget, RunningTime};
-use super::events::RulesChange;
+use super::budget::{RuleBudget, RunningTime};
+use super::events::RulesDifference;
 use super::operation::{Operation, OperationId};
 use super::planner::OldRule;
 use super::rule::{KnownRule, RuleName, WantedRule, meaning};
@@ -62,7 +62,7 @@ pub struct RulesState {
     /// Texts that X has rejected.
     pub rejected: Vec<RejectedRule>,
     /// Budget of requests.
-    pub budget: Budget,
+    pub budget: RuleBudget,
     /// The operation that waits or runs.
     pub operation: Option<Operation>,
     /// Ended operations, oldest first.
@@ -71,7 +71,7 @@ pub struct RulesState {
     pub last_operation: OperationId,
     /// Changes at X that were not announced yet, oldest first.
     #[serde(default)]
-    pub unannounced: Vec<RulesChange>,
+    pub unannounced: Vec<RulesDifference>,
     /// When X last acknowledged an added rule, or one was found.
     #[serde(default)]
     pub last_added: Option<RunningTime>,
@@ -316,7 +316,7 @@ impl RulesState {
     }
 
     /// Adds a rule that X has acknowledged.
-    pub fn add_known(&mut self, rule: XRule, sent: &super::planner::NewRule, now: UnixMillis) {
+    pub fn add_known(&mut self, rule: XRule, sent: &super::planner::RuleAddition, now: UnixMillis) {
         let Some(known) = &mut self.known else { return };
         known.rules.retain(|own| own.id.is_none() || own.id != rule.id);
         known.rules.push(KnownRule {

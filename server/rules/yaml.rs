@@ -11,7 +11,7 @@ const KEYS: &[&str] = &["name", "value", "tag", "note", "allow"];
 const FORM: &str = "a rule file is a list of rules: - {name: pets, value: 'cat OR dog', tag: pets}";
 
 pub(super) fn parse(text: &str) -> Result<Vec<FileRule>, RuleFileError> {
-    let mut reader = Reader { lines: text.lines().collect(), events: Parser::new_from_str(text) };
+    let mut reader = YamlReader { lines: text.lines().collect(), events: Parser::new_from_str(text) };
     let mut rules = Vec::new();
     loop {
         match reader.next()? {
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<FileRule>, RuleFileError> {
     }
 }
 
-struct Reader<'a> {
+struct YamlReader<'a> {
     lines: Vec<&'a str>,
     events: Parser<std::str::Chars<'a>>,
 }
@@ -35,7 +35,7 @@ fn bad(mark: Marker, message: impl Into<String>) -> RuleFileError {
     RuleFileError::Format { line: mark.line(), message: message.into() }
 }
 
-impl Reader<'_> {
+impl YamlReader<'_> {
     fn next(&mut self) -> Result<(Event, Marker), RuleFileError> {
         self.events.next_token().map_err(|error| {
             let message = format!("{}; put values with : # @ [ ] {{ }} or \" into single quotes", error.info());

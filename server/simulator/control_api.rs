@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::faults::{CutKind, ErrorResponse};
 use super::handle::SimulatorHandle;
-use super::response::{Body, refusal};
+use super::response::{SimulatorBody, refusal};
 use super::script::Action;
 use super::sent_post::SentPost;
 use super::state::SimulatorState;
@@ -27,7 +27,7 @@ pub(super) fn answer(
     path: &str,
     query: &str,
     body: Bytes,
-) -> Response<Body> {
+) -> Response<SimulatorBody> {
     let handle = SimulatorHandle::of(world.clone());
     let response = match (method.as_str(), path) {
         ("GET", "truth") => truth(&handle, query),

@@ -11,12 +11,14 @@ use super::config::{AfterOverflow, Backfill, ConnectionLimitPolicy, Gzip};
 use super::control_api;
 use super::counters::RequestLine;
 use super::faults::{BogusResponse, ErrorResponse, Flow, InjectedResponse, RuleMethod};
-use super::response::{Body, date, put, refusal, too_large};
+use super::response::{SimulatorBody, date, put, refusal, too_large};
 use super::rules::RuleRequestRecord;
 use super::rules_endpoint::{self, NoAnswer};
 use super::socket::SocketControl;
 use super::state::SimulatorState;
-use super::stream::{self, LiveStream, ParamError, RecoveryStream, SlotGuard, SlotRequest, StreamEnd, StreamKind};
+use super::stream::{
+    self, LiveStream, ParamError, RecoveryStream, SlotRequest, StreamEnd, StreamKind, StreamSlotGuard,
+};
 use crate::model::UnixMillis;
 use crate::task::ExitPolicy;
 
@@ -30,7 +32,7 @@ pub(super) async fn handle(
     state: Arc<SimulatorState>,
     socket: Arc<SocketControl>,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<SimulatorBody> {
     let path = request.uri().path().to_owned();
     if let Some(rest) = path.strip_prefix("/simulator/") {
         let (method, query) = (request.method().clone(), request.uri().query().unwrap_or("").to_owned());
@@ -67,7 +69,7 @@ pub(super) async fn handle(
 }
 
 /// Gives a request no answer, and waits until its connection ends.
-async fn unanswered(socket: &SocketControl, no_answer: NoAnswer) -> Response<Body> {
+async fn unanswered(socket: &SocketControl, no_answer: NoAnswer) -> Response<SimulatorBody> {
     if no_answer == NoAnswer::Reset {
         socket.reset();
     }
@@ -87,7 +89,7 @@ fn stream_or_refusal(
     socket: &Arc<SocketControl>,
     request: &Request<Incoming>,
     via: Option<usize>,
-) -> Response<Body> {
+) -> Response<SimulatorBody> {
     stream_response(state, socket, request, via).unwrap_or_else(refusal)
 }
 
@@ -96,7 +98,7 @@ fn stream_response(
     socket: &Arc<SocketControl>,
     request: &Request<Incoming>,
     via: Option<usize>,
-) -> Result<Response<Body>, ErrorResponse> {
+) -> Result<Response<SimulatorBody>, ErrorResponse> {
     let (config, query) = (state.config(), request.uri().query().unwrap_or(""));
     let hollow = injected_response(state, stream::is_recovery(query), via)?;
     authorized(state, request)?;
@@ -165,7 +167,7 @@ fn injected_response(
 }
 
 /// Lets a stream that was admitted carry something else than posts.
-fn inject_bogus_response(state: &SimulatorState, slot: &SlotGuard, hollow: BogusResponse) {
+fn inject_bogus_response(state: &SimulatorState, slot: &StreamSlotGuard, hollow: BogusResponse) {
     let link = &slot.link;
     match hollow {
         BogusResponse::Error(error) => {
@@ -263,7 +265,7 @@ fn acquire_slot(
     kind: StreamKind,
     local: bool,
     via: Option<usize>,
-) -> Result<SlotGuard, ErrorResponse> {
+) -> Result<StreamSlotGuard, ErrorResponse> {
     let config = state.config();
     let over = kind == StreamKind::Live && config.excess != ConnectionLimitPolicy::Refuse429;
     let wanted = SlotRequest { kind, over, local: local.then_some(config.datacenters.len()), via };
@@ -293,7 +295,10 @@ async fn end_excess(state: Arc<SimulatorState>, newest: bool) {
     }
 }
 
-async fn rules_response(state: &Arc<SimulatorState>, request: Request<Incoming>) -> Result<Response<Body>, NoAnswer> {
+async fn rules_response(
+    state: &Arc<SimulatorState>,
+    request: Request<Incoming>,
+) -> Result<Response<SimulatorBody>, NoAnswer> {
     let record = RuleRequestRecord {
         method: request.method().to_string(),
         received_ms: state.clock.now().0,

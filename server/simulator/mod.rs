@@ -65,12 +65,12 @@ pub use faults::{
 };
 pub use handle::{ConnectionCounts, SimulatorHandle};
 pub use publish::PublishError;
-pub use rule_file::{RuleFileError, parse_rules};
+pub use rule_file::{RuleFileFaults, parse_rules};
 pub use rules::{
     DeletedForm, DuplicateAnswer, InvalidRules, RateLimitHeaders, RuleEnvelope, RuleError, RuleErrorEnvelope,
     RuleIdForm, RuleRequestRecord, RulesApiConfig, StoredRule,
 };
-pub use script::{Action, RuleChange, RuleFailure, Script, ScriptError, ScriptStep};
+pub use script::{Action, RuleChange, RuleOutage, Script, ScriptError, ScriptStep};
 pub use sent_post::SentPost;
 pub use start::{Simulator, SimulatorStartError};
 pub use writes::{ConnectionRecord, PostWrite, WrittenRule};

@@ -9,12 +9,12 @@ use super::rules::NewRule;
 /// All faults of a file of rules.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{}", .0.join("\n"))]
-pub struct RuleFileError(pub Vec<String>);
+pub struct RuleFileFaults(pub Vec<String>);
 
 /// Reads `{"rules": [{"value", "tag"}]}`, or a list of such rules, as YAML or JSON. A rule may have a `name`, which is its tag if
 /// it has none, and a `note`; a plain text is a rule without a tag. Returns all faults at once, each with its rule.
-pub fn parse_rules(text: &str) -> Result<Vec<InitialRule>, RuleFileError> {
-    let one = |fault: String| RuleFileError(vec![fault]);
+pub fn parse_rules(text: &str) -> Result<Vec<InitialRule>, RuleFileFaults> {
+    let one = |fault: String| RuleFileFaults(vec![fault]);
     let documents =
         YamlLoader::load_from_str(text).map_err(|error| one(format!("file is neither YAML nor JSON: {error}")))?;
     let list = match documents.as_slice() {
@@ -29,7 +29,7 @@ pub fn parse_rules(text: &str) -> Result<Vec<InitialRule>, RuleFileError> {
             Err(fault) => faults.push(format!("rule {}: {fault}", number + 1)),
         }
     }
-    if faults.is_empty() { Ok(rules) } else { Err(RuleFileError(faults)) }
+    if faults.is_empty() { Ok(rules) } else { Err(RuleFileFaults(faults)) }
 }
 
 static EMPTY: Vec<Yaml> = Vec::new();
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn faults_of_file_are_reported_with_rule() {
-        let RuleFileError(faults) =
+        let RuleFileFaults(faults) =
             parse_rules("- cat\n- {value: '-dog'}\n- {values: x}\n- [x]\n- {tag: t}\n").expect_err("four faults");
         let expected =
             ["rule 2: \"-dog\": Rules must", "rule 3: unknown key", "rule 4: write the rule", "rule 5: `value`"];

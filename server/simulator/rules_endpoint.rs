@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hyper::Response;
 
 use super::faults::{ErrorResponse, RuleFault, RuleMethod};
-use super::response::{Body, refusal};
+use super::response::{SimulatorBody, refusal};
 use super::rules::{self, RateLimitHeaders, RequestContext, RuleRequestRecord, StoredRule};
 use super::state::SimulatorState;
 
@@ -21,7 +21,7 @@ pub(super) fn serve(
     method: RuleMethod,
     body: &Bytes,
     mut record: RuleRequestRecord,
-) -> Result<Response<Body>, NoAnswer> {
+) -> Result<Response<SimulatorBody>, NoAnswer> {
     let named = rules::named_rules(body);
     record.rules = named.len();
     let fault = state.faults.take_rule_fault(method, &named, state.clock.moment());
@@ -41,7 +41,11 @@ pub(super) fn serve(
 }
 
 /// Records a request that is refused before it is read.
-pub(super) fn refuse(state: &SimulatorState, mut record: RuleRequestRecord, response: ErrorResponse) -> Response<Body> {
+pub(super) fn refuse(
+    state: &SimulatorState,
+    mut record: RuleRequestRecord,
+    response: ErrorResponse,
+) -> Response<SimulatorBody> {
     record.status = Some(response.status);
     state.rule_requests.push(record);
     refusal(response)

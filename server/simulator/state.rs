@@ -12,7 +12,7 @@ use super::counters::{Counters, RequestLine};
 use super::faults::Faults;
 use super::post::Snowflakes;
 use super::rules::{RuleRequestLog, RuleSet};
-use super::stream::{ConnectionSlots, PostLog, SlotLimits};
+use super::stream::{PostLog, SlotLimits, StreamSlots};
 use super::writes::WriteLog;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
@@ -28,7 +28,7 @@ pub(super) struct SimulatorState {
     pub(super) writes: WriteLog,
     pub(super) rules: RuleSet,
     pub(super) rule_requests: RuleRequestLog,
-    pub(super) slots: Arc<ConnectionSlots>,
+    pub(super) slots: Arc<StreamSlots>,
     pub(super) faults: Faults,
     pub(super) snowflakes: Snowflakes,
     /// Posts per second; 0 while it is paused.
@@ -62,7 +62,7 @@ impl SimulatorState {
             writes: WriteLog::new(config.write_log_entries_max),
             rules: RuleSet::new(config.rules_requests_max),
             rule_requests: RuleRequestLog::new(config.requests_max),
-            slots: Arc::new(ConnectionSlots::new(clock.clone(), config.slot_held)),
+            slots: Arc::new(StreamSlots::new(clock.clone(), config.slot_held)),
             faults: Faults::default(),
             snowflakes: Snowflakes::default(),
             pace: watch::Sender::new(ProducerRate { rate: config.rate, paused: false }),

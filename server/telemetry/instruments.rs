@@ -34,10 +34,10 @@ const BUCKETS: usize = BOUNDS_MICROS.len() + 1;
 
 /// A histogram of durations in seconds. Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub struct Histogram(Arc<Shared>);
+pub struct Histogram(Arc<HistogramState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct HistogramState {
     buckets: [AtomicU64; BUCKETS],
     sum_micros: AtomicU64,
 }

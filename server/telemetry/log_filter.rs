@@ -98,11 +98,11 @@ pub struct LogFilterOverride {
 
 struct FilterState {
     configured: String,
-    replacement: Option<Replacement>,
+    replacement: Option<TemporaryFilter>,
 }
 
 #[derive(Clone)]
-struct Replacement {
+struct TemporaryFilter {
     filter: String,
     ends_at: Moment,
     end_time: UnixMillis,
@@ -150,7 +150,7 @@ impl LogFilterOverride {
             Some((text, duration)) => {
                 in_use.replace(audited(text)?);
                 let (ends_at, end_time) = (self.clock.moment().plus(duration), self.clock.now().plus(duration));
-                state.replacement = Some(Replacement { filter: text.to_owned(), ends_at, end_time });
+                state.replacement = Some(TemporaryFilter { filter: text.to_owned(), ends_at, end_time });
             }
             None => {
                 in_use.replace(filter(&state.configured)?);

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry as Part;
 
@@ -19,6 +20,13 @@ pub const PREFIX: &str = "powerstream_gateway";
 
 /// Maximum values of a label whose values come from clients; the rest share the value `other`.
 pub const LABEL_VALUES_MAX: usize = 200;
+
+/// Label: principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PrincipalLabel {
+    /// Its name.
+    pub principal: String,
+}
 
 /// The metrics of the process. Clones share them.
 #[derive(Clone, Debug)]

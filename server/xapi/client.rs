@@ -20,7 +20,7 @@ mod options;
 mod rule_exchange;
 
 use connector::Connector;
-use exchange::ResponseBody;
+use exchange::UpstreamBody;
 pub use options::{ClientError, ClientOptions};
 
 /// The production transport: HTTP/1.1 to X. Each request has a connection of its own: X frees the connection slot only
@@ -49,7 +49,7 @@ impl Client {
     }
 
     /// Connects to the origin of a URL.
-    async fn open(&self, url: &Url) -> Result<Box<dyn exchange::Socket>, TransportError> {
+    async fn open(&self, url: &Url) -> Result<Box<dyn exchange::UpstreamSocket>, TransportError> {
         let timeout = self.options.connect_timeout;
         match self.clock.timeout(timeout, self.connector.connect(uri(url.as_str())?)).await {
             Ok(connected) => connected.map_err(|error| failure::connect_failure(&error)),
@@ -85,7 +85,7 @@ fn uri(text: &str) -> Result<Uri, TransportError> {
     text.parse().map_err(|_| not_allowed("base_url is not a valid URI"))
 }
 
-fn into_response(response: http::Response<ResponseBody>) -> Response {
+fn into_response(response: http::Response<UpstreamBody>) -> Response {
     let status = response.status().as_u16();
     let (headers, coding) = (Headers::read(response.headers()), Coding::read(response.headers()));
     let body = response.into_body().map_err(|error| failure::body_failure(&error));

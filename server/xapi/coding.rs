@@ -31,7 +31,7 @@ const PIECE_BYTES_MAX: usize = 32 << 10;
 const WINDOW_BITS: u8 = 15;
 
 /// A body, encoded or decoded.
-type Body = BoxStream<'static, Result<Bytes, BodyError>>;
+type BodyStream = BoxStream<'static, Result<Bytes, BodyError>>;
 
 /// Content coding of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Coding {
 }
 
 /// Decodes a body. An unsupported coding yields one error and nothing else.
-pub(super) fn decoded<S>(coding: Coding, body: S) -> Body
+pub(super) fn decoded<S>(coding: Coding, body: S) -> BodyStream
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
 {
@@ -82,7 +82,7 @@ fn undecodable(detail: String) -> BodyError {
 
 /// A gzip body in the process of decoding.
 struct Decoding {
-    body: Body,
+    body: BodyStream,
     gunzip: Gunzip,
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::config::{Account, Settings};
+use powerstream_gateway::config::{AccountSettings, Settings};
 use powerstream_gateway::hub::Hub;
 use powerstream_gateway::model::{
     AccountName, Gap, GapCause, GapEvidence, GapId, GapState, PostId, TimeInterval, TimeRange, UnixMillis,
@@ -364,7 +364,8 @@ fn settings(x: &SimulatorHandle, dir: &Path) -> Settings {
     settings.admin.address = settings.grpc.address;
     settings.ingest.recovery.manual_jobs_per_hour_max = 100_000;
     settings.ingest.recovery.manual_jobs_per_hour_per_caller_max = 0;
-    let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
+    let mut account =
+        AccountSettings::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
     account.url = x.base_url().parse().expect("a URL");
     settings.accounts = vec![account];
     settings

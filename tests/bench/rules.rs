@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use powerstream_gateway::query::{CjkTokens, Facts, Settings, check};
+use powerstream_gateway::query::{CjkTokens, Facts, QuerySettings, check};
 
 const RULES: usize = 1_000;
 const ROUNDS: usize = 21;
@@ -38,7 +38,7 @@ fn rules(branches: usize) -> Vec<String> {
 }
 
 fn median(rules: &[String]) -> Duration {
-    let settings = Settings::default();
+    let settings = QuerySettings::default();
     let mut times: Vec<_> = (0..ROUNDS)
         .map(|_| {
             let started = Instant::now();
@@ -54,7 +54,7 @@ fn median(rules: &[String]) -> Duration {
 
 fn row(name: &str, rules: &[String]) {
     let longest = rules.iter().map(String::len).max().unwrap_or_default();
-    let errors = rules.iter().filter(|rule| check(rule, &Settings::default()).has_errors()).count();
+    let errors = rules.iter().filter(|rule| check(rule, &QuerySettings::default()).has_errors()).count();
     println!("{name} (longest {longest}, {errors} with errors): median {:?}", median(rules));
 }
 
@@ -62,7 +62,8 @@ fn posts() {
     let post =
         br#"{"id_str": "1700000000000000123", "text": "Three hours, one coffee and far too many opinions about cats",
         "lang": "en", "user": {"screen_name": "ada", "id_str": "7", "description": "tea"}, "entities": {"urls": []}}"#;
-    let query = check("(cats OR \"far too many\") lang:en -is:retweet", &Settings::default()).query.expect("valid");
+    let query =
+        check("(cats OR \"far too many\") lang:en -is:retweet", &QuerySettings::default()).query.expect("valid");
     let matcher = query.matcher();
     let started = Instant::now();
     for _ in 0..10_000 {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::config::{JwksConfig, JwtKeysConfig};
-use super::key_set::KeySet;
+use super::key_set::JwtKeySet;
 use crate::clock::Moment;
 
 /// Key set of an issuer. Calls read it without a lock.
@@ -28,7 +28,7 @@ pub struct KeyCache {
 #[derive(Clone, Debug, Default)]
 struct CachedKeys {
     /// `None` before the first.
-    keys: Option<Arc<KeySet>>,
+    keys: Option<Arc<JwtKeySet>>,
     /// It is too old for new calls.
     is_stale: bool,
 }
@@ -73,13 +73,13 @@ impl KeyCache {
     }
 
     /// Returns the keys for new calls; `None` before the first fetch, and if they are too old.
-    pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
+    pub(super) fn keys(&self) -> Option<Arc<JwtKeySet>> {
         let current = self.current.load();
         current.keys.clone().filter(|_| !current.is_stale)
     }
 
     /// Returns the last keys, however old: they decide about running sessions.
-    pub(super) fn last_keys(&self) -> Option<Arc<KeySet>> {
+    pub(super) fn last_keys(&self) -> Option<Arc<JwtKeySet>> {
         self.current.load().keys.clone()
     }
 
@@ -134,7 +134,7 @@ impl KeyCache {
     }
 
     /// Ends a fetch. Returns whether the keys are others than before.
-    pub(super) fn finish(&self, keys: Option<KeySet>) -> bool {
+    pub(super) fn finish(&self, keys: Option<JwtKeySet>) -> bool {
         let mut schedule = self.schedule.lock();
         schedule.is_running = false;
         // This fetch answers the calls that requested one while it was running.

@@ -9,7 +9,7 @@ use reqwest::{Certificate, redirect};
 use thiserror::Error;
 
 use super::config::{JwksConfig, JwtKeysConfig};
-use super::key_set::KeySet;
+use super::key_set::JwtKeySet;
 use crate::clock::Clock;
 use crate::secret::SecretSource;
 use crate::{state_file, task};
@@ -56,11 +56,15 @@ impl FetchError {
 }
 
 /// Fetches the key set of a source.
-pub(super) async fn fetch(source: &JwtKeysConfig, settings: &JwksConfig, clock: &Clock) -> Result<KeySet, FetchError> {
+pub(super) async fn fetch(
+    source: &JwtKeysConfig,
+    settings: &JwksConfig,
+    clock: &Clock,
+) -> Result<JwtKeySet, FetchError> {
     let limit = settings.fetch_timeout;
     let fetched = clock.timeout(limit, request(source, settings.response_bytes_max)).await;
     let body = fetched.map_err(|crate::clock::Elapsed| FetchError::Timeout(limit))??;
-    KeySet::parse(&body).ok_or(FetchError::Malformed)
+    JwtKeySet::parse(&body).ok_or(FetchError::Malformed)
 }
 
 async fn request(source: &JwtKeysConfig, bytes_max: usize) -> Result<Vec<u8>, FetchError> {

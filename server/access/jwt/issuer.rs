@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cache::KeyCache;
 use super::claims::UnverifiedToken;
 use super::config::{JwksConfig, JwtConfig};
-use super::key_set::KeySet;
+use super::key_set::JwtKeySet;
 use super::verify::{self, JwtError, VerifiedToken};
 use crate::access::AccessFault;
 use crate::access::config::AuthConfig;
@@ -30,7 +30,7 @@ struct Issuer {
 #[derive(Debug)]
 enum KeySource {
     /// A part of the snapshot.
-    File(Arc<KeySet>),
+    File(Arc<JwtKeySet>),
     /// Shared by all snapshots with the same source.
     Url(Arc<KeyCache>),
 }
@@ -141,14 +141,14 @@ impl Issuer {
         }
     }
 
-    fn keys(&self) -> Option<Arc<KeySet>> {
+    fn keys(&self) -> Option<Arc<JwtKeySet>> {
         match &self.keys {
             KeySource::File(keys) => Some(keys.clone()),
             KeySource::Url(cache) => cache.keys(),
         }
     }
 
-    fn last_keys(&self) -> Option<Arc<KeySet>> {
+    fn last_keys(&self) -> Option<Arc<JwtKeySet>> {
         match &self.keys {
             KeySource::File(keys) => Some(keys.clone()),
             KeySource::Url(cache) => cache.last_keys(),
@@ -156,7 +156,7 @@ impl Issuer {
     }
 }
 
-fn read(path: &Path, bytes_max: usize) -> Result<KeySet, String> {
+fn read(path: &Path, bytes_max: usize) -> Result<JwtKeySet, String> {
     let mut text = Vec::new();
     let file = state_file::open_regular(path).map_err(|error| format!("cannot be read: {}", error.kind()))?;
     file.take(bytes_max as u64 + 1)
@@ -165,7 +165,7 @@ fn read(path: &Path, bytes_max: usize) -> Result<KeySet, String> {
     if text.len() > bytes_max {
         return Err(format!("has more than {bytes_max} bytes (auth.jwks.response_bytes_max)"));
     }
-    let keys = KeySet::parse(&text).ok_or("is not a JSON Web Key Set with at most 100 keys")?;
+    let keys = JwtKeySet::parse(&text).ok_or("is not a JSON Web Key Set with at most 100 keys")?;
     if keys.is_empty() { Err("has no public key for signatures".into()) } else { Ok(keys) }
 }
 

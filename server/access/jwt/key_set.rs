@@ -18,7 +18,7 @@ const RSA_EXPONENT_BYTES_MAX: usize = 4;
 /// The keys of an issuer that verify signatures. Keys for encryption, symmetric, private, short and unknown ones are not
 /// in it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct KeySet(Vec<Key>);
+pub struct JwtKeySet(Vec<Key>);
 
 /// A public key.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(super) enum NoKey {
     Unusable,
 }
 
-impl KeySet {
+impl JwtKeySet {
     /// Parses a key set. Returns `None` if the text is not a key set, or has too many keys; a key that cannot verify
     /// signatures is left out.
     pub fn parse(text: &[u8]) -> Option<Self> {

@@ -31,7 +31,7 @@ pub use cache::KeySetState;
 pub use claims::Claims;
 pub use config::{JwksConfig, JwtAlgorithm, JwtConfig, JwtKeysConfig, JwtRoleConfig};
 pub use issuer::Issuers;
-pub use key_set::KeySet;
+pub use key_set::JwtKeySet;
 pub use refresh::KeyRefresher;
 pub use verify::{JwtError, VerifiedToken};
 

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::cache::KeyCache;
 use super::fetch::{FetchError, fetch};
-use super::key_set::KeySet;
+use super::key_set::JwtKeySet;
 use crate::access::AccessControl;
 use crate::clock::{Clock, Moment};
 use crate::task::Shutdown;
@@ -49,7 +49,7 @@ struct IssuerLabel {
     issuer: String,
 }
 
-type Fetched = (Arc<KeyCache>, Result<KeySet, FetchError>);
+type Fetched = (Arc<KeyCache>, Result<JwtKeySet, FetchError>);
 
 impl KeyRefresher {
     /// Creates the task. `changed` is called after each change of a key set.
@@ -119,7 +119,7 @@ impl KeyRefresher {
         until
     }
 
-    fn finish(&self, cache: &KeyCache, outcome: Result<KeySet, FetchError>) {
+    fn finish(&self, cache: &KeyCache, outcome: Result<JwtKeySet, FetchError>) {
         let had_failed = cache.has_failed();
         let issuer = &*cache.issuer;
         let label = outcome.as_ref().err().map_or("ok", FetchError::outcome);
@@ -139,7 +139,7 @@ impl KeyRefresher {
             }
             Err(error) => tracing::debug!(issuer, %error, "failed to fetch key set again"),
         }
-        let keys = outcome.as_ref().map_or(0, KeySet::len);
+        let keys = outcome.as_ref().map_or(0, JwtKeySet::len);
         if cache.finish(outcome.ok()) {
             tracing::info!(issuer, keys, "key set changed");
             self.control.keys_changed();

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::claims::{Claims, UnverifiedToken};
 use super::config::{JwtAlgorithm, JwtConfig};
-use super::key_set::{KeySet, NoKey};
+use super::key_set::{JwtKeySet, NoKey};
 use crate::model::{TagPattern, UnixMillis};
 
 /// Allowed difference between the clocks of issuer and gateway.
@@ -53,7 +53,7 @@ pub enum JwtError {
 pub(super) fn verify(
     token: UnverifiedToken<'_>,
     issuer: &JwtConfig,
-    keys: &KeySet,
+    keys: &JwtKeySet,
     now: UnixMillis,
 ) -> Result<VerifiedToken, JwtError> {
     let algorithm = algorithm(&token, issuer)?;

@@ -81,7 +81,7 @@ fn connections_count_while_they_have_calls() {
     let clock = Clock::of_runtime(crate::model::UnixMillis(0));
     let usage = UsageTable::new(clock, LimitMetrics::default()).of(&"p".into());
     let limits = Limits { connections: Some(2), ..Limits::NONE };
-    let open = |id, mode| usage.open_call(ConnectionId(id), &limits, mode, Duration::from_secs(1));
+    let open = |id, mode| usage.open_call(ClientConnectionId(id), &limits, mode, Duration::from_secs(1));
     let enforced = |id| open(id, LimitsMode::Enforce);
     let mut held: Vec<_> = [1, 2, 1, 2, 1].into_iter().map(|id| enforced(id).expect("within")).collect();
     for n in 1..=3 {

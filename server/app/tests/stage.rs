@@ -15,7 +15,7 @@ use crate::app::account;
 use crate::app::maintenance::AccountMaintenance;
 use crate::app::open_context::OpenContext;
 use crate::clock::Clock;
-use crate::config::{Account, Settings};
+use crate::config::{AccountSettings, Settings};
 use crate::gateway;
 use crate::hub::Hub;
 use crate::hub::token::Keyring;
@@ -99,7 +99,8 @@ impl Stage {
         let setup = &self.setup;
         let bearer = self.dir.join("bearer");
         std::fs::write(&bearer, "bearer").expect("the directory is ours");
-        let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
+        let mut account =
+            AccountSettings::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
         account.connections = setup.connections;
         let mut settings = Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
         settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };

@@ -25,7 +25,7 @@ pub(super) struct AdminClient {
 }
 
 /// A request whose response is one page of a list.
-pub(super) trait PageRequest: Clone {
+pub(super) trait ListRequest: Clone {
     /// An entry of the list.
     type Entry;
     /// Requests the page at this token, and returns its entries and the next token.
@@ -36,7 +36,7 @@ pub(super) trait PageRequest: Clone {
 
 macro_rules! pages {
     ($request:ty, $entry:ty, $method:ident, $entries:ident) => {
-        impl PageRequest for $request {
+        impl ListRequest for $request {
             type Entry = $entry;
 
             async fn page(
@@ -87,7 +87,7 @@ impl AdminClient {
     }
 
     /// Reads the pages of a list, up to so many entries.
-    pub(super) async fn pages<R: PageRequest>(&mut self, request: R, limit: usize) -> Result<Vec<R::Entry>, CallError> {
+    pub(super) async fn pages<R: ListRequest>(&mut self, request: R, limit: usize) -> Result<Vec<R::Entry>, CallError> {
         let (mut entries, mut token) = (Vec::new(), String::new());
         loop {
             let (page, next) = request.clone().page(self, token).await?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use self::client::AdminClient;
-use self::view::View;
+use self::view::ResponseView;
 use super::call::CallError;
 use super::connection::CredentialArgs;
 use super::exit::Exit;
@@ -144,7 +144,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-async fn call(args: &Args) -> Result<(View, Exit), CallError> {
+async fn call(args: &Args) -> Result<(ResponseView, Exit), CallError> {
     let mut client = AdminClient::connect(&args.addr, &args.credentials.files()).await?;
     let view = match &args.command {
         Command::Accounts => view::accounts(&client.pages(ListAccountsRequest::default(), usize::MAX).await?),

@@ -11,13 +11,13 @@ use crate::proto::{
 
 /// A response, for programs and for people.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct ResponseView {
     /// One object.
     pub(super) json: Value,
     tables: Vec<Table>,
 }
 
-impl View {
+impl ResponseView {
     fn new(json: Value, tables: impl IntoIterator<Item = Table>) -> Self {
         Self { json, tables: tables.into_iter().collect() }
     }
@@ -34,7 +34,7 @@ fn state(stream: &StreamInfo) -> String {
 }
 
 /// Accounts.
-pub(super) fn accounts(accounts: &[AccountStatus]) -> View {
+pub(super) fn accounts(accounts: &[AccountStatus]) -> ResponseView {
     let mut table =
         Table::new(&["ACCOUNT", "UPSTREAM", "SINCE", "LAST BYTE", "SESSIONS", "RECORDS", "GAPS", "JOBS", "ERROR"]);
     for own in accounts {
@@ -54,7 +54,7 @@ pub(super) fn accounts(accounts: &[AccountStatus]) -> View {
             error.clone(),
         ]);
     }
-    View::new(json!({ "accounts": accounts.iter().map(account_json).collect::<Vec<_>>() }), [table])
+    ResponseView::new(json!({ "accounts": accounts.iter().map(account_json).collect::<Vec<_>>() }), [table])
 }
 
 fn account_json(own: &AccountStatus) -> Value {
@@ -101,7 +101,7 @@ fn account_json(own: &AccountStatus) -> Value {
 }
 
 /// Sessions.
-pub(super) fn sessions(sessions: &[SessionInfo]) -> View {
+pub(super) fn sessions(sessions: &[SessionInfo]) -> ResponseView {
     let mut table = Table::new(&[
         "SESSION",
         "ACCOUNT",
@@ -132,7 +132,7 @@ pub(super) fn sessions(sessions: &[SessionInfo]) -> View {
             span(own.stalled_for.as_ref()),
         ]);
     }
-    View::new(json!({ "sessions": sessions.iter().map(session_json).collect::<Vec<_>>() }), [table])
+    ResponseView::new(json!({ "sessions": sessions.iter().map(session_json).collect::<Vec<_>>() }), [table])
 }
 
 fn phase(own: &SessionInfo) -> String {
@@ -162,7 +162,7 @@ fn session_json(own: &SessionInfo) -> Value {
 }
 
 /// A session that ends.
-pub(super) fn terminated(response: &TerminateSessionResponse) -> View {
+pub(super) fn terminated(response: &TerminateSessionResponse) -> ResponseView {
     let session = response.session.clone().unwrap_or_default();
     let until = time(response.refuse_until.as_ref());
     let mut table = Table::default();
@@ -170,11 +170,11 @@ pub(super) fn terminated(response: &TerminateSessionResponse) -> View {
     if let Some(until) = &until {
         table.add([format!("further sessions of this principal and consumer are refused until {until}")]);
     }
-    View::new(json!({ "session": session_json(&session), "refuse_until": until }), [table])
+    ResponseView::new(json!({ "session": session_json(&session), "refuse_until": until }), [table])
 }
 
 /// A drain.
-pub(super) fn drained(response: &DrainResponse) -> View {
+pub(super) fn drained(response: &DrainResponse) -> ResponseView {
     let end = time(response.end_time.as_ref());
     let mut table = Table::default();
     let until = end.clone().unwrap_or_default();
@@ -182,18 +182,18 @@ pub(super) fn drained(response: &DrainResponse) -> View {
         "draining {} sessions until {until}; new ones are refused until `admin undrain`",
         response.sessions
     )]);
-    View::new(json!({ "sessions": response.sessions, "end_time": end }), [table])
+    ResponseView::new(json!({ "sessions": response.sessions, "end_time": end }), [table])
 }
 
 /// The end of a drain.
-pub(super) fn undrained(response: &UndrainResponse) -> View {
+pub(super) fn undrained(response: &UndrainResponse) -> ResponseView {
     let mut table = Table::default();
     table.add([format!("serving again; {} sessions are open", response.sessions)]);
-    View::new(json!({ "sessions": response.sessions }), [table])
+    ResponseView::new(json!({ "sessions": response.sessions }), [table])
 }
 
 /// The log filter.
-pub(super) fn log_filter(response: &SetLogFilterResponse) -> View {
+pub(super) fn log_filter(response: &SetLogFilterResponse) -> ResponseView {
     let until = time(response.revert_time.as_ref());
     let mut table = Table::default();
     table.add([match &until {
@@ -203,11 +203,11 @@ pub(super) fn log_filter(response: &SetLogFilterResponse) -> View {
     let json = json!({
         "filter": response.filter, "revert_time": until, "configured_filter": response.configured_filter,
     });
-    View::new(json, [table])
+    ResponseView::new(json, [table])
 }
 
 /// The configuration.
-pub(super) fn config(values: &[ConfigValue], changed: bool) -> View {
+pub(super) fn config(values: &[ConfigValue], changed: bool) -> ResponseView {
     let mut table = Table::new(&["KEY", "VALUE", "ORIGIN", "AFTER RESTART"]);
     let shown = |own: &&ConfigValue| !changed || own.origin() != ConfigOrigin::Default || !own.pending_value.is_empty();
     let values: Vec<&ConfigValue> = values.iter().filter(shown).collect();
@@ -224,11 +224,11 @@ pub(super) fn config(values: &[ConfigValue], changed: bool) -> View {
             "pending_value": (!own.pending_value.is_empty()).then(|| parsed(&own.pending_value)),
         })
     };
-    View::new(json!({ "values": values.iter().map(json).collect::<Vec<_>>() }), [table])
+    ResponseView::new(json!({ "values": values.iter().map(json).collect::<Vec<_>>() }), [table])
 }
 
 /// The outcome of a reload.
-pub(super) fn reload(response: &ReloadResponse) -> View {
+pub(super) fn reload(response: &ReloadResponse) -> ResponseView {
     let mut table = Table::default();
     let mut line = |name: &str, values: &[String]| {
         values
@@ -244,11 +244,11 @@ pub(super) fn reload(response: &ReloadResponse) -> View {
         "applied": response.applied, "changed_keys": response.changed_keys,
         "restart_required_keys": response.restart_required_keys, "faults": response.faults,
     });
-    View::new(json, [table])
+    ResponseView::new(json, [table])
 }
 
 /// An identity.
-pub(super) fn who_am_i(response: &WhoAmIResponse) -> View {
+pub(super) fn who_am_i(response: &WhoAmIResponse) -> ResponseView {
     let expires = time(response.credential_expire_time.as_ref());
     let mut about = Table::default();
     let anonymous = if response.principal.is_empty() { "anonymous" } else { &response.principal };
@@ -279,7 +279,7 @@ pub(super) fn who_am_i(response: &WhoAmIResponse) -> View {
         "roles": response.roles, "accounts": response.accounts.iter().map(account).collect::<Vec<_>>(),
         "limits": response.limits.iter().map(limit).collect::<Vec<_>>(),
     });
-    View::new(json, [about, grants])
+    ResponseView::new(json, [about, grants])
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@ use powerstream_consumer::{Consumer, Content, Delivery, ResumeToken};
 
 use self::delivery_log::{DeliveryLog, has};
 use super::exit::Exit;
-use super::tail::Format;
+use super::tail::EventFormat;
 use super::terminal::{print, print_status};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Account, Settings};
+use crate::config::{AccountSettings, Settings};
 use crate::model::AccountName;
 use crate::rules::Mode;
 use crate::secret::SecretSource;
@@ -112,7 +112,7 @@ fn start_simulator(args: &Args, clock: &Clock, tasks: &TaskGroup) -> anyhow::Res
 fn settings(args: &Args, truth: &SimulatorHandle, secrets: &Path, dir: PathBuf) -> anyhow::Result<Settings> {
     let bearer = secrets.join("bearer");
     state_file::write_atomic(&bearer, BEARER.as_bytes()).context("cannot write the bearer of the demo")?;
-    let mut account = Account::new(AccountName::new("main")?, SecretSource::File(bearer));
+    let mut account = AccountSettings::new(AccountName::new("main")?, SecretSource::File(bearer));
     account.url = truth.base_url().parse()?;
     account.tags = TAGS.map(String::from).into();
     let rules = secrets.join("rules.yaml");
@@ -356,7 +356,7 @@ impl DemoConsumer {
                 for event in &batch.events {
                     self.tracker.note(event.post_id);
                     let mut line = Vec::new();
-                    Format::Human { width: 110 }.event(event, &mut line);
+                    EventFormat::Human { width: 110 }.event(event, &mut line);
                     print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
                 }
             }

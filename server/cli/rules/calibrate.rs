@@ -11,8 +11,8 @@ use powerstream_consumer::proto::Event;
 use powerstream_consumer::proto::subscribe_response::Frame;
 use powerstream_consumer::{Consumer, ConsumerError, Content, OptionError, Start};
 
-use self::tally::{KnownRule, Tally};
-use super::gateway::{Failure, GatewayArgs, Listed};
+use self::tally::{PreparedRule, Tally};
+use super::gateway::{Failure, GatewayArgs, ListedRules};
 use super::shown::{OutputFormat, Shown};
 use crate::cli::consumer_error::{describe, exit_of};
 use crate::cli::exit::Exit;
@@ -41,8 +41,8 @@ pub struct CalibrateArgs {
 /// Compares the evaluator with X.
 pub(super) async fn run(args: &CalibrateArgs) -> Result<Shown, Failure> {
     let mut client = args.gateway.connect().await?;
-    let Listed { rules, .. } = client.list(&ListRulesRequest::default()).await?;
-    let known: Vec<KnownRule> = rules.iter().filter_map(known).collect();
+    let ListedRules { rules, .. } = client.list(&ListRulesRequest::default()).await?;
+    let known: Vec<PreparedRule> = rules.iter().filter_map(known).collect();
     let skipped = rules.iter().filter(|rule| !rule.rule_id.is_empty()).count() - known.len();
     if skipped > 0 {
         print_status(format_args!("{skipped} rules at X cannot be evaluated and are left out: see `rules import`"));
@@ -57,7 +57,7 @@ pub(super) async fn run(args: &CalibrateArgs) -> Result<Shown, Failure> {
 }
 
 /// Returns a rule that X has and that the evaluator can read.
-fn known(rule: &Rule) -> Option<KnownRule> {
+fn known(rule: &Rule) -> Option<PreparedRule> {
     let millis = |time: &prost_types::Timestamp| time.seconds.saturating_mul(1_000);
     // A rule that another client added was in effect before the gateway knew of it.
     let since = match &rule.added_time {
@@ -66,7 +66,7 @@ fn known(rule: &Rule) -> Option<KnownRule> {
     };
     let value = if rule.value_at_x.is_empty() { &rule.value } else { &rule.value_at_x };
     let title = if rule.name.is_empty() { rule.rule_id.clone() } else { format!("{}/{}", rule.set, rule.name) };
-    KnownRule::new(rule.rule_id.parse().ok()?, title, value, since)
+    PreparedRule::new(rule.rule_id.parse().ok()?, title, value, since)
 }
 
 /// Reads posts of the log until its end.

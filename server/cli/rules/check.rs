@@ -3,21 +3,21 @@
 use std::path::PathBuf;
 
 use super::files::RuleFiles;
-use super::output::{self, Format};
+use super::output::{self, ReportFormat};
 use crate::cli::exit::Exit;
 use crate::cli::terminal::{print, print_status};
 use crate::query::Severity;
 
 /// Flags of `rules check`.
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {
+pub struct CheckRulesArgs {
     /// Rule files: YAML lists of {name, value, tag, note, allow}, or X's JSON {"rules": [{value, tag}]} (*.json). Their rules are
     /// checked as one set.
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
     /// Format of the findings.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    format: ReportFormat,
     /// Least severity that is reported and counted: `error` ignores warnings.
     #[arg(long, value_enum, default_value_t = Least::Warning, value_name = "SEVERITY")]
     severity: Least,
@@ -33,7 +33,7 @@ enum Least {
 }
 
 /// Checks files and prints the findings.
-pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+pub fn run(args: &CheckRulesArgs) -> anyhow::Result<Exit> {
     let files = RuleFiles::read(&args.files);
     let mut found = files.findings(args.unlisted_operators);
     found.retain(|found| args.severity == Least::Warning || found.severity == Severity::Error);

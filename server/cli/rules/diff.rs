@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::files::RuleFiles;
 use super::gateway::{Failure, GatewayArgs, RuleClient};
-use super::output::{self, Format, Located};
+use super::output::{self, Located, ReportFormat};
 use super::plan;
 use super::shown::Shown;
 use crate::cli::exit::Exit;
@@ -63,7 +63,7 @@ pub(super) fn checked(paths: &[PathBuf], unlisted_operators: bool) -> Result<Che
     }
     let found = files.findings(unlisted_operators);
     if found.iter().any(|found| found.severity == Severity::Error) {
-        print_status(format_args!("{}", output::render(Format::Text, &found).unwrap_or_default().trim_end()));
+        print_status(format_args!("{}", output::render(ReportFormat::Text, &found).unwrap_or_default().trim_end()));
         let text = format!("{}; correct the errors first", files.summary(&found));
         return Err(Failure::Other(Exit::Failed, text));
     }

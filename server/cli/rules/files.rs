@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::output::{Located, Place};
+use super::output::{Located, RulePlace};
 use crate::cli::terminal::print_status;
 use crate::proto;
-use crate::query::{Dialect, Settings, Severity};
+use crate::query::{Dialect, QuerySettings, Severity};
 use crate::rules::{self, FileRule};
 
 /// A rule of a file.
-pub(super) struct Entry {
+pub(super) struct LocatedRule {
     pub(super) file: String,
     pub(super) label: String,
     pub(super) rule: FileRule,
@@ -17,7 +17,7 @@ pub(super) struct Entry {
 
 /// Rules of files.
 pub(super) struct RuleFiles {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<LocatedRule>,
     /// False if a file could not be read; the reason was printed.
     pub(super) is_readable: bool,
     files: usize,
@@ -50,7 +50,7 @@ impl RuleFiles {
     fn add(&mut self, file: &str, rules: Vec<FileRule>) {
         self.entries.extend(rules.into_iter().enumerate().map(|(at, rule)| {
             let label = rule.label().map_or_else(|| format!("rule {}", at + 1), str::to_owned);
-            Entry { file: file.to_owned(), label, rule }
+            LocatedRule { file: file.to_owned(), label, rule }
         }));
     }
 
@@ -61,7 +61,7 @@ impl RuleFiles {
 
     /// Returns all findings.
     pub(super) fn findings(&self, unlisted_operators: bool) -> Vec<Located> {
-        let settings = Settings { unlisted_operators, ..Settings::of(Dialect::Powerstream) };
+        let settings = QuerySettings { unlisted_operators, ..QuerySettings::of(Dialect::Powerstream) };
         let places: Vec<_> = self
             .entries
             .iter()
@@ -91,7 +91,7 @@ impl RuleFiles {
                 all.push(Located {
                     column: column(position),
                     end_column: column(end),
-                    place: Some(Place { position, end, byte_start, byte_end }),
+                    place: Some(RulePlace { position, end, byte_start, byte_end }),
                     suggestion: finding.suggestion,
                     ..located(finding.severity, finding.code.as_str(), finding.message, finding.advice)
                 });
@@ -125,8 +125,8 @@ pub(super) fn number(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn wanted(entry: &Entry) -> Result<proto::WantedRule, String> {
-    let Entry { file, rule, .. } = entry;
+fn wanted(entry: &LocatedRule) -> Result<proto::WantedRule, String> {
+    let LocatedRule { file, rule, .. } = entry;
     let (Some(name), Some(tag)) = (rule.label(), rule.effective_tag()) else {
         return Err(format!("{file}:{}: the rule has neither name nor tag; add name: ...", rule.line));
     };

@@ -61,7 +61,7 @@ pub(super) struct RuleClient {
 }
 
 /// All pages of a list of rules.
-pub(super) struct Listed {
+pub(super) struct ListedRules {
     pub(super) rules: Vec<Rule>,
     /// The first page.
     pub(super) head: ListRulesResponse,
@@ -93,7 +93,7 @@ calls! {
 
 impl RuleClient {
     /// Reads all pages of a list.
-    pub(super) async fn list(&mut self, request: &ListRulesRequest) -> Result<Listed, CallError> {
+    pub(super) async fn list(&mut self, request: &ListRulesRequest) -> Result<ListedRules, CallError> {
         let mut request = ListRulesRequest { page_size: PAGE_SIZE, ..request.clone() };
         let mut head = self.list_rules(request.clone()).await?;
         let mut rules = std::mem::take(&mut head.rules);
@@ -103,7 +103,7 @@ impl RuleClient {
             rules.extend(page.rules);
             request.page_token = page.next_page_token;
         }
-        Ok(Listed { rules, head })
+        Ok(ListedRules { rules, head })
     }
 
     /// Returns an operation, at once or when it has ended.
@@ -137,7 +137,7 @@ impl From<CallError> for Failure {
 impl Failure {
     /// Creates the failure of a call with the rules of files.
     pub(super) fn of_files(error: CallError, files: &RuleFiles) -> Self {
-        let place = |entry: &super::files::Entry| format!("{}:{} {}", entry.file, entry.rule.line, entry.label);
+        let place = |entry: &super::files::LocatedRule| format!("{}:{} {}", entry.file, entry.rule.line, entry.label);
         Self::Call(Box::new(error), files.entries.iter().map(place).collect())
     }
 

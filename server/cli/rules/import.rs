@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use self::remote::RemoteArgs;
 use super::files::number;
-use super::gateway::{Failure, GatewayArgs, Listed};
-use super::output::{self, Format};
+use super::gateway::{Failure, GatewayArgs, ListedRules};
+use super::output::{self, ReportFormat};
 use super::shown::Shown;
 use super::writer;
 use crate::cli::exit::Exit;
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &ImportArgs) -> Result<Shown, Failure> {
     let mut found = files.findings(args.unlisted_operators);
     found.retain(|found| found.severity == Severity::Error);
     if !found.is_empty() {
-        print_status(format_args!("{}", output::render(Format::Text, &found).unwrap_or_default().trim_end()));
+        print_status(format_args!("{}", output::render(ReportFormat::Text, &found).unwrap_or_default().trim_end()));
         print_status(format_args!("error: X has rules that `rules check` refuses; correct them in the file"));
     }
     let exit = if found.is_empty() { Exit::Done } else { Exit::Failed };
@@ -83,7 +83,7 @@ fn write_new(path: &PathBuf, text: &str) -> std::io::Result<()> {
 async fn from_gateway(args: &ImportArgs) -> Result<Imported, Failure> {
     let mut client = args.gateway.connect().await?;
     let request = ListRulesRequest { set: args.set.clone(), ..ListRulesRequest::default() };
-    let Listed { rules, head } = client.list(&request).await?;
+    let ListedRules { rules, head } = client.list(&request).await?;
     let Some(as_of) = time(head.as_of_time.as_ref()) else {
         let text = "the gateway has not read the rules from X yet; run `rules refresh`, which makes one request";
         return Err(Failure::Other(Exit::Failed, text.to_owned()));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::apply::{operation_json, operation_line};
 use super::files::number;
-use super::gateway::{Failure, GatewayArgs, Listed};
+use super::gateway::{Failure, GatewayArgs, ListedRules};
 use super::shown::{OutputFormat, Shown};
 use crate::cli::table::Table;
 use crate::cli::wire::{name, time};
@@ -75,7 +75,7 @@ pub(super) async fn run(args: &ListArgs) -> Result<Shown, Failure> {
     let mut client = args.gateway.connect().await?;
     let states = args.state.iter().map(|state| state.state().into()).collect();
     let request = ListRulesRequest { set: args.set.clone(), states, ..ListRulesRequest::default() };
-    let Listed { mut rules, head } = client.list(&request).await?;
+    let ListedRules { mut rules, head } = client.list(&request).await?;
     if args.unused {
         let now = Clock::system().system_now();
         rules.retain(|rule| is_unused(rule, now));

@@ -50,7 +50,7 @@ pub struct Args {
 enum Command {
     /// Check rule files before X sees them: no credentials, no requests.
     #[command(after_help = CHECK_CODES)]
-    Check(check::CheckArgs),
+    Check(check::CheckRulesArgs),
     /// Show what rule files would change, and the requests that it costs; makes no request to X.
     #[command(after_help = CODES)]
     Diff(diff::DiffArgs),

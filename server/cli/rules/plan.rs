@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::output::{self, Format, Located};
+use super::output::{self, Located, ReportFormat};
 use crate::cli::wire::{name, seconds, span};
 use crate::escape;
 use crate::proto::{RuleChange, RuleChangeKind, RulePlan};
@@ -142,7 +142,7 @@ pub(super) fn markdown(plan: &RulePlan, set: &str, found: &[Located], notes: &[S
     if left_out > 0 {
         out += &format!("\n{left_out} more changes are left out.\n");
     }
-    let text = output::render(Format::Text, found).unwrap_or_default();
+    let text = output::render(ReportFormat::Text, found).unwrap_or_default();
     if !text.is_empty() && out.len() + text.len() <= COMMENT_BYTES_MAX {
         let fence = fence(&text, 3);
         out += &format!("\nFindings:\n\n{fence}text\n{text}{fence}\n");

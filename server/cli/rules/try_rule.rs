@@ -47,7 +47,7 @@ pub struct TestArgs {
 pub(super) async fn run(args: &TestArgs) -> Result<Shown, Failure> {
     let rule = FileRule { value: args.value.clone(), line: 1, column: Some(1), ..FileRule::default() };
     let found = RuleFiles::of("VALUE", vec![rule]).findings(args.unlisted_operators);
-    let text = output::render(output::Format::Text, &found).unwrap_or_default();
+    let text = output::render(output::ReportFormat::Text, &found).unwrap_or_default();
     if !text.is_empty() {
         print_status(format_args!("{}", text.trim_end()));
     }
@@ -71,7 +71,7 @@ fn shown(response: &TestRuleResponse) -> String {
     let TestRuleResponse { posts, matches, truncated, .. } = response;
     let mut out = Vec::new();
     for sample in &response.samples {
-        tail::Format::Human { width: SAMPLE_COLUMNS }.event(&event(sample), &mut out);
+        tail::EventFormat::Human { width: SAMPLE_COLUMNS }.event(&event(sample), &mut out);
     }
     let interval = response.interval.unwrap_or_default();
     let (start, end) = (time(interval.start_time.as_ref()), time(interval.end_time.as_ref()));

@@ -28,7 +28,7 @@ use clap::{ArgAction, ValueEnum};
 use powerstream_consumer::proto::{ResumePolicy, TagFilter};
 use powerstream_consumer::{Consumer, ConsumerBuilder, Content, CursorError, CursorFile, Delivery, Start};
 
-pub use render::Format;
+pub use render::EventFormat;
 
 use self::output::{Output, WriteResult};
 use self::start::parse_start;
@@ -183,18 +183,18 @@ fn builder(args: &Args) -> ConsumerBuilder {
     if args.count.is_some() { builder.batch_events_max(1) } else { builder }
 }
 
-fn format(args: &Args) -> Format {
+fn format(args: &Args) -> EventFormat {
     let people = if std::io::stdout().is_terminal() { WIDTH_DEFAULT } else { usize::MAX };
     match (args.json, args.payload) {
-        (true, _) => Format::Json,
-        (_, true) => Format::Payload,
-        _ => Format::Human { width: args.width.unwrap_or(people) },
+        (true, _) => EventFormat::Json,
+        (_, true) => EventFormat::Payload,
+        _ => EventFormat::Human { width: args.width.unwrap_or(people) },
     }
 }
 
 /// Formats deliveries.
 struct Printer<W> {
-    format: Format,
+    format: EventFormat,
     /// Events still to print; `None` = unlimited.
     left: Option<u64>,
     quiet: bool,

@@ -7,7 +7,7 @@ use crate::model::UnixMillis;
 
 /// Output format of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum EventFormat {
     /// Time, tags, author and text on a line of limited width.
     Human {
         /// Columns of the terminal.
@@ -32,7 +32,7 @@ struct JsonLine<'a> {
     post: Box<RawValue>,
 }
 
-impl Format {
+impl EventFormat {
     /// Appends the event, line end included.
     pub fn event(self, event: &Event, out: &mut Vec<u8>) {
         match self {
@@ -89,12 +89,12 @@ struct PostFields {
     full_text: Option<String>,
     extended_tweet: Option<Box<PostFields>>,
     retweeted_status: Option<Box<PostFields>>,
-    user: Option<User>,
+    user: Option<EventAuthor>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct User {
+struct EventAuthor {
     screen_name: Option<String>,
 }
 
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    fn shown(format: Format, json: &str) -> String {
+    fn shown(format: EventFormat, json: &str) -> String {
         let mut out = Vec::new();
         format.event(&event(json), &mut out);
         String::from_utf8(out).expect("text")
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn payload_is_in_json_on_one_line() {
         for payload in [r#"{ "id":1.0e2 , "text":"\u00e9\/é",  "text":"twice" }"#, "{\r\n  \"id\": 1\r\n}", "[]"] {
-            let line = shown(Format::Json, payload);
+            let line = shown(EventFormat::Json, payload);
             let on_one_line = payload.replace("\r\n", "  ");
             assert!(line.ends_with(&format!("\"post\":{on_one_line}}}\n")), "{line}");
             assert_eq!(line.lines().count(), 1, "a line for each event");
@@ -186,16 +186,16 @@ mod tests {
                 line.starts_with(r#"{"sequence":7,"post_id":"1068540203504144386","tags":["cats","eu"],"#),
                 "{line}"
             );
-            assert_eq!(shown(Format::Payload, payload), format!("{payload}\n"));
+            assert_eq!(shown(EventFormat::Payload, payload), format!("{payload}\n"));
         }
-        assert!(shown(Format::Json, "no json").contains(r#""post":"no json""#));
+        assert!(shown(EventFormat::Json, "no json").contains(r#""post":"no json""#));
     }
 
     #[test]
     fn person_sees_author_and_longest_text() {
         let check = |json: &str, width: usize, expected: &str| {
             assert_eq!(
-                shown(Format::Human { width }, json),
+                shown(EventFormat::Human { width }, json),
                 format!("2018-10-10T20:19:24.123Z [cats, eu] {expected}\n")
             );
         };
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn any_width_is_kept() {
         for width in 0..60 {
-            let line = shown(Format::Human { width }, r#"{"text":"猫 and dogs and 猫"}"#);
+            let line = shown(EventFormat::Human { width }, r#"{"text":"猫 and dogs and 猫"}"#);
             assert!(line.trim_end_matches('\n').chars().map(columns).sum::<usize>() <= width.max(1), "{width}: {line}");
         }
     }

@@ -339,7 +339,7 @@ async fn run_to_end(
     let consumer = builder.cursor_file(file).build().expect("an address");
     let sink = stop.cloned().unwrap_or(Sink { closed, ..Sink::default() });
     let output = Output::start(&tasks, sink.clone());
-    let printer = Printer { format: Format::Payload, left: count, quiet: false, status: Vec::new() };
+    let printer = Printer { format: EventFormat::Payload, left: count, quiet: false, status: Vec::new() };
     let printed = async {
         while stop.is_none() || sink.bytes.lock().is_empty() {
             if stop.is_none() {

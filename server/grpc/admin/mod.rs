@@ -2,7 +2,7 @@
 //!
 //! Owns: the checks of its requests, the lists of accounts and sessions (`sessions`, `accounts`), identities (`identity`), and
 //! what it needs from the process (`operator`). Does not own: the HTTP connections of the admin port (`http`), the end of
-//! sessions (`hub::session`), drains (`gateway`), reload and log filter (`app`, behind [`Operator`]).
+//! sessions (`hub::session`), drains (`gateway`), reload and log filter (`app`, behind [`ProcessAdmin`]).
 //!
 //! Every method checks its right first, by its row in `grpc::methods`; every call has an audit line (`request_handler`).
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-pub use operator::{ConfigEntry, ConfigOrigin, LogFilterError, LogFilterState, Operator, ReloadReport};
+pub use operator::{ConfigEntry, ConfigOrigin, LogFilterError, LogFilterState, ProcessAdmin, ReloadReport};
 pub use server::{AdminCaller, AdminServer};
 
 use super::blocking::Blocking;
@@ -51,7 +51,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct AdminApi {
     gateway: Arc<Gateway>,
     access: Arc<AccessControl>,
-    operator: Arc<dyn Operator>,
+    operator: Arc<dyn ProcessAdmin>,
     clock: Clock,
     tasks: TaskGroup,
     blocking: Blocking,
@@ -109,7 +109,7 @@ impl AdminService for AdminApi {
     ) -> Result<Response<ListSessionsResponse>, Status> {
         let context = CallContext::of(&request)?;
         context.check(&self.gateway)?;
-        let selection = sessions::Selection::parse(request.into_inner())?;
+        let selection = sessions::SessionSelection::parse(request.into_inner())?;
         let gateway = self.gateway.clone();
         let listed = self.blocking.run(move || selection.list(&gateway, &context)).await?;
         let (sessions, next_page_token) = listed?;

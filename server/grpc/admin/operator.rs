@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::model::UnixMillis;
 
 /// Configuration and telemetry of the process.
-pub trait Operator: Send + Sync {
+pub trait ProcessAdmin: Send + Sync {
     /// Returns the effective configuration: each value with its path, ordered by path.
     fn config(&self) -> Vec<ConfigEntry>;
 

@@ -8,7 +8,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 
-use super::{AdminApi, Operator};
+use super::{AdminApi, ProcessAdmin};
 use crate::access::{AccessControl, CertificateNames};
 use crate::clock::Clock;
 use crate::gateway::Gateway;
@@ -46,7 +46,7 @@ impl AdminServer {
         config: &Config,
         address: IpAddr,
         (gateway, access, metrics): (Arc<Gateway>, Arc<AccessControl>, Metrics),
-        operator: Arc<dyn Operator>,
+        operator: Arc<dyn ProcessAdmin>,
         (clock, tasks): (Clock, TaskGroup),
     ) -> Self {
         let (blocking, bytes_max) = (Blocking::new(LISTS_MAX), config.request_bytes_max);

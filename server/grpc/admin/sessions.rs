@@ -16,7 +16,7 @@ use crate::model::AccountName;
 use crate::proto::{FilterSummary, ListSessionsRequest, SessionInfo, SessionOrder};
 
 /// Sessions that a request asks for.
-pub struct Selection {
+pub struct SessionSelection {
     account: String,
     principal: String,
     consumer: String,
@@ -49,7 +49,7 @@ impl PageKey for SessionKey {
     }
 }
 
-impl Selection {
+impl SessionSelection {
     /// Checks a request.
     pub fn parse(request: ListSessionsRequest) -> Result<Self, Status> {
         let ListSessionsRequest { account, principal, consumer, order_by, page_size, page_token } = request;

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn refused_changes_have_reasons() {
-        let settings = crate::query::Settings::default();
+        let settings = crate::query::QuerySettings::default();
         let finding = crate::query::check("fish AND bird", &settings).findings.remove(0);
         check(&ChangeError::Findings(vec![(3, finding)]), Code::InvalidArgument, "RULE_INVALID", &["rules[3].value"]);
         let field = SetError::Field { index: 1, field: "name", problem: "is used twice".to_owned() };

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tonic::Status;
 
-use super::response_budget::{BudgetExceeded, Exchange};
+use super::response_budget::{Exchange, ResponseBudgetExceeded};
 use crate::grpc::encode::message::EncodedMessage;
 use crate::grpc::metrics::HandledCall;
 use crate::grpc::status;
@@ -126,7 +126,7 @@ impl ChargedBody {
         };
         Poll::Ready(Some(match charge {
             Ok(charge) => Ok(Frame::data(EncodedMessage::charged(data, charge))),
-            Err(BudgetExceeded) => {
+            Err(ResponseBudgetExceeded) => {
                 self.body = tonic::body::Body::empty();
                 trailers(&status::response_limit())
             }

@@ -18,10 +18,10 @@ use tonic::service::Routes;
 use tonic::transport::server::Connected;
 
 use super::body::{RequestBody, ResponseBody};
-use super::connection_slots::{ConnectionInfo, ConnectionSlots};
+use super::connection_slots::{ClientConnectionInfo, ConnectionSlots};
 use super::listener::{self, flushed};
 use super::request_handler::{Peer, RequestHandler};
-use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
+use super::response_budget::{Exchange, REFLECTION_BYTES, ResponseBudget, ResponseBudgetExceeded, STREAM_BYTES};
 use super::socket::TURN_BYTES;
 use crate::access::AccessControl;
 use crate::clock::Clock;
@@ -57,7 +57,7 @@ pub struct ConnectionServer {
 #[derive(Clone)]
 struct StreamExecutor {
     exchanges: Arc<ResponseBudget>,
-    place: Arc<ConnectionInfo>,
+    place: Arc<ClientConnectionInfo>,
 }
 
 impl ConnectionServer {
@@ -109,7 +109,7 @@ impl ConnectionServer {
         });
     }
 
-    fn http(&self, place: Arc<ConnectionInfo>) -> http2::Builder<StreamExecutor> {
+    fn http(&self, place: Arc<ClientConnectionInfo>) -> http2::Builder<StreamExecutor> {
         let (config, clock) = (&self.config, &self.clock);
         let mut http = http2::Builder::new(StreamExecutor { exchanges: self.exchanges.clone(), place });
         http.timer(TokioTimer::new())
@@ -182,7 +182,7 @@ impl ConnectionServer {
 }
 
 /// Until a connection is to close in order.
-async fn closing(place: &ConnectionInfo, shutdown: &Shutdown) {
+async fn closing(place: &ClientConnectionInfo, shutdown: &Shutdown) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = place.idle() => {}
@@ -212,7 +212,9 @@ async fn answer(handler: &RequestHandler, request: Request<Incoming>, caller: Pe
         None => None,
         Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
             Ok(exchange) => exchange,
-            Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None, call),
+            Err(ResponseBudgetExceeded) => {
+                return ResponseBody::install(status::response_limit().into_http(), None, call);
+            }
         },
     };
     let body = exchange.clone();

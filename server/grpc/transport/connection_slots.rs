@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::access::ConnectionId;
+use crate::access::ClientConnectionId;
 use crate::clock::{Clock, Moment};
 use crate::grpc::Config;
 use crate::task::Shutdown;
@@ -28,14 +28,14 @@ pub struct ConnectionSlots {
 #[derive(Default)]
 struct State {
     next: u64,
-    taken: HashMap<u64, Arc<ConnectionInfo>>,
+    taken: HashMap<u64, Arc<ClientConnectionInfo>>,
     peers: HashMap<IpAddr, usize>,
 }
 
 /// What is known of a connection.
-pub struct ConnectionInfo {
+pub struct ClientConnectionInfo {
     /// Unique in the process.
-    pub id: ConnectionId,
+    pub id: ClientConnectionId,
     peer: IpAddr,
     /// Bytes that its exchanges are charged (`exchange`).
     pub charged: AtomicUsize,
@@ -51,14 +51,14 @@ pub struct ConnectionInfo {
 }
 
 /// A place that is taken, until this is dropped.
-pub struct SlotGuard {
+pub struct ConnectionSlotGuard {
     places: Arc<ConnectionSlots>,
-    place: Arc<ConnectionInfo>,
+    place: Arc<ClientConnectionInfo>,
     id: u64,
 }
 
 /// A stream that is open, until this is dropped.
-pub struct OpenStream(Arc<ConnectionInfo>);
+pub struct OpenStream(Arc<ClientConnectionInfo>);
 
 impl ConnectionSlots {
     /// All free.
@@ -74,12 +74,12 @@ impl ConnectionSlots {
     }
 
     /// Takes a place for a new connection; `None` if all are taken by connections that are in use.
-    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<SlotGuard> {
+    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionSlotGuard> {
         let mut state = self.state.lock();
         state.next += 1;
         let id = state.next;
-        let place = Arc::new(ConnectionInfo {
-            id: ConnectionId(id),
+        let place = Arc::new(ClientConnectionInfo {
+            id: ClientConnectionId(id),
             peer,
             charged: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
@@ -96,7 +96,7 @@ impl ConnectionSlots {
         state.taken.insert(id, place.clone());
         *state.peers.entry(peer).or_default() += 1;
         drop(state);
-        Some(SlotGuard { places: self.clone(), place, id })
+        Some(ConnectionSlotGuard { places: self.clone(), place, id })
     }
 
     /// Changes the maximum number of connections. Open connections stay.
@@ -109,15 +109,16 @@ impl ConnectionSlots {
         let now = millis(&self.clock);
         let limit = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
         let state = self.state.lock();
-        let idle =
-            |place: &&Arc<ConnectionInfo>| place.idle_since().is_some_and(|since| now.saturating_sub(since) >= limit);
+        let idle = |place: &&Arc<ClientConnectionInfo>| {
+            place.idle_since().is_some_and(|since| now.saturating_sub(since) >= limit)
+        };
         state.taken.values().filter(idle).for_each(|place| place.idle.cancel());
     }
 }
 
 impl State {
     /// Takes the place from the connection that is idle for longest.
-    fn evict(&mut self, of: impl Fn(&ConnectionInfo) -> bool) -> Option<()> {
+    fn evict(&mut self, of: impl Fn(&ClientConnectionInfo) -> bool) -> Option<()> {
         let idle = self.taken.iter().filter(|(_, place)| of(place));
         let idle = idle.filter_map(|(id, place)| Some((place.idle_since()?, *id)));
         let (_, id) = idle.min()?;
@@ -127,7 +128,7 @@ impl State {
         Some(())
     }
 
-    fn leave(&mut self, id: u64) -> Option<Arc<ConnectionInfo>> {
+    fn leave(&mut self, id: u64) -> Option<Arc<ClientConnectionInfo>> {
         let place = self.taken.remove(&id)?;
         if let Some(count) = self.peers.get_mut(&place.peer) {
             *count -= 1;
@@ -139,7 +140,7 @@ impl State {
     }
 }
 
-impl ConnectionInfo {
+impl ClientConnectionInfo {
     /// A stream was opened.
     pub fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.streams.fetch_add(1, Ordering::Relaxed);
@@ -162,14 +163,14 @@ impl ConnectionInfo {
     }
 }
 
-impl SlotGuard {
+impl ConnectionSlotGuard {
     /// Whose it is.
-    pub fn place(&self) -> &Arc<ConnectionInfo> {
+    pub fn place(&self) -> &Arc<ClientConnectionInfo> {
         &self.place
     }
 }
 
-impl Drop for SlotGuard {
+impl Drop for ConnectionSlotGuard {
     fn drop(&mut self) {
         self.places.state.lock().leave(self.id);
     }
@@ -202,7 +203,7 @@ mod tests {
         Arc::new(ConnectionSlots::new(&config, Clock::system()))
     }
 
-    fn is_evicted(guard: &SlotGuard) -> bool {
+    fn is_evicted(guard: &ConnectionSlotGuard) -> bool {
         guard.place.evicted.is_cancelled()
     }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::connection_slots::{ConnectionInfo, ConnectionSlots, SlotGuard};
+use super::connection_slots::{ClientConnectionInfo, ConnectionSlotGuard, ConnectionSlots};
 use super::socket::{CorkFlusher, Socket};
 use super::stream_rate::{PREFACE_BYTES, StreamRateLimiter};
 use crate::access::CertificateNames;
@@ -86,7 +86,7 @@ impl Incoming {
         }
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr, slot: SlotGuard) -> AcceptedConnection {
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlotGuard) -> AcceptedConnection {
         tune(&stream);
         let (clock, timeout) = (self.clock.clone(), self.config.preface_timeout);
         AcceptedConnection {
@@ -121,12 +121,12 @@ pub struct AcceptedConnection {
     peers: Arc<PeerLog>,
     metrics: Metrics,
     open: OpenConnection,
-    slot: SlotGuard,
+    slot: ConnectionSlotGuard,
 }
 
 impl AcceptedConnection {
     /// Its place.
-    pub fn place(&self) -> &Arc<ConnectionInfo> {
+    pub fn place(&self) -> &Arc<ClientConnectionInfo> {
         self.slot.place()
     }
 
@@ -184,7 +184,7 @@ pub struct ClientConnection {
     limit: Option<BoxFuture<'static, ()>>,
     metrics: Metrics,
     _open: OpenConnection,
-    slot: SlotGuard,
+    slot: ConnectionSlotGuard,
 }
 
 impl ClientConnection {
@@ -194,7 +194,7 @@ impl ClientConnection {
     }
 
     /// Its place.
-    pub fn place(&self) -> &Arc<ConnectionInfo> {
+    pub fn place(&self) -> &Arc<ClientConnectionInfo> {
         self.slot.place()
     }
 

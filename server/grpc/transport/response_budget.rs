@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::connection_slots::ConnectionInfo;
-use crate::access::{ConnectionId, ConnectionPermit};
+use super::connection_slots::ClientConnectionInfo;
+use crate::access::{ClientConnectionId, ConnectionPermit};
 use crate::clock::{Clock, Moment};
 use crate::grpc::Config;
 
@@ -53,7 +53,7 @@ struct State {
 struct ConnectionCharge {
     bytes: usize,
     progress: Arc<Progress>,
-    place: Arc<ConnectionInfo>,
+    place: Arc<ClientConnectionInfo>,
 }
 
 /// How far a response has come.
@@ -73,7 +73,7 @@ struct Progress {
 /// One request and its response. It is ended by dropping its stream, which resets it.
 pub struct Exchange {
     all: Arc<ResponseBudget>,
-    place: Arc<ConnectionInfo>,
+    place: Arc<ClientConnectionInfo>,
     progress: Arc<Progress>,
     id: u64,
     /// The caller's use of the connection, as long as the exchange lasts.
@@ -82,7 +82,7 @@ pub struct Exchange {
 
 /// No space for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BudgetExceeded;
+pub struct ResponseBudgetExceeded;
 
 impl ResponseBudget {
     /// None yet.
@@ -103,19 +103,19 @@ impl ResponseBudget {
     fn charge(
         &self,
         id: u64,
-        place: &Arc<ConnectionInfo>,
+        place: &Arc<ClientConnectionInfo>,
         progress: &Arc<Progress>,
         bytes: usize,
-    ) -> Result<(), BudgetExceeded> {
+    ) -> Result<(), ResponseBudgetExceeded> {
         let now = self.millis();
         let mut state = self.state.lock();
         if place.charged.load(Ordering::Relaxed) + bytes > self.connection_bytes_max || bytes > self.bytes_max {
-            return Err(BudgetExceeded);
+            return Err(ResponseBudgetExceeded);
         }
         while state.charged + bytes > self.bytes_max {
             let victim = state.longest_without_progress(now, id);
             let victim = victim.or_else(|| state.largest_beyond(place.charged.load(Ordering::Relaxed) + bytes));
-            state.end(victim.ok_or(BudgetExceeded)?);
+            state.end(victim.ok_or(ResponseBudgetExceeded)?);
         }
         state.charged += bytes;
         place.charged.fetch_add(bytes, Ordering::Relaxed);
@@ -193,7 +193,7 @@ impl State {
 
 impl Exchange {
     /// A request that has come on this connection; nothing is charged for it yet.
-    pub fn begin(all: &Arc<ResponseBudget>, place: &Arc<ConnectionInfo>) -> Arc<Self> {
+    pub fn begin(all: &Arc<ResponseBudget>, place: &Arc<ClientConnectionInfo>) -> Arc<Self> {
         let id = {
             let mut state = all.state.lock();
             state.next += 1;
@@ -225,7 +225,7 @@ impl Exchange {
     }
 
     /// Returns the connection that carries it.
-    pub fn connection(&self) -> ConnectionId {
+    pub fn connection(&self) -> ClientConnectionId {
         self.place.id
     }
 
@@ -243,12 +243,12 @@ impl Exchange {
     }
 
     /// Charges it for what it keeps as long as it lasts.
-    pub fn admit(&self, bytes: usize) -> Result<(), BudgetExceeded> {
+    pub fn admit(&self, bytes: usize) -> Result<(), ResponseBudgetExceeded> {
         self.all.charge(self.id, &self.place, &self.progress, bytes)
     }
 
     /// Charges it for a piece of its response, until that is sent.
-    pub fn charge(self: &Arc<Self>, bytes: usize) -> Result<BudgetCharge, BudgetExceeded> {
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Result<BudgetCharge, ResponseBudgetExceeded> {
         self.all.charge(self.id, &self.place, &self.progress, bytes)?;
         self.progress.moved_at.store(self.all.millis(), Ordering::Relaxed);
         self.progress.unsent.fetch_add(bytes, Ordering::Relaxed);

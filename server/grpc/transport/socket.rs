@@ -27,13 +27,13 @@ const READ_BYTES: usize = 2 << 10;
 pub const TURN_BYTES: usize = 16 << 10;
 
 /// A socket that lets the kernel wait for the rest of a message.
-pub struct Socket(Arc<Shared>);
+pub struct Socket(Arc<SocketState>);
 
 /// Sends what the kernel still waits with: when it turns out that no more follows now.
 #[derive(Clone)]
-pub struct CorkFlusher(Arc<Shared>);
+pub struct CorkFlusher(Arc<SocketState>);
 
-struct Shared {
+struct SocketState {
     stream: TcpStream,
     /// The kernel was notified that more follows.
     waits: AtomicBool,
@@ -44,7 +44,7 @@ struct Shared {
 impl Socket {
     /// Takes over a connected socket.
     pub fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Shared { stream, waits: AtomicBool::new(false), taken: AtomicUsize::new(0) }))
+        Self(Arc::new(SocketState { stream, waits: AtomicBool::new(false), taken: AtomicUsize::new(0) }))
     }
 
     /// Checked after each turn of the writer.
@@ -67,7 +67,7 @@ impl CorkFlusher {
     }
 }
 
-impl Shared {
+impl SocketState {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let more = FULL_FRAME_BYTES.contains(&slices.iter().map(|slice| slice.len()).sum());
         let sent = self.stream.try_io(tokio::io::Interest::WRITABLE, || send(&self.stream, slices, more));

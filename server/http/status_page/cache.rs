@@ -34,11 +34,11 @@ pub(super) struct SnapshotSource {
 /// The last snapshot for each of the rights of viewers.
 pub(super) struct SnapshotCache {
     source: Arc<SnapshotSource>,
-    views: Mutex<VecDeque<Arc<View>>>,
+    views: Mutex<VecDeque<Arc<SharedView>>>,
 }
 
 /// Viewers with equal rights.
-struct View {
+struct SharedView {
     accounts: VisibleAccounts,
     latest: tokio::sync::Mutex<Option<Arc<EncodedSnapshot>>>,
 }
@@ -94,7 +94,7 @@ impl SnapshotCache {
         Some(encoded)
     }
 
-    fn view(&self, accounts: VisibleAccounts) -> Arc<View> {
+    fn view(&self, accounts: VisibleAccounts) -> Arc<SharedView> {
         let mut views = self.views.lock();
         if let Some(known) = views.iter().find(|view| view.accounts == accounts) {
             return known.clone();
@@ -102,7 +102,7 @@ impl SnapshotCache {
         if views.len() == VIEWS_MAX {
             views.pop_front();
         }
-        let view = Arc::new(View { accounts, latest: tokio::sync::Mutex::default() });
+        let view = Arc::new(SharedView { accounts, latest: tokio::sync::Mutex::default() });
         views.push_back(view.clone());
         view
     }

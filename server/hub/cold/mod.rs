@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::page_cache::{PAGE_BYTES, Page};
 use self::queue::{InFlightPage, LogKind, ReadRequest};
-use super::{Hub, Read, ReadError};
+use super::{Hub, HubReadError, Read};
 use crate::journal;
 use crate::model::{KeyFilter, Record, RecordBody, Sequence, Skip, SkipReason, Term, TimeInterval};
 use crate::task;
@@ -34,23 +34,23 @@ impl Drop for ReadPermit {
 
 impl Hub {
     /// Reads from `from` on in the account's log, after acquiring a permit.
-    pub async fn read_cold(self: Arc<Self>, from: Sequence, keys: KeyFilter) -> Result<Read, ReadError> {
+    pub async fn read_cold(self: Arc<Self>, from: Sequence, keys: KeyFilter) -> Result<Read, HubReadError> {
         self.read_queued(LogKind::Main, from, keys).await
     }
 
     /// Reads from `from` on in the side log, after acquiring a permit.
-    pub(super) async fn read_side(self: Arc<Self>, from: Sequence, keys: KeyFilter) -> Result<Read, ReadError> {
+    pub(super) async fn read_side(self: Arc<Self>, from: Sequence, keys: KeyFilter) -> Result<Read, HubReadError> {
         self.read_queued(LogKind::Side, from, keys).await
     }
 
-    async fn read_queued(self: Arc<Self>, log: LogKind, from: Sequence, keys: KeyFilter) -> Result<Read, ReadError> {
+    async fn read_queued(self: Arc<Self>, log: LogKind, from: Sequence, keys: KeyFilter) -> Result<Read, HubReadError> {
         let (answer, read) = oneshot::channel();
         let request = ReadRequest { from, keys, answer: Some(answer) };
         if let Some(request) = self.cold(log).join_in_flight(request) {
             self.cold(log).reads.lock().waiting.push_back(request);
             self.spawn_reads(log);
         }
-        read.await.unwrap_or_else(|_| Err(ReadError::Unavailable("reading the journal panicked".into())))
+        read.await.unwrap_or_else(|_| Err(HubReadError::Unavailable("reading the journal panicked".into())))
     }
 
     /// Returns the next records of the account's log if their page is cached.
@@ -181,7 +181,7 @@ impl Hub {
         Some(page)
     }
 
-    fn read_journal(&self, log: LogKind, from: Sequence, keys: &KeyFilter) -> Result<Read, ReadError> {
+    fn read_journal(&self, log: LogKind, from: Sequence, keys: &KeyFilter) -> Result<Read, HubReadError> {
         self.metrics().cold_reads.inc();
         let chunk = self.reader_of(log).read(from, keys, self.config().replay_read_bytes_max)?;
         let record = |item| match item {

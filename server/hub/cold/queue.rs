@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::page_cache::PageCache;
 use crate::hub::entry::{self, Entry};
-use crate::hub::read::{Read, ReadError};
+use crate::hub::read::{HubReadError, Read};
 use crate::model::{KeyFilter, Record, Sequence};
 
 /// The log that a read is of.
@@ -41,7 +41,7 @@ pub(super) struct ReadRequest {
     pub(super) from: Sequence,
     pub(super) keys: KeyFilter,
     /// `None` for a prefetch.
-    pub(super) answer: Option<oneshot::Sender<Result<Read, ReadError>>>,
+    pub(super) answer: Option<oneshot::Sender<Result<Read, HubReadError>>>,
 }
 
 impl ColdReader {
@@ -91,7 +91,7 @@ impl ReadRequest {
         self.answer.is_some()
     }
 
-    pub(super) fn complete(self, read: Result<Read, ReadError>) {
+    pub(super) fn complete(self, read: Result<Read, HubReadError>) {
         if let Some(answer) = self.answer {
             // The session may have ended meanwhile.
             let _ = answer.send(read);

@@ -207,7 +207,7 @@ async fn what_was_trimmed_is_given_from_no_page() {
     log.earliest.store(5, Ordering::SeqCst);
     assert!(hub.read_cached(4, &KeyFilter::Always).is_none());
     let read = in_time(&hub, hub.clone().read_cold(4, KeyFilter::Always)).await;
-    assert!(matches!(read, Err(ReadError::Trimmed { earliest: 5 })), "{read:?}");
+    assert!(matches!(read, Err(HubReadError::Trimmed { earliest: 5 })), "{read:?}");
     assert_eq!(sequences(&hub.read_cached(5, &KeyFilter::Always).expect("not trimmed")), (5..10).collect::<Vec<_>>());
 }
 

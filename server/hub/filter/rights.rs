@@ -10,14 +10,14 @@ const TAGS: [&str; 7] = ["a", "ab", "abc", "b", "ba", "c", "*"];
 const TERMS: [&str; 9] = ["a", "ab", "abc", "a*", "ab*", "b*", "*", r"\*", "c"];
 
 #[derive(Clone, Debug)]
-struct Right {
+struct TermLists {
     allow: Vec<&'static str>,
     deny: Vec<&'static str>,
     untagged: bool,
 }
 
 /// A post: numbers of rules, each with a tag or none.
-type Post = Vec<Option<&'static str>>;
+type TagList = Vec<Option<&'static str>>;
 
 fn fits(term: &str, tag: &str) -> bool {
     match term {
@@ -30,7 +30,7 @@ fn fits_any(terms: &[impl AsRef<str>], tag: &str) -> bool {
     terms.iter().any(|term| fits(term.as_ref(), tag))
 }
 
-fn may_see(right: &Right, post: &Post) -> bool {
+fn may_see(right: &TermLists, post: &TagList) -> bool {
     let own: Vec<&str> = post.iter().copied().flatten().collect();
     match own.is_empty() {
         true => right.untagged,
@@ -38,7 +38,7 @@ fn may_see(right: &Right, post: &Post) -> bool {
     }
 }
 
-fn asks_for(filter: &FilterSpec, post: &Post) -> bool {
+fn asks_for(filter: &FilterSpec, post: &TagList) -> bool {
     let own: Vec<&str> = post.iter().copied().flatten().collect();
     let by_tag = own.iter().any(|tag| fits_any(&filter.any_of, tag));
     let by_rule = filter.rule_ids.iter().any(|id| usize::try_from(*id).is_ok_and(|id| (1..=post.len()).contains(&id)));
@@ -52,8 +52,8 @@ fn terms(max: usize) -> impl Strategy<Value = Vec<&'static str>> {
     prop::collection::vec(prop::sample::select(&TERMS[..]), 0..max)
 }
 
-fn right() -> impl Strategy<Value = Right> {
-    (terms(4), terms(3), any::<bool>()).prop_map(|(allow, deny, untagged)| Right { allow, deny, untagged })
+fn right() -> impl Strategy<Value = TermLists> {
+    (terms(4), terms(3), any::<bool>()).prop_map(|(allow, deny, untagged)| TermLists { allow, deny, untagged })
 }
 
 fn filter() -> impl Strategy<Value = FilterSpec> {
@@ -63,16 +63,16 @@ fn filter() -> impl Strategy<Value = FilterSpec> {
     })
 }
 
-fn post() -> impl Strategy<Value = Post> {
+fn post() -> impl Strategy<Value = TagList> {
     prop::collection::vec(prop::option::weighted(0.8, prop::sample::select(&TAGS[..])), 0..4)
 }
 
-fn compiled(right: &Right) -> Option<Arc<TagRight>> {
+fn compiled(right: &TermLists) -> Option<Arc<TagRight>> {
     let parse = |terms: &[&str]| terms.iter().map(|term| TagPattern::parse(term)).collect();
     TagRight::new(parse(&right.allow), parse(&right.deny), right.untagged).map(Arc::new)
 }
 
-fn rules(post: &Post) -> Vec<Rule> {
+fn rules(post: &TagList) -> Vec<Rule> {
     let rule = |(n, tag): (usize, &Option<&str>)| Rule { id: Some(n as u64 + 1), tag: tag.map(Into::into) };
     post.iter().enumerate().map(rule).collect()
 }
@@ -92,7 +92,7 @@ proptest! {
         more in post(),
     ) {
         // X adds rules to a post: those of before stay.
-        let now: Post = prior.iter().chain(&more).copied().collect();
+        let now: TagList = prior.iter().chain(&more).copied().collect();
         let (before, after) = (rules(&prior), rules(&now));
         let made = Filter::within(&asked, compiled(&right));
         let Ok((filter, narrowed)) = made else {
@@ -104,7 +104,7 @@ proptest! {
             }
             return Ok(());
         };
-        let wanted = |post: &Post| may_see(&right, post) && asks_for(&asked, post);
+        let wanted = |post: &TagList| may_see(&right, post) && asks_for(&asked, post);
         prop_assert_eq!(filter.matches(&before), wanted(&prior));
         prop_assert_eq!(filter.matches(&after), wanted(&now));
         prop_assert_eq!(filter.matches_delta(&before, &after), wanted(&now) && !wanted(&prior));
@@ -132,7 +132,7 @@ proptest! {
 
 #[test]
 fn filters_beyond_right_are_refused_or_narrowed() {
-    let right = compiled(&Right { allow: vec!["a", "b*"], deny: vec!["ba"], untagged: false });
+    let right = compiled(&TermLists { allow: vec!["a", "b*"], deny: vec!["ba"], untagged: false });
     let within = |any_of: &[&str], all_of: &[&str], none_of: &[&str], rule_ids: &[u64]| {
         let own = |terms: &[&str]| terms.iter().map(ToString::to_string).collect();
         let (any_of, all_of, none_of) = (own(any_of), own(all_of), own(none_of));

@@ -47,7 +47,7 @@ use super::ring::ReadLimits;
 use super::start::ResolvedStart;
 use super::status::upstream_status::{UpstreamNotice, UpstreamStatus};
 use super::wakeup::WaiterHandle;
-use super::{Hub, Read, ReadError};
+use super::{Hub, HubReadError, Read};
 use crate::access::AccessWatch;
 use crate::backoff::{client_retry_delay, jitter};
 use crate::clock::Moment;
@@ -161,7 +161,7 @@ pub struct SessionParams {
 /// A timer and its end.
 type SessionTimer = (Moment, BoxFuture<'static, ()>);
 
-type PendingRead = BoxFuture<'static, Result<Read, ReadError>>;
+type PendingRead = BoxFuture<'static, Result<Read, HubReadError>>;
 
 impl Session {
     /// Opens a session.

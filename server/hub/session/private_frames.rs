@@ -1,6 +1,6 @@
 //! Frames of private gaps.
 
-use super::super::ReadError;
+use super::super::HubReadError;
 use super::super::entry::EntryKind;
 use super::super::side_log::Delivery;
 use super::delivery::BatchBuilder;
@@ -37,7 +37,7 @@ impl Session {
         }
     }
 
-    fn private_content(&mut self, private: &mut PrivateGapReader) -> Result<Option<FrameContent>, ReadError> {
+    fn private_content(&mut self, private: &mut PrivateGapReader) -> Result<Option<FrameContent>, HubReadError> {
         private.refresh(&self.hub);
         if let Some(gap) = private.notice(self.cursor) {
             return Ok(Some(self.gap_frame(gap)));

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::super::entry::{Entry, Event};
 use super::super::side_log::{Candidate, Delivery, PrivateGap, PrivateGapStatus, PrivateGaps};
 use super::super::start::BEGINNING;
-use super::super::{Hub, Read, ReadError};
+use super::super::{Hub, HubReadError, Read};
 use crate::model::{
     Gap, GapCause, GapEvidence, GapState, KeyFilter, Rule, Sequence, TimeInterval, TimeRange, UnixMillis,
 };
@@ -58,7 +58,7 @@ struct OpenPrivateGap {
     endings: Option<Vec<Gap>>,
 }
 
-type PendingSideRead = BoxFuture<'static, Result<Read, ReadError>>;
+type PendingSideRead = BoxFuture<'static, Result<Read, HubReadError>>;
 
 impl PrivateGapReader {
     /// Creates the reader of a session that begins with these gaps.
@@ -242,7 +242,7 @@ impl PrivateGapReader {
     /// Continues to read the side log. The read is queued in the background: a session that is not polled holds no
     /// permit. Returns true if there are new entries. `main` is the next record of the account's log that the session
     /// reads.
-    pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &KeyFilter, main: Sequence) -> Result<bool, ReadError> {
+    pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &KeyFilter, main: Sequence) -> Result<bool, HubReadError> {
         self.has_more = false;
         if self.reading.is_none() {
             if self.watched.is_empty() || self.cursor() >= hub.side().next() {
@@ -261,7 +261,7 @@ impl PrivateGapReader {
                 self.pending.extend(read.entries);
                 self.next_pending = read.next;
             }
-            Err(ReadError::Trimmed { earliest }) => self.start_over(hub, earliest, main),
+            Err(HubReadError::Trimmed { earliest }) => self.start_over(hub, earliest, main),
             Err(error) => return Err(error),
         }
         Ok(true)

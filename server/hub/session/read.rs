@@ -3,7 +3,7 @@
 
 use futures::FutureExt;
 
-use super::super::{Read, ReadError};
+use super::super::{HubReadError, Read};
 use super::access::ReplayPermits;
 use super::waiting::something_due;
 use super::{EndReason, Frame, Session, SessionEnd};
@@ -69,14 +69,14 @@ impl Session {
         self.next_pending = read.next;
     }
 
-    fn apply_cold_read(&mut self, read: Result<Read, ReadError>) -> Result<(), SessionEnd> {
+    fn apply_cold_read(&mut self, read: Result<Read, HubReadError>) -> Result<(), SessionEnd> {
         match read {
             Ok(read) => {
                 self.apply_read(read);
                 Ok(())
             }
-            Err(ReadError::Trimmed { .. }) => Err(self.end(EndReason::TooSlow)),
-            Err(ReadError::Unavailable(error)) => {
+            Err(HubReadError::Trimmed { .. }) => Err(self.end(EndReason::TooSlow)),
+            Err(HubReadError::Unavailable(error)) => {
                 tracing::error!(account = %self.hub.account(), error, "failed to read journal, closing session");
                 Err(self.end(EndReason::JournalUnavailable))
             }

@@ -4,7 +4,7 @@ use crate::model::Sequence;
 
 /// Records of the account's log that a subscription reads or has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
+pub struct SubscriptionCoverage {
     /// It reads everything from this record on.
     pub main_log_from: Sequence,
     /// Ranges [from, to) that it read before, in order.
@@ -13,7 +13,7 @@ pub struct Coverage {
     pub is_partial: bool,
 }
 
-impl Coverage {
+impl SubscriptionCoverage {
     /// Maximum ranges in a token; the oldest are dropped.
     pub const RANGES_MAX: usize = 8;
 

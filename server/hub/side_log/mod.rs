@@ -35,10 +35,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use coverage::Coverage;
+pub use coverage::SubscriptionCoverage;
 pub use private_gap::{PrivateGap, PrivateGaps};
 pub use requested::RangeState;
-use requested::{Change, RequestedRanges};
+use requested::{DemandEffect, RequestedRanges};
 pub use selection::{Candidate, Delivery};
 pub use state::Completeness;
 use state::{FIRST_STAMP, SideLogState, joined};
@@ -171,7 +171,7 @@ impl SideLog {
     }
 
     /// Wakes sessions affected by a demand. A demand for a new interval affects no other session.
-    fn announce(&self, change: Change) {
+    fn announce(&self, change: DemandEffect) {
         if change.asks {
             self.demands.send_modify(|count| *count += 1);
         }
@@ -215,7 +215,7 @@ impl SideLog {
     fn set_range_state(&self, settle: impl FnOnce(&mut RequestedRanges) -> bool) {
         let mut state = self.state.lock();
         let reopens = settle(&mut state.shares);
-        let change = state.bound(self.config.intervals_max, Change { reopens, ..Change::default() });
+        let change = state.bound(self.config.intervals_max, DemandEffect { reopens, ..DemandEffect::default() });
         drop(state);
         self.announce(change);
     }

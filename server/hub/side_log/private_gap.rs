@@ -1,4 +1,4 @@
-use super::{Coverage, SideLog};
+use super::{SideLog, SubscriptionCoverage};
 use crate::model::{GapCause, GapId, Sequence, TimeRange, TimeRangeSet, UnixMillis};
 
 /// A private gap: an interval that is missing from one subscription, as its token contains it.
@@ -31,7 +31,7 @@ pub struct PrivateGaps {
     /// Side log that the offsets belong to.
     pub tag: u32,
     /// The records of the account's log that the subscription reads or has read.
-    pub coverage: Coverage,
+    pub coverage: SubscriptionCoverage,
     /// In order.
     pub private_gaps: Vec<PrivateGap>,
 }
@@ -175,7 +175,7 @@ impl PrivateGaps {
 
     /// Continues in another log or position: it is unknown which posts either log was to deliver.
     pub fn rebase(&mut self, main_from: Sequence) {
-        self.coverage = Coverage::from(main_from);
+        self.coverage = SubscriptionCoverage::from(main_from);
         self.private_gaps.iter_mut().for_each(|private_gap| private_gap.forget(main_from));
     }
 

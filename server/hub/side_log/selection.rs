@@ -5,7 +5,7 @@
 //! other log and the rules of the post there ([`Post::counterpart`], [`Post::counterpart_rules`]), and the previous
 //! record of its own log ([`Post::previous`]) with its rules (`prior`).
 //!
-//! A subscription *sees* the records of the account's log in its [`Coverage`], and for each private gap the records of
+//! A subscription *sees* the records of the account's log in its [`SubscriptionCoverage`], and for each private gap the records of
 //! the side log from [`PrivateGap::since`] on. The rule: **the first record that the subscription sees and its filter
 //! matches is delivered, and no later one.** A record refers one step back in each log. That suffices by induction: if
 //! the subscription sees the previous record and the filter matched there, the post was delivered by that record or an

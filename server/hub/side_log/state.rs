@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::requested::{Change, RequestedRanges};
+use super::requested::{DemandEffect, RequestedRanges};
 use crate::model::{GapEvidence, GapState, TimeRange, UnixMillis};
 
 /// Stamp of demands from before the process started.
@@ -36,7 +36,7 @@ impl SideLogState {
 
     /// Merges the nearest ranges if there are too many, with the stamp of a demand made now; `change` is its effect so
     /// far.
-    pub(super) fn bound(&mut self, intervals_max: usize, mut change: Change) -> Change {
+    pub(super) fn bound(&mut self, intervals_max: usize, mut change: DemandEffect) -> DemandEffect {
         let stamp = self.next_stamp();
         let bound = self.shares.bound(intervals_max, stamp);
         (change.asks, change.reopens) = (change.asks | bound.asks, change.reopens | bound.reopens);

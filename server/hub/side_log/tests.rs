@@ -165,7 +165,7 @@ fn renewed_demand_needs_newer_request() {
     // Merged with the time between, which was not requested before.
     let mut state = side.state.lock();
     state.shares.request(times.span(30, 20), 1, 1, 2);
-    assert!(state.bound(1, Change::default()).asks);
+    assert!(state.bound(1, DemandEffect::default()).asks);
     drop(state);
     side.mark_complete(times.span(60, 20), GapEvidence::CompletionMessage, request);
     assert_eq!(side.missing(), [times.span(60, 20)].into_iter().collect());

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Hub;
-use super::side_log::{Completeness, Coverage, PrivateGap, PrivateGaps};
+use super::side_log::{Completeness, PrivateGap, PrivateGaps, SubscriptionCoverage};
 use super::token::ResumeToken;
 use crate::clock::Moment;
 use crate::journal::LogBounds;
@@ -171,7 +171,7 @@ impl<'a> Resolver<'a> {
             return self.too_old(time);
         }
         let private_gap = PrivateGap::new(span, self.cause(), span.from, self.extent.earliest);
-        let held = PrivateGaps { coverage: Coverage::from(self.extent.earliest), ..PrivateGaps::default() };
+        let held = PrivateGaps { coverage: SubscriptionCoverage::from(self.extent.earliest), ..PrivateGaps::default() };
         Ok(ResolvedStart { reached: time, streamed: time, ..self.add_private_gap(private_gap, held, at_tip) })
     }
 

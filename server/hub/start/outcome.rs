@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::hub::side_log::{Coverage, PrivateGaps};
+use crate::hub::side_log::{PrivateGaps, SubscriptionCoverage};
 use crate::hub::token::InvalidToken;
 use crate::model::{BudgetExceeded, Sequence, UnixMillis};
 
@@ -109,5 +109,5 @@ impl From<InvalidToken> for StartError {
 /// Returns the private state of a subscription that begins at this oldest record: a DELTA whose POST is trimmed is for
 /// it.
 pub(in crate::hub) fn trimmed_before(earliest: Sequence) -> Option<PrivateGaps> {
-    (earliest > 1).then(|| PrivateGaps { coverage: Coverage::from(earliest), ..PrivateGaps::default() })
+    (earliest > 1).then(|| PrivateGaps { coverage: SubscriptionCoverage::from(earliest), ..PrivateGaps::default() })
 }

@@ -217,7 +217,8 @@ fn private_gaps_survive_any_position() {
         ..PrivateGap::new(TimeRange::new(env.ago(90), env.ago(80)), GapCause::Trimmed, env.ago(89), 1)
     };
     let carrying = |tag, offset| {
-        let private = Some(PrivateGaps { tag, coverage: Coverage::from(1), private_gaps: vec![private_gap(offset)] });
+        let private =
+            Some(PrivateGaps { tag, coverage: SubscriptionCoverage::from(1), private_gaps: vec![private_gap(offset)] });
         ResumeToken { private, position: Position { term: TERM, ..env.hub.position(3) }, ..env.token(true, 9) }
     };
     let tag = env.hub.side().log_id();

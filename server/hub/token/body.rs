@@ -20,7 +20,7 @@
 
 use super::resume_token::ResumeToken;
 use crate::codec::{ByteReader, DecodeError, put_signed, put_varint};
-use crate::hub::side_log::{Coverage, PrivateGap, PrivateGaps};
+use crate::hub::side_log::{PrivateGap, PrivateGaps, SubscriptionCoverage};
 use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Term, TimeRange, UnixMillis};
 
 const REPEATS_FOLLOW: u8 = 1;
@@ -91,11 +91,11 @@ fn put_gap(private_gap: &PrivateGap, low: UnixMillis, out: &mut Vec<u8>) {
     [since, passed_until, born].into_iter().for_each(|number| put_varint(out, *number));
 }
 
-fn has_ranges(coverage: &Coverage) -> bool {
+fn has_ranges(coverage: &SubscriptionCoverage) -> bool {
     coverage.is_partial || !coverage.passed.is_empty()
 }
 
-fn put_ranges(coverage: &Coverage, out: &mut Vec<u8>) {
+fn put_ranges(coverage: &SubscriptionCoverage, out: &mut Vec<u8>) {
     out.extend([u8::from(coverage.is_partial), coverage.passed.len() as u8]);
     for (from, to) in &coverage.passed {
         put_varint(out, *from);
@@ -160,7 +160,7 @@ fn take_private(from: &mut ByteReader<'_>, low: UnixMillis) -> Result<PrivateGap
     let main_from = from.varint()?;
     let count = from.u8()?;
     let private_gaps = (0..count).map(|_| take_gap(from, low, main_from)).collect::<Result<_, _>>()?;
-    Ok(PrivateGaps { tag, coverage: Coverage::from(main_from), private_gaps })
+    Ok(PrivateGaps { tag, coverage: SubscriptionCoverage::from(main_from), private_gaps })
 }
 
 fn take_gap(from: &mut ByteReader<'_>, low: UnixMillis, main_from: Sequence) -> Result<PrivateGap, DecodeError> {
@@ -184,7 +184,7 @@ fn take_gap(from: &mut ByteReader<'_>, low: UnixMillis, main_from: Sequence) -> 
     })
 }
 
-fn take_ranges(from: &mut ByteReader<'_>, coverage: &mut Coverage) -> Result<(), DecodeError> {
+fn take_ranges(from: &mut ByteReader<'_>, coverage: &mut SubscriptionCoverage) -> Result<(), DecodeError> {
     coverage.is_partial = from.u8()? != 0;
     let count = from.u8()?;
     let range = |_| -> Result<_, DecodeError> {

@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::hub::side_log::PrivateGaps;
-    use crate::hub::side_log::{Coverage, PrivateGap};
+    use crate::hub::side_log::{PrivateGap, SubscriptionCoverage};
     use crate::model::AccountName;
     use crate::model::Position;
     use crate::model::UnixMillis;
@@ -200,8 +200,8 @@ mod tests {
         let (late, far) = (UnixMillis(1 << 44), 1 << 51);
         let private_gap = PrivateGap::new(TimeRange::new(late, UnixMillis(0)), GapCause::JournalCorrupt, late, far);
         let private_gap = PrivateGap { since: far, offset: far, passed_until: far, ..private_gap };
-        let passed = vec![(far, 2 * far); Coverage::RANGES_MAX];
-        let coverage = Coverage { main_log_from: far, passed, is_partial: true };
+        let passed = vec![(far, 2 * far); SubscriptionCoverage::RANGES_MAX];
+        let coverage = SubscriptionCoverage { main_log_from: far, passed, is_partial: true };
         let private = PrivateGaps { tag: u32::MAX, coverage, private_gaps: vec![private_gap; PrivateGaps::MAX] };
         check(&ResumeToken { private: Some(private), ..longest() }, ResumeToken::CHARS_MAX);
     }
@@ -256,10 +256,14 @@ mod tests {
         );
         let private_gaps = prop::collection::vec(private_gap, 0..=PrivateGaps::MAX);
         let range = (sequence(), sequence()).prop_map(|(from, length)| (from, from + length));
-        let ranges = prop::collection::vec(range, 0..=Coverage::RANGES_MAX);
+        let ranges = prop::collection::vec(range, 0..=SubscriptionCoverage::RANGES_MAX);
         let coverage = (sequence(), ranges, any::<bool>());
         (any::<u32>(), coverage, private_gaps).prop_map(|(tag, (main_from, passed, is_partial), private_gaps)| {
-            PrivateGaps { tag, coverage: Coverage { main_log_from: main_from, passed, is_partial }, private_gaps }
+            PrivateGaps {
+                tag,
+                coverage: SubscriptionCoverage { main_log_from: main_from, passed, is_partial },
+                private_gaps,
+            }
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::block::IdEntry;
 use super::id_file::IdFile;
-use super::trailer::Coverage;
+use super::trailer::IdCoverage;
 use super::{DedupError, store};
 use crate::model::UnixMillis;
 
@@ -37,9 +37,9 @@ pub(super) fn plan(files: &[FileStats], ids_max: u64, span_max: Duration) -> Opt
 }
 
 /// Returns the coverage of the compacted file.
-pub(super) fn coverage(files: &[Arc<IdFile>]) -> Option<Coverage> {
+pub(super) fn coverage(files: &[Arc<IdFile>]) -> Option<IdCoverage> {
     let all = || files.iter().map(|file| file.trailer().coverage);
-    Some(Coverage {
+    Some(IdCoverage {
         epoch: all().next()?.epoch,
         first: all().map(|file| file.first).min()?,
         last: all().map(|file| file.last).max()?,

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use xorf::{BinaryFuse8, DmaSerializable};
 
 use super::block::{IdBlockEncoder, IdEntry};
-use super::trailer::{Coverage, MAGIC, Trailer};
+use super::trailer::{IdCoverage, MAGIC, Trailer};
 use crate::model::PostId;
 
 /// Ids of a partition, which share one filter. Small enough that an old id among new ones widens the range of few
@@ -67,7 +67,7 @@ impl<W: Write> IdFileWriter<W> {
     }
 
     /// Writes the last block, the index and the trailer.
-    pub(super) fn finish(mut self, coverage: Coverage) -> io::Result<W> {
+    pub(super) fn finish(mut self, coverage: IdCoverage) -> io::Result<W> {
         self.end_block()?;
         self.end_chunk();
         let meta = [self.blocks, self.chunks, self.fingerprints].concat();

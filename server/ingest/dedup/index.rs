@@ -6,7 +6,7 @@ use parking_lot::{Mutex, RwLock};
 use super::id_file::IdFile;
 use super::memtable::MemTable;
 use super::store::Store;
-use super::trailer::Coverage;
+use super::trailer::IdCoverage;
 use super::{Config, DedupError, KnownPost, Metrics, store};
 use crate::journal::Reader;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
@@ -50,7 +50,7 @@ impl IdFileSet {
     }
 
     pub(super) fn insert(&mut self, file: Arc<IdFile>) {
-        let key = |file: &Arc<IdFile>| -> Coverage { file.trailer().coverage };
+        let key = |file: &Arc<IdFile>| -> IdCoverage { file.trailer().coverage };
         self.files.push(file);
         self.files.sort_by_key(|file| (key(file).last, key(file).complete));
     }

@@ -6,7 +6,7 @@ use super::compaction::{self, FileStats};
 use super::id_file::IdFile;
 use super::index::{DedupIndex, IdFileSet};
 use super::store::Store;
-use super::trailer::Coverage;
+use super::trailer::IdCoverage;
 use crate::journal::LogBounds;
 use crate::model::{Sequence, UnixMillis};
 
@@ -86,7 +86,7 @@ impl DedupMaintenance {
     fn forget_in(&self, file: &Arc<IdFile>, last: Sequence) -> Result<(), DedupError> {
         let coverage = file.trailer().coverage;
         // A delta after `last` replaces the entry before it, so the file is incomplete from here on.
-        let kept = Coverage { last, complete: coverage.first.saturating_sub(1), ..coverage };
+        let kept = IdCoverage { last, complete: coverage.first.saturating_sub(1), ..coverage };
         let entries = file.entries().filter(|entry| entry.as_ref().map_or(true, |entry| entry.sequence <= last));
         let rewritten = (coverage.first <= last).then(|| self.index.store.write(kept, entries)).transpose()?;
         self.replace(std::slice::from_ref(file), rewritten.map(Arc::new))
@@ -184,7 +184,7 @@ impl DedupMaintenance {
 }
 
 fn shape(file: &IdFile) -> FileStats {
-    let Coverage { received_min, received_max, .. } = file.trailer().coverage;
+    let IdCoverage { received_min, received_max, .. } = file.trailer().coverage;
     FileStats { ids: file.trailer().ids, received_min, received_max }
 }
 

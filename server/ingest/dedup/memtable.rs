@@ -5,7 +5,7 @@ use foldhash::fast::FixedState;
 
 use super::KnownPost;
 use super::block::IdEntry;
-use super::trailer::Coverage;
+use super::trailer::IdCoverage;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
 
 /// A table of ids in memory: first active, then frozen until it is flushed to a file.
@@ -91,10 +91,10 @@ impl MemTable {
     }
 
     /// Returns the covered part of the log; `None` if the table is empty.
-    pub(super) fn coverage(&self, epoch: Epoch) -> Option<Coverage> {
+    pub(super) fn coverage(&self, epoch: Epoch) -> Option<IdCoverage> {
         let (received_min, received_max) = self.received?;
         let (first, last) = (self.first, self.last);
-        Some(Coverage { epoch, first, last, complete: last, received_min, received_max })
+        Some(IdCoverage { epoch, first, last, complete: last, received_min, received_max })
     }
 
     /// Returns all entries in the order of ids.

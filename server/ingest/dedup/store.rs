@@ -9,7 +9,7 @@ use super::DedupError;
 use super::block::IdEntry;
 use super::id_file::{IdFile, IdFileSource};
 use super::id_file_writer::IdFileWriter;
-use super::trailer::Coverage;
+use super::trailer::IdCoverage;
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file::{self, Replacement};
 
@@ -76,14 +76,14 @@ impl Store {
     /// Writes a file atomically.
     pub(super) fn write(
         &self,
-        coverage: Coverage,
+        coverage: IdCoverage,
         entries: impl Iterator<Item = Result<IdEntry, DedupError>>,
     ) -> Result<IdFile, DedupError> {
         let Self::Folder { dir, serial } = self else {
             let bytes = fill(Vec::new(), Path::new("(memory)"), coverage, entries)?;
             return IdFile::load(IdFileSource::Memory(bytes));
         };
-        let Coverage { first, last, .. } = coverage;
+        let IdCoverage { first, last, .. } = coverage;
         let number = serial.fetch_add(1, Ordering::Relaxed) + 1;
         let path = dir.join(format!("{first:020}-{last:020}-{number:010}.ids"));
         let failed = |source| io_error(&path, source);
@@ -114,10 +114,10 @@ impl Store {
 
     /// Removes the inputs of a compaction whose removal was interrupted by a crash.
     fn drop_contained(&self, files: &mut Vec<Arc<IdFile>>) -> Result<(), DedupError> {
-        let all: Vec<Coverage> = files.iter().map(|file| file.trailer().coverage).collect();
+        let all: Vec<IdCoverage> = files.iter().map(|file| file.trailer().coverage).collect();
         for at in (0..files.len()).rev() {
             let inner = all[at];
-            let contains = |(place, outer): (usize, &Coverage)| {
+            let contains = |(place, outer): (usize, &IdCoverage)| {
                 let wider = (outer.first, outer.last) != (inner.first, inner.last) || place > at;
                 wider && outer.first <= inner.first && outer.last >= inner.last && outer.complete >= inner.last
             };
@@ -138,8 +138,8 @@ pub fn quarantine(path: &Path) -> Result<(), DedupError> {
 
 /// Returns the sequence up to which all records are in files, if those from `lost` are missing: later ones must be
 /// staged again.
-pub(super) fn covered(files: impl Iterator<Item = Coverage>, lost: &[Sequence]) -> Sequence {
-    let mut files: Vec<Coverage> = files.collect();
+pub(super) fn covered(files: impl Iterator<Item = IdCoverage>, lost: &[Sequence]) -> Sequence {
+    let mut files: Vec<IdCoverage> = files.collect();
     files.sort_unstable_by_key(|file| file.first);
     let first = files.first().map(|file| file.first).into_iter().chain(lost.iter().copied()).min();
     let mut reached = first.unwrap_or(1).saturating_sub(1);
@@ -176,7 +176,7 @@ fn numbers(path: &Path) -> [u64; 3] {
 fn fill<W: Write>(
     out: W,
     path: &Path,
-    coverage: Coverage,
+    coverage: IdCoverage,
     entries: impl Iterator<Item = Result<IdEntry, DedupError>>,
 ) -> Result<W, DedupError> {
     let failed = |source| io_error(path, source);

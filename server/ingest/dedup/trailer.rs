@@ -10,7 +10,7 @@ pub(super) const LEN: usize = 128;
 
 /// Part of a log that a file covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Coverage {
+pub(super) struct IdCoverage {
     /// Epoch of the log.
     pub(super) epoch: Epoch,
     /// First covered sequence.
@@ -31,7 +31,7 @@ pub(super) struct Coverage {
 /// blocks u32 · chunks u32 · meta offset · meta bytes · crc u32`, little-endian, zeros up to the checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
-    pub(super) coverage: Coverage,
+    pub(super) coverage: IdCoverage,
     pub(super) ids: u64,
     pub(super) id_min: PostId,
     pub(super) id_max: PostId,
@@ -59,7 +59,7 @@ impl From<DecodeError> for TrailerError {
 
 impl Trailer {
     pub(super) fn encode(&self) -> [u8; LEN] {
-        let Coverage { epoch, first, last, complete, received_min, received_max } = self.coverage;
+        let IdCoverage { epoch, first, last, complete, received_min, received_max } = self.coverage;
         let mut bytes = Vec::with_capacity(LEN);
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
@@ -97,7 +97,7 @@ impl Trailer {
             return Err(TrailerError::Version(version));
         }
         let meta_crc = scan.u32()?;
-        let coverage = Coverage {
+        let coverage = IdCoverage {
             epoch: Epoch(scan.u128()?),
             first: scan.u64()?,
             last: scan.u64()?,
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn trailer() -> Trailer {
-        let coverage = Coverage {
+        let coverage = IdCoverage {
             epoch: Epoch(7 << 100),
             first: 1,
             last: 9,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backfill::BackfillState;
-use super::connection::Connection;
+use super::connection::ConnectionProgress;
 use super::feed::{FeedGap, GapBackfill};
 use super::state_machine::{GapStateMachine, START_GRACE, StreamResponse};
 use crate::hub::side_log::Completeness;
@@ -24,7 +24,7 @@ impl GapStateMachine {
         let rate = if own.rate.is_known() { own.rate.per_second() } else { account_rate };
         let was_up = own.assured_from().is_some();
         let to = now.plus(allowed_lateness);
-        let mut new = Connection::new(now, allowed_lateness, own.lag_of(connection), rate);
+        let mut new = ConnectionProgress::new(now, allowed_lateness, own.lag_of(connection), rate);
         let margin = new.margin(&self.limits);
         let minutes = |minutes: BackfillMinutes| Duration::from_secs(60 * u64::from(minutes.get()));
         // X uses its own clock: if that is ahead, the backfill may begin as much later.

@@ -10,7 +10,7 @@ use crate::model::{TimeRange, UnixMillis};
 
 /// Progress of a connection since its first byte, or up to its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Connection {
+pub(super) struct ConnectionProgress {
     /// The first byte has arrived and the connection has not ended.
     pub(super) up: bool,
     /// When the first byte arrived.
@@ -67,7 +67,7 @@ impl From<UnixMillis> for ReceiveTime {
 /// Maximum lead of a post's creation time over the clock; a post beyond it is not accepted as the newest.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(60);
 
-impl Connection {
+impl ConnectionProgress {
     /// Creates a connection whose first byte arrived now. `newest` is the known lag, `rate` that of its feed.
     pub(super) fn new(now: UnixMillis, allowed_lateness: Duration, newest: Option<HighWatermark>, rate: f64) -> Self {
         Self {

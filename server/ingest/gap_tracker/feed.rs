@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::backfill::BackfillState;
-use super::connection::{AHEAD_MAX, Connection, HighWatermark, ReceiveTime};
+use super::connection::{AHEAD_MAX, ConnectionProgress, HighWatermark, ReceiveTime};
 use super::limits::TrackerLimits;
 use super::rate::PostRate;
 use crate::hub::side_log::Completeness;
@@ -23,7 +23,7 @@ pub(super) struct Feed {
     /// Name of its datacenter, or [`ALL_FEEDS`]; empty for a feed of a checkpoint without names.
     pub(super) name: String,
     /// Connections by number: open ones, and the known lag of others.
-    pub(super) connections: BTreeMap<usize, Connection>,
+    pub(super) connections: BTreeMap<usize, ConnectionProgress>,
     /// A byte arrived at some time: missing time since then is a gap.
     pub(super) began: bool,
     /// Every post created before this time was delivered, or lies in a gap.
@@ -99,7 +99,7 @@ impl Feed {
     }
 
     /// Returns the open connections.
-    pub(super) fn up(&self) -> impl Iterator<Item = (usize, &Connection)> {
+    pub(super) fn up(&self) -> impl Iterator<Item = (usize, &ConnectionProgress)> {
         self.connections.iter().filter(|(_, own)| own.up).map(|(number, own)| (*number, own))
     }
 
@@ -109,7 +109,7 @@ impl Feed {
     }
 
     /// Returns an open connection by number.
-    pub(super) fn connection(&self, number: usize) -> Option<&Connection> {
+    pub(super) fn connection(&self, number: usize) -> Option<&ConnectionProgress> {
         self.connections.get(&number).filter(|own| own.up)
     }
 

@@ -14,7 +14,7 @@ use super::limits::TrackerLimits;
 use super::rate::PostRate;
 use super::recovering_gap::RecoveringGap;
 use super::state_machine::PersistedState;
-use super::tail::LostTail;
+use super::tail::ReopenedTail;
 use crate::hub::side_log::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};
 use crate::state_file;
@@ -127,7 +127,7 @@ impl KeptByPlace {
             feeds,
             healing,
             recovered_posts,
-            tail: LostTail::default(),
+            tail: ReopenedTail::default(),
             late,
             scale: CorrectionLog::default(),
             side,

@@ -10,7 +10,7 @@ use super::correction_log::CorrectionLog;
 use super::feed::Feed;
 use super::limits::TrackerLimits;
 use super::recovering_gap::RecoveringGap;
-use super::tail::LostTail;
+use super::tail::ReopenedTail;
 use crate::hub::side_log;
 use crate::model::{Gap, GapId, Sequence, UnixMillis};
 use crate::xapi::BackfillMinutes;
@@ -47,7 +47,7 @@ pub(super) struct PersistedState {
     pub(super) recovered_posts: BTreeMap<GapId, u64>,
     /// Time that becomes missing again if the log loses its tail, and that no feed knows of.
     #[serde(default)]
-    pub(super) tail: LostTail,
+    pub(super) tail: ReopenedTail,
     /// Maximum lateness of the upstream over the log.
     #[serde(default)]
     pub(super) late: Duration,

@@ -17,7 +17,7 @@ const LOGGED_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// Time that becomes missing again if the log loses its tail.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct LostTail {
+pub(super) struct ReopenedTail {
     opened: Vec<OpenedGap>,
     /// When feeds were removed from the list.
     left: Vec<UnixMillis>,
@@ -30,7 +30,7 @@ struct OpenedGap {
     at: UnixMillis,
 }
 
-impl LostTail {
+impl ReopenedTail {
     /// Records a gap left to recovery.
     pub(super) fn open(&mut self, span: TimeRange, at: UnixMillis) {
         self.opened.push(OpenedGap { span, at });

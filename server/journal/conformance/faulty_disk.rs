@@ -7,11 +7,11 @@ use super::*;
 /// Disk with injected failures.
 #[derive(Debug, Default)]
 pub(super) struct FaultyDisk {
-    faults: Mutex<Faults>,
+    faults: Mutex<DiskFaults>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
+pub(super) struct DiskFaults {
     /// Writes fail with this error after this many bytes.
     pub(super) write: Option<(std::io::ErrorKind, usize)>,
     /// Syncs fail.
@@ -37,7 +37,7 @@ pub(super) struct Unreadable {
 }
 
 impl FaultyDisk {
-    pub(super) fn set(&self, faults: Faults) {
+    pub(super) fn set(&self, faults: DiskFaults) {
         *self.faults.lock() = faults;
     }
 }

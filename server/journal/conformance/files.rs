@@ -90,11 +90,14 @@ fn terms_and_sequence_outlive_all_records() {
 #[test]
 fn refused_append_leaves_no_trace() {
     for (durability, faults) in [
-        (Durability::Os, Faults { write: Some((ErrorKind::StorageFull, 0)), ..Faults::default() }),
-        (Durability::Os, Faults { write: Some((ErrorKind::StorageFull, 100)), ..Faults::default() }),
-        (Durability::Memory, Faults { write: Some((ErrorKind::Other, usize::MAX)), ..Faults::default() }),
-        (Durability::Sync, Faults { sync: true, ..Faults::default() }),
-        (Durability::Os, Faults { write: Some((ErrorKind::Other, usize::MAX)), truncate: true, ..Faults::default() }),
+        (Durability::Os, DiskFaults { write: Some((ErrorKind::StorageFull, 0)), ..DiskFaults::default() }),
+        (Durability::Os, DiskFaults { write: Some((ErrorKind::StorageFull, 100)), ..DiskFaults::default() }),
+        (Durability::Memory, DiskFaults { write: Some((ErrorKind::Other, usize::MAX)), ..DiskFaults::default() }),
+        (Durability::Sync, DiskFaults { sync: true, ..DiskFaults::default() }),
+        (
+            Durability::Os,
+            DiskFaults { write: Some((ErrorKind::Other, usize::MAX)), truncate: true, ..DiskFaults::default() },
+        ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let config = Config { durability, ..small_segments() };
@@ -111,7 +114,7 @@ fn refused_append_leaves_no_trace() {
             assert_eq!(journal.reader.extent().next, 41);
             assert_eq!(read_all(&*journal.reader, 1, &KeyFilter::Always, 1 << 20).len(), 40);
         }
-        disk.set(Faults::default());
+        disk.set(DiskFaults::default());
         if !faults.truncate {
             drop(journal);
             journal = embedded(dir.path(), &config, 1);
@@ -132,17 +135,17 @@ fn low_disk_trims_then_blocks_writer() {
     for n in 1..=400 {
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
-    disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
+    disk.set(DiskFaults { free_bytes: Some(9_000), ..DiskFaults::default() });
     let report = journal.maintenance.step(START).expect("a step");
     assert!(report.trimmed_records > 0 && report.trimmed_records < 60, "{report:?}");
     journal.writer.append(&[post(401, "a")]).expect("there is headroom again");
-    disk.set(Faults { free_bytes: Some(0), write: Some((ErrorKind::StorageFull, 0)), ..Faults::default() });
+    disk.set(DiskFaults { free_bytes: Some(0), write: Some((ErrorKind::StorageFull, 0)), ..DiskFaults::default() });
     for _ in 0..100 {
         let _ = journal.maintenance.step(START);
     }
     assert!(matches!(journal.writer.append(&[post(402, "a")]), Err(AppendError::DiskFull)));
     assert!(read_all(&*journal.reader, 401, &KeyFilter::Always, 1).len() == 1, "what is there is served");
-    disk.set(Faults::default());
+    disk.set(DiskFaults::default());
     journal.maintenance.step(START).expect("a step");
     journal.writer.append(&[post(402, "a")]).expect("there is room again");
 }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use self::faulty_disk::{Faults, FaultyDisk, Unreadable};
+use self::faulty_disk::{DiskFaults, FaultyDisk, Unreadable};
 use super::*;
 use crate::clock::Moment;
 use crate::model::{

@@ -22,7 +22,7 @@ fn disk_filled_by_others_trims_nothing() {
     let (mut journal, disk) = faulty(dir.path(), &config(10 << 20));
     fill(&mut journal, 1..=400);
     for free in [0, 1_000, 9 << 20] {
-        disk.set(Faults { free_bytes: Some(free), ..Faults::default() });
+        disk.set(DiskFaults { free_bytes: Some(free), ..DiskFaults::default() });
         for _ in 0..20 {
             let report = journal.maintenance.step(START).expect("a step");
             assert_eq!(report.trimmed_records, 0, "{free} bytes free");
@@ -30,7 +30,7 @@ fn disk_filled_by_others_trims_nothing() {
         assert!(matches!(journal.writer.append(&[post(401, "a")]), Err(AppendError::DiskFull)));
         assert_eq!(journal.reader.extent().earliest, 1);
     }
-    disk.set(Faults::default());
+    disk.set(DiskFaults::default());
     journal.maintenance.step(START).expect("a step");
     fill(&mut journal, 401..=401);
 }
@@ -67,7 +67,7 @@ fn trim_that_frees_nothing_is_not_repeated() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut journal, disk) = faulty(dir.path(), &config(10_000));
     fill(&mut journal, 1..=400);
-    disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
+    disk.set(DiskFaults { free_bytes: Some(9_000), ..DiskFaults::default() });
     let trimmed: Vec<u64> =
         (0..50).map(|_| journal.maintenance.step(START).expect("a step").trimmed_early_records).collect();
     assert!(trimmed[0] > 0 && trimmed[1..].iter().all(|it| *it == 0), "{trimmed:?}");
@@ -95,7 +95,7 @@ fn quiet_log_is_not_trimmed_for_busy_one() {
         fill(&mut busy, round * 20 + 1..=round * 20 + 20);
         for (journal, disk) in [(&mut quiet, &quiet_disk), (&mut busy, &busy_disk)] {
             let free = capacity.saturating_sub(bytes(busy_dir.path()) + bytes(quiet_dir.path()));
-            disk.set(Faults { free_bytes: Some(free), ..Faults::default() });
+            disk.set(DiskFaults { free_bytes: Some(free), ..DiskFaults::default() });
             step(journal);
         }
     }
@@ -115,16 +115,16 @@ fn failed_removal_is_retried_and_counted() {
     fill(&mut journal, 201..=400);
     let before = segments(dir.path()).len();
     let now = START.plus(Duration::from_secs(400));
-    disk.set(Faults { remove: true, ..Faults::default() });
+    disk.set(DiskFaults { remove: true, ..DiskFaults::default() });
     assert!(journal.maintenance.step(now).is_err(), "it is reported");
     let earliest = journal.reader.extent().earliest;
     assert!(earliest > 1 && segments(dir.path()).len() >= before);
-    disk.set(Faults { remove: true, free_bytes: Some(9_000), ..Faults::default() });
+    disk.set(DiskFaults { remove: true, free_bytes: Some(9_000), ..DiskFaults::default() });
     for _ in 0..20 {
         let _ = journal.maintenance.step(now);
     }
     assert_eq!(journal.reader.extent().earliest, earliest, "trimming would free nothing");
-    disk.set(Faults::default());
+    disk.set(DiskFaults::default());
     let report = journal.maintenance.step(now).expect("a step");
     assert_eq!(report.trimmed_records, earliest - 1, "what failed steps trimmed is not forgotten");
     assert_eq!(super::damage::first_of(&segments(dir.path())[0]), earliest);
@@ -146,7 +146,7 @@ fn refused_append_with_free_space_trims_one_segment() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut journal, disk) = faulty(dir.path(), &config(0));
     fill(&mut journal, 1..=400);
-    disk.set(Faults { write: Some((std::io::ErrorKind::QuotaExceeded, 0)), ..Faults::default() });
+    disk.set(DiskFaults { write: Some((std::io::ErrorKind::QuotaExceeded, 0)), ..DiskFaults::default() });
     let mut trimmed = 0;
     for _ in 0..10 {
         assert!(matches!(journal.writer.append(&[post(401, "a")]), Err(AppendError::DiskFull)));
@@ -192,7 +192,7 @@ fn early_trim_warns_with_count_and_range() {
         fill(&mut journal, 1..=400);
         let text = logged(|| {
             if early {
-                disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
+                disk.set(DiskFaults { free_bytes: Some(9_000), ..DiskFaults::default() });
             }
             for step in 0..3 {
                 let passed = if early { 0 } else { step * 400 };

@@ -30,7 +30,7 @@ fn failed_sync_rewrites_segment_before_next_append() {
     // Kept open, so that its inode number is not reused.
     let old = std::fs::File::open(&path).expect("ours");
     let inode = old.metadata().expect("ours").ino();
-    disk.set(Faults { sync: true, ..Faults::default() });
+    disk.set(DiskFaults { sync: true, ..DiskFaults::default() });
     for _ in 0..3 {
         assert!(journal.maintenance.step(START).is_err());
         assert!(
@@ -40,7 +40,7 @@ fn failed_sync_rewrites_segment_before_next_append() {
         assert_eq!(check_given(&*journal.reader, &all), [], "what is there is served");
         assert_eq!(journal.reader.synced(), 101);
     }
-    disk.set(Faults::default());
+    disk.set(DiskFaults::default());
     journal.maintenance.step(START).expect("a step");
     let inodes: Vec<u64> =
         segments(dir.path()).iter().map(|path| std::fs::metadata(path).expect("ours").ino()).collect();
@@ -63,16 +63,16 @@ fn blocks_lost_with_failed_sync_are_damage() {
     let path = segments(dir.path()).pop().expect("there is one");
     let inode = std::fs::metadata(&path).expect("ours").ino();
     let unreadable = Unreadable { inode, from: 2_000, to: 2_001, errno: rustix::io::Errno::IO };
-    disk.set(Faults { sync: true, unreadable: Some(unreadable), ..Faults::default() });
+    disk.set(DiskFaults { sync: true, unreadable: Some(unreadable), ..DiskFaults::default() });
     assert!(journal.maintenance.step(START).is_err());
-    disk.set(Faults { unreadable: Some(unreadable), ..Faults::default() });
+    disk.set(DiskFaults { unreadable: Some(unreadable), ..DiskFaults::default() });
     let report = journal.maintenance.step(START).expect("a step");
     let damage = journal.reader.damage();
     let [lost] = damage[..] else { panic!("one block: {damage:?}") };
     assert_eq!((lost.last - lost.first, report.damaged_records), (4, 5));
     let received = |sequence: u64| UnixMillis(T0 + sequence as i64 * 1_000);
     assert_eq!((lost.from, lost.to), (received(lost.first), received(lost.last)));
-    disk.set(Faults::default());
+    disk.set(DiskFaults::default());
     all.extend(fill(&mut journal, 201..=220));
     assert_eq!(check_given(&*journal.reader, &all), [(lost.first, lost.last)]);
     drop(journal);
@@ -88,14 +88,14 @@ fn failed_sync_is_healed_in_every_state() {
             let dir = tempfile::tempdir().expect("a directory");
             let (mut journal, disk) = faulty(dir.path(), &config(durability));
             let mut all = fill(&mut journal, 1..=count);
-            disk.set(Faults { sync: true, ..Faults::default() });
+            disk.set(DiskFaults { sync: true, ..DiskFaults::default() });
             let refused = journal.writer.append(&[post(count + 1, "a")]);
             if refused.is_ok() {
                 all.push(post(count + 1, "a"));
             }
             assert_eq!(refused.is_ok(), durability == Durability::Os && count > 0, "{count}");
             let _ = journal.maintenance.step(START);
-            disk.set(Faults::default());
+            disk.set(DiskFaults::default());
             for _ in 0..3 {
                 journal.maintenance.step(START).expect("a step");
             }

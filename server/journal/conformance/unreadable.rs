@@ -20,10 +20,10 @@ fn on(dir: &Path, disk: &Arc<FaultyDisk>, term: u64) -> Journal {
 }
 
 /// Makes the page at `at` of this file fail with `errno`.
-fn bad_page(path: &Path, at: u64, errno: Errno) -> Faults {
+fn bad_page(path: &Path, at: u64, errno: Errno) -> DiskFaults {
     let inode = std::fs::metadata(path).expect("it is there").ino();
     let from = at / SECTOR * SECTOR;
-    Faults { unreadable: Some(Unreadable { inode, from, to: from + SECTOR, errno }), ..Faults::default() }
+    DiskFaults { unreadable: Some(Unreadable { inode, from, to: from + SECTOR, errno }), ..DiskFaults::default() }
 }
 
 /// R9. A segment or an index that cannot be read as a file (EISDIR, ELOOP), at any position, while the log is open and
@@ -104,7 +104,7 @@ proptest! {
         let journal = on(dir.path(), &disk, 2);
         disk.set(bad_page(path, at, errno));
         prop_assert_eq!(check_given(&*journal.reader, &all), Vec::from_iter(hit), "while it is open");
-        disk.set(Faults::default());
+        disk.set(DiskFaults::default());
         prop_assert_eq!(check_given(&*journal.reader, &all), [], "an error that passes");
         prop_assert_eq!(journal.reader.damage(), []);
         drop(journal);

@@ -8,7 +8,7 @@ use super::files;
 use super::shared::{LogSnapshot, SealedSegment, SharedLog};
 use super::unlinked_segment::UnlinkedSegment;
 use crate::journal::headroom::{DiskState, Headroom, HeadroomDecision};
-use crate::journal::retention::{Candidate, RetentionLimits, TrimDecision, select_for_trim};
+use crate::journal::retention::{RetentionLimits, TrimCandidate, TrimDecision, select_for_trim};
 use crate::model::{Sequence, UnixMillis};
 
 /// Steps (about one a second) between two warnings about records that are trimmed before their age.
@@ -53,11 +53,11 @@ impl Trimmer {
     ) -> (Trimmed, io::Result<()>) {
         let removed = shared.remove_doomed();
         let snapshot = shared.snapshot.load_full();
-        let candidate = |(at, it): (usize, &Arc<SealedSegment>)| Candidate {
+        let candidate = |(at, it): (usize, &Arc<SealedSegment>)| TrimCandidate {
             bytes: bytes_of(it),
             expired: snapshot.end_of(at + 1) <= expired,
         };
-        let candidates: Vec<Candidate> = snapshot.sealed.iter().enumerate().map(candidate).collect();
+        let candidates: Vec<TrimCandidate> = snapshot.sealed.iter().enumerate().map(candidate).collect();
         let retention = by_retention(shared, &candidates);
         let by_retention = retention.by_age + retention.by_bytes;
         let decision = self.for_headroom(shared, &candidates, by_retention, packing_bytes);
@@ -92,7 +92,7 @@ impl Trimmer {
     fn for_headroom(
         &mut self,
         shared: &SharedLog,
-        candidates: &[Candidate],
+        candidates: &[TrimCandidate],
         taken: usize,
         packing_bytes: u64,
     ) -> HeadroomDecision {
@@ -123,7 +123,7 @@ impl Trimmer {
     }
 }
 
-fn by_retention(shared: &SharedLog, candidates: &[Candidate]) -> TrimDecision {
+fn by_retention(shared: &SharedLog, candidates: &[TrimCandidate]) -> TrimDecision {
     let config = &shared.config;
     let bounds = RetentionLimits { bytes_max: config.retention_bytes_max };
     let tail_bytes = shared.tail.lock().offset;

@@ -1,7 +1,7 @@
 //! A rule of X needs a positive term that is no stop word, on each side of an OR.
 
 use crate::query::finding::{Code, Draft, quote_text};
-use crate::query::tree::{Node, NodeKind, Term, is_read_as_phrase};
+use crate::query::tree::{Node, NodeKind, RuleTerm, is_read_as_phrase};
 
 /// Words that X does not accept as the only term of a rule. The list is of 2016; X calls it subject to change.
 const STOP_WORDS: &[&str] = &[
@@ -69,7 +69,7 @@ fn strength<'a>(node: &'a Node, weak: &mut Option<&'a [Node]>) -> Strength {
             strength(child, weak);
             Strength::Negative
         }
-        NodeKind::Term(Term::Keyword(word)) if is_stop_word(word) => Strength::StopWords,
+        NodeKind::Term(RuleTerm::Keyword(word)) if is_stop_word(word) => Strength::StopWords,
         NodeKind::Term(_) | NodeKind::Invalid => Strength::Positive,
     }
 }
@@ -111,8 +111,8 @@ fn is_specific(node: &Node) -> bool {
         NodeKind::Or(sides) => sides.iter().all(is_specific),
         NodeKind::And(parts) => parts.iter().any(is_specific),
         NodeKind::Not(_) => false,
-        NodeKind::Term(Term::Has(_) | Term::Is(_) | Term::Field(Lang, _)) => false,
-        NodeKind::Term(Term::Keyword(word)) => !is_stop_word(word),
+        NodeKind::Term(RuleTerm::Has(_) | RuleTerm::Is(_) | RuleTerm::Field(Lang, _)) => false,
+        NodeKind::Term(RuleTerm::Keyword(word)) => !is_stop_word(word),
         NodeKind::Term(_) | NodeKind::Invalid => true,
     }
 }

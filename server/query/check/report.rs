@@ -5,7 +5,7 @@ use super::{characters, length, positive, siblings};
 use crate::query::checked::Query;
 use crate::query::finding::{Code, Draft, Edit, Finding, Severity, utf16_len};
 use crate::query::parser;
-use crate::query::settings::{Dialect, Settings};
+use crate::query::settings::{Dialect, QuerySettings};
 use crate::query::text::chars;
 use crate::query::tree::Node;
 
@@ -33,7 +33,7 @@ impl Report {
 }
 
 /// Checks a rule.
-pub fn check(text: &str, settings: &Settings) -> Report {
+pub fn check(text: &str, settings: &QuerySettings) -> Report {
     let (mut drafts, tree) = drafts(text, settings);
     let has_errors = has_errors(&drafts);
     let corrected = if has_errors { corrected(text, &drafts, settings) } else { None };
@@ -62,7 +62,7 @@ pub fn check(text: &str, settings: &Settings) -> Report {
 }
 
 /// Parses and checks a rule, without corrected rules.
-fn drafts(text: &str, settings: &Settings) -> (Vec<Draft>, Option<Node>) {
+fn drafts(text: &str, settings: &QuerySettings) -> (Vec<Draft>, Option<Node>) {
     let mut found = Vec::new();
     if text.chars().all(chars::is_space) {
         let (message, advice) = ("the rule is empty", "write at least one term");
@@ -92,12 +92,12 @@ fn has_errors(drafts: &[Draft]) -> bool {
     drafts.iter().any(|draft| draft.code.severity() == Severity::Error)
 }
 
-fn is_sound(text: &str, settings: &Settings) -> bool {
+fn is_sound(text: &str, settings: &QuerySettings) -> bool {
     !has_errors(&drafts(text, settings).0)
 }
 
 /// Returns the rule with the corrections of all errors, if it then has none.
-fn corrected(text: &str, drafts: &[Draft], settings: &Settings) -> Option<String> {
+fn corrected(text: &str, drafts: &[Draft], settings: &QuerySettings) -> Option<String> {
     let errors = drafts.iter().filter(|draft| draft.code.severity() == Severity::Error);
     let edits: Vec<_> = errors.filter_map(|draft| draft.edit.clone()).collect();
     edited(text, edits).filter(|text| is_sound(text, settings))

@@ -7,7 +7,7 @@ use crate::query::canonical::canonical_term;
 use crate::query::finding::{Code, Draft};
 use crate::query::operator::TextField;
 use crate::query::text::normal;
-use crate::query::tree::{Node, NodeKind, Term};
+use crate::query::tree::{Node, NodeKind, RuleTerm};
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
@@ -44,22 +44,22 @@ fn is_suspect(nodes: &[Node], is_and: bool, fingerprints: &mut Vec<u64>) -> bool
 }
 
 /// Returns a number that is equal for terms with an equal canonical form (FNV-1a).
-fn fingerprint(term: &Term) -> u64 {
+fn fingerprint(term: &RuleTerm) -> u64 {
     let (kind, text) = match term {
         // A word with punctuation is a phrase in canonical form.
-        Term::Keyword(text) | Term::Phrase(text) => (0, text.as_str()),
-        Term::Emoji(text) => (1, text.as_str()),
-        Term::Proximity(text, _) => (2, text.as_str()),
-        Term::Mention(text) => (3, text.as_str()),
-        Term::Hashtag(text) => (4, text.as_str()),
-        Term::Cashtag(text) => (5, text.as_str()),
-        Term::BoundingBox(_) => (6, ""),
-        Term::PointRadius(_) => (7, ""),
-        Term::Count(..) => (8, ""),
-        Term::Sample(_) => (9, ""),
-        Term::Has(feature) => (64 + *feature as u64, ""),
-        Term::Is(kind) => (128 + *kind as u64, ""),
-        Term::Field(field, text) => (192 + *field as u64, text.as_str()),
+        RuleTerm::Keyword(text) | RuleTerm::Phrase(text) => (0, text.as_str()),
+        RuleTerm::Emoji(text) => (1, text.as_str()),
+        RuleTerm::Proximity(text, _) => (2, text.as_str()),
+        RuleTerm::Mention(text) => (3, text.as_str()),
+        RuleTerm::Hashtag(text) => (4, text.as_str()),
+        RuleTerm::Cashtag(text) => (5, text.as_str()),
+        RuleTerm::BoundingBox(_) => (6, ""),
+        RuleTerm::PointRadius(_) => (7, ""),
+        RuleTerm::Count(..) => (8, ""),
+        RuleTerm::Sample(_) => (9, ""),
+        RuleTerm::Has(feature) => (64 + *feature as u64, ""),
+        RuleTerm::Is(kind) => (128 + *kind as u64, ""),
+        RuleTerm::Field(field, text) => (192 + *field as u64, text.as_str()),
     };
     let text = if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(normal::of(text)) };
     text.bytes()
@@ -97,7 +97,7 @@ fn group(nodes: &[Node], is_and: bool, found: &mut Vec<Draft>) {
 }
 
 /// Returns a term and whether it is positive.
-fn leaf(node: &Node) -> Option<(&Term, bool)> {
+fn leaf(node: &Node) -> Option<(&RuleTerm, bool)> {
     match &node.kind {
         NodeKind::Term(term) => Some((term, true)),
         NodeKind::Not(child) => match &child.kind {
@@ -109,10 +109,10 @@ fn leaf(node: &Node) -> Option<(&Term, bool)> {
 }
 
 /// Returns fields of which a post has one value. Names and ids of users are compared only among themselves.
-fn single_valued(term: &Term) -> Option<(TextField, &str)> {
+fn single_valued(term: &RuleTerm) -> Option<(TextField, &str)> {
     use TextField::{From, InReplyToStatusId, Lang, PlaceCountry, RetweetsOf, RetweetsOfStatusId, To};
     match term {
-        Term::Field(
+        RuleTerm::Field(
             field @ (From | To | Lang | RetweetsOf | RetweetsOfStatusId | InReplyToStatusId | PlaceCountry),
             text,
         ) => Some((*field, text)),
@@ -128,7 +128,7 @@ pub(super) fn check_sample(tree: &Node, found: &mut Vec<Draft>) {
             NodeKind::Or(nodes) => waiting.extend(nodes.iter().map(|node| (node, false))),
             NodeKind::And(nodes) => waiting.extend(nodes.iter().map(|node| (node, is_top))),
             NodeKind::Not(child) => waiting.push((child, is_top)),
-            NodeKind::Term(Term::Sample(_)) if !is_top => {
+            NodeKind::Term(RuleTerm::Sample(_)) if !is_top => {
                 let message = "sample: applies to the whole rule and cannot be part of an OR";
                 let draft = Draft::new(
                     Code::SampleWithOr,
@@ -165,15 +165,15 @@ mod tests {
         let own = |text: &str| text.to_owned();
         let texts =
             [("cat", "CAT"), ("cafe\u{301}", "CAF\u{c9}"), ("\u{212a}", "k"), ("STRASSE", "strasse"), ("a-b", "A-B")];
-        let kinds: [fn(String) -> Term; 8] = [
-            Term::Keyword,
-            Term::Phrase,
-            Term::Emoji,
-            Term::Mention,
-            Term::Hashtag,
-            Term::Cashtag,
-            |text| Term::Proximity(text, 2),
-            |text| Term::Field(TextField::Contains, text),
+        let kinds: [fn(String) -> RuleTerm; 8] = [
+            RuleTerm::Keyword,
+            RuleTerm::Phrase,
+            RuleTerm::Emoji,
+            RuleTerm::Mention,
+            RuleTerm::Hashtag,
+            RuleTerm::Cashtag,
+            |text| RuleTerm::Proximity(text, 2),
+            |text| RuleTerm::Field(TextField::Contains, text),
         ];
         for kind in kinds {
             for (left, right) in texts.map(|(left, right)| (kind(own(left)), kind(own(right)))) {
@@ -181,9 +181,9 @@ mod tests {
                 assert_eq!(fingerprint(&left), fingerprint(&right), "{left:?} {right:?}");
             }
         }
-        let (keyword, phrase) = (Term::Keyword(own("a-b")), Term::Phrase(own("a-b")));
+        let (keyword, phrase) = (RuleTerm::Keyword(own("a-b")), RuleTerm::Phrase(own("a-b")));
         assert_eq!(canonical_term(&keyword), canonical_term(&phrase));
         assert_eq!(fingerprint(&keyword), fingerprint(&phrase));
-        assert_ne!(fingerprint(&Term::Keyword(own("cat"))), fingerprint(&Term::Mention(own("cat"))));
+        assert_ne!(fingerprint(&RuleTerm::Keyword(own("cat"))), fingerprint(&RuleTerm::Mention(own("cat"))));
     }
 }

@@ -1,10 +1,10 @@
 //! Media of a post.
 
-use super::payload::{Entities, Media, Post};
+use super::payload::{Entities, Media, PostObject};
 
 /// Returns the media of one post. `extended_entities` has the kind of each; `entities` calls videos photos, and is read
 /// only without the other.
-pub(super) fn of<'p, 'a>(post: &'p Post<'a>) -> &'p [Media<'a>] {
+pub(super) fn of<'p, 'a>(post: &'p PostObject<'a>) -> &'p [Media<'a>] {
     let extended = post.extended_tweet.as_ref();
     let sources = [
         extended.and_then(|extended| extended.extended_entities.as_ref()),

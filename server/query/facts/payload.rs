@@ -41,7 +41,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Post<'a> {
+pub(super) struct PostObject<'a> {
     #[serde(borrow)]
     pub(super) id: Option<Text<'a>>,
     pub(super) id_str: Option<Text<'a>>,
@@ -49,24 +49,24 @@ pub(super) struct Post<'a> {
     pub(super) full_text: Option<Text<'a>>,
     pub(super) lang: Option<Text<'a>>,
     pub(super) source: Option<Text<'a>>,
-    pub(super) user: Option<User<'a>>,
+    pub(super) user: Option<UserObject<'a>>,
     pub(super) entities: Option<Entities<'a>>,
     pub(super) extended_entities: Option<Entities<'a>>,
     pub(super) extended_tweet: Option<Extended<'a>>,
-    pub(super) retweeted_status: Option<Box<Post<'a>>>,
-    pub(super) quoted_status: Option<Box<Post<'a>>>,
+    pub(super) retweeted_status: Option<Box<PostObject<'a>>>,
+    pub(super) quoted_status: Option<Box<PostObject<'a>>>,
     pub(super) is_quote_status: Option<bool>,
     pub(super) in_reply_to_status_id: Option<Text<'a>>,
     pub(super) in_reply_to_status_id_str: Option<Text<'a>>,
     pub(super) in_reply_to_user_id: Option<Text<'a>>,
     pub(super) in_reply_to_user_id_str: Option<Text<'a>>,
     pub(super) in_reply_to_screen_name: Option<Text<'a>>,
-    pub(super) coordinates: Option<Point>,
-    pub(super) place: Option<Place<'a>>,
+    pub(super) coordinates: Option<PointObject>,
+    pub(super) place: Option<PlaceObject<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct User<'a> {
+pub(super) struct UserObject<'a> {
     #[serde(borrow)]
     pub(super) id: Option<Text<'a>>,
     pub(super) id_str: Option<Text<'a>>,
@@ -95,7 +95,7 @@ pub(super) struct Entities<'a> {
     pub(super) hashtags: Option<Vec<Tag<'a>>>,
     pub(super) symbols: Option<Vec<Tag<'a>>>,
     pub(super) user_mentions: Option<Vec<Mention<'a>>>,
-    pub(super) urls: Option<Vec<Url<'a>>>,
+    pub(super) urls: Option<Vec<UrlObject<'a>>>,
     pub(super) media: Option<Vec<Media<'a>>>,
 }
 
@@ -114,7 +114,7 @@ pub(super) struct Mention<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Url<'a> {
+pub(super) struct UrlObject<'a> {
     #[serde(borrow)]
     pub(super) url: Option<Text<'a>>,
     pub(super) expanded_url: Option<Text<'a>>,
@@ -137,12 +137,12 @@ pub(super) struct Media<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Point {
+pub(super) struct PointObject {
     pub(super) coordinates: Option<Vec<f64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Place<'a> {
+pub(super) struct PlaceObject<'a> {
     #[serde(borrow)]
     pub(super) id: Option<Text<'a>>,
     pub(super) name: Option<Text<'a>>,

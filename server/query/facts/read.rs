@@ -1,6 +1,6 @@
 //! Reads a payload.
 
-use super::payload::{Entities, Post, Text};
+use super::payload::{Entities, PostObject, Text};
 use super::{Facts, Place, Url, User, media, payload};
 use crate::query::operator::{CountField, Feature, PostKind};
 use crate::query::settings::CjkTokens;
@@ -15,17 +15,17 @@ pub struct UnreadablePost(#[from] serde_json::Error);
 impl Facts {
     /// Reads a payload in X's native format. Unknown fields are skipped.
     pub fn read(json: &[u8], cjk: CjkTokens) -> Result<Self, UnreadablePost> {
-        let post: Post<'_> = serde_json::from_slice(json)?;
-        Ok(Reader { cjk }.facts(&post))
+        let post: PostObject<'_> = serde_json::from_slice(json)?;
+        Ok(PayloadReader { cjk }.facts(&post))
     }
 }
 
-struct Reader {
+struct PayloadReader {
     cjk: CjkTokens,
 }
 
-impl Reader {
-    fn facts(&self, post: &Post<'_>) -> Facts {
+impl PayloadReader {
+    fn facts(&self, post: &PostObject<'_>) -> Facts {
         let retweeted = post.retweeted_status.as_deref();
         let quoted = post.quoted_status.as_deref().or_else(|| retweeted?.quoted_status.as_deref());
         let user = post.user.as_ref();
@@ -106,7 +106,7 @@ impl Reader {
         }));
     }
 
-    fn place(&self, place: &payload::Place<'_>) -> Place {
+    fn place(&self, place: &payload::PlaceObject<'_>) -> Place {
         let polygon = place.bounding_box.as_ref().and_then(|polygon| polygon.coordinates.as_deref());
         Place {
             id: lower(&place.id),
@@ -121,13 +121,13 @@ impl Reader {
 }
 
 /// Text of a post without its cut form: a retweet is the retweeted text after `RT @name: `.
-fn own_text_of_post(post: &Post<'_>) -> String {
+fn own_text_of_post(post: &PostObject<'_>) -> String {
     let Some(retweeted) = post.retweeted_status.as_deref() else { return own_text(post) };
     let name = retweeted.user.as_ref().and_then(|user| user.screen_name.as_ref()).map_or("", |name| &name.0);
     format!("RT @{name}: {}", own_text(retweeted))
 }
 
-fn own_text(post: &Post<'_>) -> String {
+fn own_text(post: &PostObject<'_>) -> String {
     let extended = post.extended_tweet.as_ref().and_then(|extended| extended.full_text.as_ref());
     let text = extended.or(post.full_text.as_ref()).or(post.text.as_ref());
     text.map(|text| normal::decode_entities(&text.0).into_owned()).unwrap_or_default()
@@ -141,11 +141,11 @@ fn digits(text: &Option<Text<'_>>, number: &Option<Text<'_>>) -> Option<String> 
     text.as_ref().or(number.as_ref()).map(|id| id.0.to_string())
 }
 
-fn user_of(user: &payload::User<'_>) -> User {
+fn user_of(user: &payload::UserObject<'_>) -> User {
     User { name: lower(&user.screen_name), id: digits(&user.id_str, &user.id) }
 }
 
-fn counts(user: &payload::User<'_>) -> Vec<(CountField, u64)> {
+fn counts(user: &payload::UserObject<'_>) -> Vec<(CountField, u64)> {
     let counts = [
         (CountField::Followers, user.followers_count),
         (CountField::Friends, user.friends_count),
@@ -177,7 +177,7 @@ fn link_parts(source: &str) -> Vec<String> {
     parts
 }
 
-fn is_reply(post: &Post<'_>) -> bool {
+fn is_reply(post: &PostObject<'_>) -> bool {
     post.in_reply_to_status_id.is_some()
         || post.in_reply_to_status_id_str.is_some()
         || post.in_reply_to_user_id.is_some()
@@ -185,7 +185,7 @@ fn is_reply(post: &Post<'_>) -> bool {
         || post.in_reply_to_screen_name.is_some()
 }
 
-fn kinds(post: &Post<'_>, retweeted: Option<&Post<'_>>, quoted: Option<&Post<'_>>) -> Vec<PostKind> {
+fn kinds(post: &PostObject<'_>, retweeted: Option<&PostObject<'_>>, quoted: Option<&PostObject<'_>>) -> Vec<PostKind> {
     let is_verified = post.user.as_ref().is_some_and(|user| user.verified == Some(true));
     let kinds = [
         (PostKind::Retweet, retweeted.is_some()),
@@ -196,7 +196,12 @@ fn kinds(post: &Post<'_>, retweeted: Option<&Post<'_>>, quoted: Option<&Post<'_>
     kinds.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind).collect()
 }
 
-fn features(post: &Post<'_>, retweeted: Option<&Post<'_>>, quoted: Option<&Post<'_>>, facts: &Facts) -> Vec<Feature> {
+fn features(
+    post: &PostObject<'_>,
+    retweeted: Option<&PostObject<'_>>,
+    quoted: Option<&PostObject<'_>>,
+    facts: &Facts,
+) -> Vec<Feature> {
     let own: Vec<_> = [Some(post), retweeted].into_iter().flatten().map(media::of).collect();
     let has_kind = |kind| own.iter().any(|media| media::has_kind(media, kind));
     let has_media =

@@ -1,20 +1,20 @@
 //! Terms in the form that is compared with posts.
 
-use super::phrase::Phrase;
+use super::phrase::PhraseMatcher;
 use super::{geo, proximity, sample};
 use crate::query::facts::Facts;
 use crate::query::operator::{CountField, Feature, PostKind, TextField};
-use crate::query::settings::Settings;
+use crate::query::settings::QuerySettings;
 use crate::query::text::normal;
 use crate::query::text::tokens::TokenText;
-use crate::query::tree::{BoundingBox, PointRadius, Term, is_read_as_phrase};
+use crate::query::tree::{BoundingBox, PointRadius, RuleTerm, is_read_as_phrase};
 
 /// A term. Texts are in normal form.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
     Keyword(TokenText),
     Emoji(TokenText),
-    Phrase(Phrase),
+    Phrase(PhraseMatcher),
     Proximity(TokenText, usize),
     Mention(String),
     Hashtag(String),
@@ -32,18 +32,18 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    pub(super) fn new(term: &Term, settings: &Settings) -> Self {
+    pub(super) fn new(term: &RuleTerm, settings: &QuerySettings) -> Self {
         let tokens = |text: &str| TokenText::new(normal::of(text), settings.cjk_tokens);
         match term {
-            Term::Keyword(word) if is_read_as_phrase(word) => Self::Phrase(Phrase::new(word, settings)),
-            Term::Keyword(word) => Self::Keyword(tokens(word)),
-            Term::Emoji(emoji) => Self::Emoji(tokens(emoji)),
-            Term::Phrase(text) => Self::Phrase(Phrase::new(text, settings)),
-            Term::Proximity(text, distance) => Self::Proximity(tokens(text), usize::from(*distance)),
-            Term::Mention(name) => Self::Mention(normal::of(name)),
-            Term::Hashtag(tag) => Self::Hashtag(normal::of(tag)),
-            Term::Cashtag(symbol) => Self::Cashtag(normal::of(symbol)),
-            Term::Field(field, text) => match field {
+            RuleTerm::Keyword(word) if is_read_as_phrase(word) => Self::Phrase(PhraseMatcher::new(word, settings)),
+            RuleTerm::Keyword(word) => Self::Keyword(tokens(word)),
+            RuleTerm::Emoji(emoji) => Self::Emoji(tokens(emoji)),
+            RuleTerm::Phrase(text) => Self::Phrase(PhraseMatcher::new(text, settings)),
+            RuleTerm::Proximity(text, distance) => Self::Proximity(tokens(text), usize::from(*distance)),
+            RuleTerm::Mention(name) => Self::Mention(normal::of(name)),
+            RuleTerm::Hashtag(tag) => Self::Hashtag(normal::of(tag)),
+            RuleTerm::Cashtag(symbol) => Self::Cashtag(normal::of(symbol)),
+            RuleTerm::Field(field, text) => match field {
                 TextField::Place
                 | TextField::Bio
                 | TextField::BioName
@@ -53,12 +53,12 @@ impl Condition {
                 | TextField::UrlDescription => Self::Words(*field, tokens(text)),
                 _ => Self::Field(*field, normal::of(text)),
             },
-            Term::Has(feature) => Self::Has(*feature),
-            Term::Is(kind) => Self::Is(*kind),
-            Term::BoundingBox(area) => Self::Box(*area),
-            Term::PointRadius(circle) => Self::Circle(*circle),
-            Term::Count(field, least, most) => Self::Count(*field, *least, *most),
-            Term::Sample(percent) => Self::Sample(*percent),
+            RuleTerm::Has(feature) => Self::Has(*feature),
+            RuleTerm::Is(kind) => Self::Is(*kind),
+            RuleTerm::BoundingBox(area) => Self::Box(*area),
+            RuleTerm::PointRadius(circle) => Self::Circle(*circle),
+            RuleTerm::Count(field, least, most) => Self::Count(*field, *least, *most),
+            RuleTerm::Sample(percent) => Self::Sample(*percent),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Decides whether a post matches a rule.
 //!
-//! Owns: the form of a rule that is compared with posts (`Matcher`, `condition`), and the readings of phrases (`phrase`),
+//! Owns: the form of a rule that is compared with posts (`RuleMatcher`, `condition`), and the readings of phrases (`phrase`),
 //! words near each other (`proximity`), areas (`geo`) and samples (`sample`). Does not own: which fields of a post a term
 //! reads (`facts`), the index over many rules.
 
@@ -11,13 +11,13 @@ mod proximity;
 mod sample;
 
 use super::facts::Facts;
-use super::settings::Settings;
+use super::settings::QuerySettings;
 use super::tree::{Node, NodeKind};
 use condition::Condition;
 
 /// A rule in the form that is compared with posts.
 #[derive(Clone, Debug)]
-pub struct Matcher {
+pub struct RuleMatcher {
     root: Part,
 }
 
@@ -31,9 +31,9 @@ enum Part {
     Never,
 }
 
-impl Matcher {
-    /// Prepares a tree. The facts must have been read with the same [`Settings::cjk_tokens`].
-    pub fn new(tree: &Node, settings: &Settings) -> Self {
+impl RuleMatcher {
+    /// Prepares a tree. The facts must have been read with the same [`QuerySettings::cjk_tokens`].
+    pub fn new(tree: &Node, settings: &QuerySettings) -> Self {
         Self { root: part(tree, settings) }
     }
 
@@ -43,7 +43,7 @@ impl Matcher {
     }
 }
 
-fn part(node: &Node, settings: &Settings) -> Part {
+fn part(node: &Node, settings: &QuerySettings) -> Part {
     let parts = |nodes: &[Node]| nodes.iter().map(|node| part(node, settings)).collect();
     match &node.kind {
         NodeKind::Or(sides) => Part::Any(parts(sides)),

@@ -1,12 +1,12 @@
 //! The two readings of a phrase.
 
-use crate::query::settings::{CjkTokens, PhraseReading, Settings};
+use crate::query::settings::{CjkTokens, PhraseReading, QuerySettings};
 use crate::query::text::tokens::TokenText;
 use crate::query::text::{chars, emoji, normal};
 
 /// A phrase in normal form.
 #[derive(Clone, Debug)]
-pub(super) struct Phrase {
+pub(super) struct PhraseMatcher {
     words: TokenText,
     /// `#` or `$` at the start: dropped, and a place in a text that has it does not count.
     sigil: Option<char>,
@@ -15,8 +15,8 @@ pub(super) struct Phrase {
     cjk: CjkTokens,
 }
 
-impl Phrase {
-    pub(super) fn new(text: &str, settings: &Settings) -> Self {
+impl PhraseMatcher {
+    pub(super) fn new(text: &str, settings: &QuerySettings) -> Self {
         let text = normal::of(text);
         let sigil = text.chars().next().filter(|c| matches!(c, '#' | '$') && text.len() > 1);
         let words = TokenText::new(text[sigil.map_or(0, char::len_utf8)..].to_owned(), settings.cjk_tokens);

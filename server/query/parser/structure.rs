@@ -4,7 +4,7 @@ use super::lexer;
 use super::piece::{Lexeme, Piece};
 use super::terms::TermReader;
 use crate::query::finding::{Code, Draft, Span};
-use crate::query::settings::Settings;
+use crate::query::settings::QuerySettings;
 use crate::query::text::chars;
 use crate::query::tree::{Node, NodeKind};
 
@@ -13,11 +13,11 @@ use crate::query::tree::{Node, NodeKind};
 pub const NESTING_MAX: usize = 1_024;
 
 /// Reads a rule. Appends findings; returns `None` if no term was found.
-pub fn parse(text: &str, settings: &Settings, found: &mut Vec<Draft>) -> Option<Node> {
+pub fn parse(text: &str, settings: &QuerySettings, found: &mut Vec<Draft>) -> Option<Node> {
     let pieces = lexer::split(text, found);
     let mut structure = Structure {
         text,
-        frames: vec![Frame::default()],
+        frames: vec![OpenGroup::default()],
         ignored: 0,
         negation: None,
         terms: TermReader { text, settings, found },
@@ -30,7 +30,7 @@ pub fn parse(text: &str, settings: &Settings, found: &mut Vec<Draft>) -> Option<
 
 /// A group that is being read. The first one is the rule itself.
 #[derive(Default)]
-struct Frame {
+struct OpenGroup {
     /// Place of the bracket.
     open: Option<Span>,
     /// Place of the minus sign before it.
@@ -47,7 +47,7 @@ struct Frame {
 
 struct Structure<'a> {
     text: &'a str,
-    frames: Vec<Frame>,
+    frames: Vec<OpenGroup>,
     /// Number of open brackets beyond the maximum.
     ignored: usize,
     /// Minus sign before the next term.
@@ -60,9 +60,9 @@ impl Structure<'_> {
         self.terms.found.push(draft);
     }
 
-    fn top(&mut self) -> &mut Frame {
+    fn top(&mut self) -> &mut OpenGroup {
         if self.frames.is_empty() {
-            self.frames.push(Frame::default());
+            self.frames.push(OpenGroup::default());
         }
         let last = self.frames.len() - 1;
         &mut self.frames[last]
@@ -74,7 +74,7 @@ impl Structure<'_> {
             Lexeme::Open if self.frames.len() > NESTING_MAX => self.ignored += 1,
             Lexeme::Open => {
                 let negation = self.negation.take();
-                self.frames.push(Frame { open: Some(piece.span.clone()), negation, ..Frame::default() });
+                self.frames.push(OpenGroup { open: Some(piece.span.clone()), negation, ..OpenGroup::default() });
             }
             Lexeme::Close if self.ignored > 0 => self.ignored -= 1,
             Lexeme::Close => self.close(piece),
@@ -210,7 +210,7 @@ impl Structure<'_> {
     }
 
     /// Returns what a group contains. A missing term after OR is reported at `end`.
-    fn content(&mut self, mut frame: Frame, end: usize) -> Option<Node> {
+    fn content(&mut self, mut frame: OpenGroup, end: usize) -> Option<Node> {
         if frame.or.is_some() && frame.terms.is_empty() && !(frame.sides.is_empty() && frame.has_dangling) {
             let length = self.text[end..].chars().next().map_or(0, char::len_utf8);
             let (message, advice) = ("a term is missing after OR", "add a term, or remove OR");

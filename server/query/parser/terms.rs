@@ -5,14 +5,14 @@ use super::piece::{Lexeme, Piece, Quoted, RawOperator, RawValue};
 use super::values::{self, Value};
 use crate::query::finding::{Code, Draft, Span, quote_text};
 use crate::query::operator::{Feature, Operator, PostKind, find, unknown};
-use crate::query::settings::{CjkTokens, Dialect, Settings};
+use crate::query::settings::{CjkTokens, Dialect, QuerySettings};
 use crate::query::text::chars;
-use crate::query::tree::{NodeKind, Term, is_read_as_phrase};
+use crate::query::tree::{NodeKind, RuleTerm, is_read_as_phrase};
 
 /// Reads pieces that are terms, and reports what is wrong with them.
 pub(super) struct TermReader<'a> {
     pub(super) text: &'a str,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a QuerySettings,
     pub(super) found: &'a mut Vec<Draft>,
 }
 
@@ -38,7 +38,7 @@ impl TermReader<'_> {
         self.found.push(draft);
     }
 
-    fn word(&mut self, span: Span) -> Option<Term> {
+    fn word(&mut self, span: Span) -> Option<RuleTerm> {
         let word = &self.text[span.clone()];
         if word == "NOT" {
             let (message, advice) = ("NOT is a word here", "put a minus sign directly before the term: -word");
@@ -54,7 +54,7 @@ impl TermReader<'_> {
                 Draft::new(Code::CjkKeyword, span.clone(), message, format!("write {text} to find it anywhere"));
             self.report(draft.replace(span, text));
         }
-        Some(Term::Keyword(word.to_owned()))
+        Some(RuleTerm::Keyword(word.to_owned()))
     }
 
     /// True if a run of letters without spaces is one token, at X or by these settings.
@@ -63,24 +63,24 @@ impl TermReader<'_> {
         !splits || word.contains(|c| chars::is_spaceless(c) && !chars::is_cjk(c))
     }
 
-    fn emoji(&mut self, span: Span) -> Option<Term> {
+    fn emoji(&mut self, span: Span) -> Option<RuleTerm> {
         let emoji = &self.text[span.clone()];
         if !self.settings.accepts(false) {
             let message = format!("{emoji} without quotes is not in X's list for Powerstream");
             let draft = Draft::new(Code::Emoji, span.clone(), message, format!("write {}", quote_text(emoji)));
             self.report(draft.replace(span, quote_text(emoji)));
         }
-        Some(Term::Emoji(emoji.to_owned()))
+        Some(RuleTerm::Emoji(emoji.to_owned()))
     }
 
-    fn mention(&mut self, span: Span) -> Option<Term> {
+    fn mention(&mut self, span: Span) -> Option<RuleTerm> {
         let name = span.start + 1..span.end;
         let value = Value::bare(self.text, name);
         let name = values::user(&value, self.found)?;
-        Some(Term::Mention(name))
+        Some(RuleTerm::Mention(name))
     }
 
-    fn tag(&mut self, span: Span) -> Option<Term> {
+    fn tag(&mut self, span: Span) -> Option<RuleTerm> {
         let written = &self.text[span.clone()];
         let tag = &written[1..];
         let is_hashtag = written.starts_with('#');
@@ -99,10 +99,10 @@ impl TermReader<'_> {
             self.report(Draft::new(Code::BadValue, start..start + wrong.len_utf8(), message, advice));
             return None;
         }
-        Some(if is_hashtag { Term::Hashtag(tag.to_owned()) } else { Term::Cashtag(tag.to_owned()) })
+        Some(if is_hashtag { RuleTerm::Hashtag(tag.to_owned()) } else { RuleTerm::Cashtag(tag.to_owned()) })
     }
 
-    fn phrase(&mut self, quoted: &Quoted<'_>) -> Option<Term> {
+    fn phrase(&mut self, quoted: &Quoted<'_>) -> Option<RuleTerm> {
         if !quoted.is_sound {
             return None;
         }
@@ -111,7 +111,9 @@ impl TermReader<'_> {
             self.report(Draft::new(Code::EmptyPhrase, quoted.span.clone(), message, advice));
             return None;
         }
-        let Some(tilde) = quoted.proximity.clone() else { return Some(Term::Phrase(quoted.text.as_ref().to_owned())) };
+        let Some(tilde) = quoted.proximity.clone() else {
+            return Some(RuleTerm::Phrase(quoted.text.as_ref().to_owned()));
+        };
         if !self.settings.accepts(false) {
             let span = quoted.span.start..tilde.end;
             let message = "X does not list ~ (words near each other) for Powerstream";
@@ -125,10 +127,10 @@ impl TermReader<'_> {
             let message = format!("{} is no distance", &self.text[tilde.clone()]);
             self.report(Draft::new(Code::BadValue, tilde, message, format!("write ~1 to ~{PROXIMITY_MAX}")));
         }
-        Some(Term::Proximity(quoted.text.as_ref().to_owned(), distance?))
+        Some(RuleTerm::Proximity(quoted.text.as_ref().to_owned(), distance?))
     }
 
-    fn operator(&mut self, raw: &RawOperator<'_>) -> Option<Term> {
+    fn operator(&mut self, raw: &RawOperator<'_>) -> Option<RuleTerm> {
         let name = self.text[raw.name.clone()].to_ascii_lowercase();
         let second = || unknown::alias(&name).filter(|_| self.settings.accepts(false));
         let Some(operator) = find(&name).or_else(second) else {
@@ -169,28 +171,28 @@ impl TermReader<'_> {
         self.value(operator, raw, &value)
     }
 
-    fn value(&mut self, operator: Operator, raw: &RawOperator<'_>, value: &Value) -> Option<Term> {
+    fn value(&mut self, operator: Operator, raw: &RawOperator<'_>, value: &Value) -> Option<RuleTerm> {
         match operator {
             Operator::Has => self.feature(raw, value),
             Operator::Is => self.kind(raw, value),
             Operator::BoundingBox | Operator::PointRadius => self.geo(operator, value.span.clone(), false),
-            Operator::Text(field) => values::text(field, value, self.found).map(|text| Term::Field(field, text)),
+            Operator::Text(field) => values::text(field, value, self.found).map(|text| RuleTerm::Field(field, text)),
             Operator::Count(field) => {
-                values::count(value, self.found).map(|(least, most)| Term::Count(field, least, most))
+                values::count(value, self.found).map(|(least, most)| RuleTerm::Count(field, least, most))
             }
-            Operator::Sample => values::sample(value, self.found).map(Term::Sample),
+            Operator::Sample => values::sample(value, self.found).map(RuleTerm::Sample),
         }
     }
 
-    fn geo(&mut self, operator: Operator, span: Span, is_closed: bool) -> Option<Term> {
+    fn geo(&mut self, operator: Operator, span: Span, is_closed: bool) -> Option<RuleTerm> {
         let list = geo::List { text: self.text, span, is_closed };
         match operator {
-            Operator::PointRadius => geo::point_radius(&list, self.found).map(Term::PointRadius),
-            _ => geo::bounding_box(&list, self.found).map(Term::BoundingBox),
+            Operator::PointRadius => geo::point_radius(&list, self.found).map(RuleTerm::PointRadius),
+            _ => geo::bounding_box(&list, self.found).map(RuleTerm::BoundingBox),
         }
     }
 
-    fn feature(&mut self, raw: &RawOperator<'_>, value: &Value) -> Option<Term> {
+    fn feature(&mut self, raw: &RawOperator<'_>, value: &Value) -> Option<RuleTerm> {
         let name = value.text.to_ascii_lowercase();
         let second = || unknown::feature_alias(&name).filter(|_| self.settings.accepts(false));
         let Some(feature) = Feature::named(&name).or_else(second) else {
@@ -204,10 +206,10 @@ impl TermReader<'_> {
             self.unavailable(raw.name.start..value.span.end, "leave it out, or filter by it after delivery");
             return None;
         }
-        Some(Term::Has(feature))
+        Some(RuleTerm::Has(feature))
     }
 
-    fn kind(&mut self, raw: &RawOperator<'_>, value: &Value) -> Option<Term> {
+    fn kind(&mut self, raw: &RawOperator<'_>, value: &Value) -> Option<RuleTerm> {
         let name = value.text.to_ascii_lowercase();
         let Some(kind) = PostKind::named(&name) else {
             let all = PostKind::ALL.iter().filter(|kind| self.settings.accepts(kind.is_listed()));
@@ -220,7 +222,7 @@ impl TermReader<'_> {
             self.unavailable(raw.name.start..value.span.end, "leave it out, or filter by it after delivery");
             return None;
         }
-        Some(Term::Is(kind))
+        Some(RuleTerm::Is(kind))
     }
 
     fn bad_value(&mut self, raw: &RawOperator<'_>, value: &Value, all: &[&str], likely: Vec<&str>) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::query::operator::{CountField, Feature, PostKind, TextField};
-use crate::query::tree::{BoundingBox, Node, NodeKind, PointRadius, Term, Unit};
+use crate::query::tree::{BoundingBox, Node, NodeKind, PointRadius, RuleTerm, Unit};
 
 const WORDS: &[&str] =
     &["tea", "Cake", "señal", "猫", "東京", "rock", "the", "2016", "ada", "or2", "ab", "İ", "ΣΑΣ", "ไทย"];
@@ -109,7 +109,7 @@ fn phrase() -> impl Strategy<Value = String> {
     (start, word(), joint, word()).prop_map(|(start, left, joint, right)| format!("{start}{left}{joint}{right}"))
 }
 
-fn term() -> impl Strategy<Value = Term> {
+fn term() -> impl Strategy<Value = RuleTerm> {
     let text_field = prop::sample::select(TextField::ALL);
     let user = prop::sample::select(vec!["ada", "Bob_1", "7"]).prop_map(str::to_owned);
     let field = (text_field, user.clone(), phrase(), word()).prop_map(|(field, user, phrase, word)| {
@@ -122,14 +122,14 @@ fn term() -> impl Strategy<Value = Term> {
             Argument::Lang => "EN".to_owned(),
             Argument::Country => "gb".to_owned(),
         };
-        Term::Field(field, text)
+        RuleTerm::Field(field, text)
     });
     let side = (-80..80, 1..9)
         .prop_map(|(start, size)| (f64::from(start) / 3.0, f64::from(start) / 3.0 + f64::from(size) / 7.0));
     let area = (side.clone(), side)
-        .prop_map(|((west, east), (south, north))| Term::BoundingBox(BoundingBox { west, south, east, north }));
+        .prop_map(|((west, east), (south, north))| RuleTerm::BoundingBox(BoundingBox { west, south, east, north }));
     let circle = (-170..170, -80..80, 1..50, any::<bool>()).prop_map(|(longitude, latitude, radius, is_miles)| {
-        Term::PointRadius(PointRadius {
+        RuleTerm::PointRadius(PointRadius {
             longitude: f64::from(longitude) / 3.0,
             latitude: f64::from(latitude) / 7.0,
             radius: f64::from(radius) / 2.0,
@@ -137,21 +137,21 @@ fn term() -> impl Strategy<Value = Term> {
         })
     });
     prop_oneof![
-        6 => word().prop_map(Term::Keyword),
-        1 => (word(), word()).prop_map(|(left, right)| Term::Keyword(format!("{left}-{right}"))),
-        1 => prop::sample::select(vec!["🐈", "👍🏽"]).prop_map(|emoji| Term::Emoji(emoji.to_owned())),
-        2 => phrase().prop_map(Term::Phrase),
-        1 => (phrase(), 1..=6_u8).prop_map(|(text, distance)| Term::Proximity(text, distance)),
-        1 => user.prop_map(Term::Mention),
-        1 => word().prop_map(Term::Hashtag),
-        1 => Just(Term::Cashtag("ABC.x".to_owned())),
+        6 => word().prop_map(RuleTerm::Keyword),
+        1 => (word(), word()).prop_map(|(left, right)| RuleTerm::Keyword(format!("{left}-{right}"))),
+        1 => prop::sample::select(vec!["🐈", "👍🏽"]).prop_map(|emoji| RuleTerm::Emoji(emoji.to_owned())),
+        2 => phrase().prop_map(RuleTerm::Phrase),
+        1 => (phrase(), 1..=6_u8).prop_map(|(text, distance)| RuleTerm::Proximity(text, distance)),
+        1 => user.prop_map(RuleTerm::Mention),
+        1 => word().prop_map(RuleTerm::Hashtag),
+        1 => Just(RuleTerm::Cashtag("ABC.x".to_owned())),
         4 => field,
-        1 => prop::sample::select(Feature::ALL).prop_map(Term::Has),
-        1 => prop::sample::select(PostKind::ALL).prop_map(Term::Is),
+        1 => prop::sample::select(Feature::ALL).prop_map(RuleTerm::Has),
+        1 => prop::sample::select(PostKind::ALL).prop_map(RuleTerm::Is),
         1 => area,
         1 => circle,
         1 => (prop::sample::select(CountField::ALL), 0..9_u64, prop::option::of(9..20_u64))
-            .prop_map(|(field, least, most)| Term::Count(field, least, most)),
+            .prop_map(|(field, least, most)| RuleTerm::Count(field, least, most)),
     ]
 }
 

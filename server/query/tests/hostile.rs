@@ -1,10 +1,10 @@
 //! Long and deeply nested rules.
 
 use crate::query::check::{FINDINGS_MAX, TEXT_UNITS_MAX};
-use crate::query::{Code, Dialect, Facts, RULE_UNITS_MAX, Settings, check};
+use crate::query::{Code, Dialect, Facts, QuerySettings, RULE_UNITS_MAX, check};
 
 fn codes(text: &str) -> Vec<&'static str> {
-    let report = check(text, &Settings::default());
+    let report = check(text, &QuerySettings::default());
     assert!(report.findings.len() <= FINDINGS_MAX);
     let mut codes: Vec<_> = report.findings.iter().map(|finding| finding.code.as_str()).collect();
     codes.dedup();
@@ -45,8 +45,8 @@ fn repeated_signs_end_in_findings() {
 /// As deep as the length allows, in all uses of the tree.
 #[test]
 fn deepest_rules_are_read_printed_and_matched() {
-    let facts = Facts::read(br#"{"text": "a"}"#, Settings::default().cjk_tokens).expect("a post");
-    let settings = Settings::of(Dialect::Gateway);
+    let facts = Facts::read(br#"{"text": "a"}"#, QuerySettings::default().cjk_tokens).expect("a post");
+    let settings = QuerySettings::of(Dialect::Gateway);
     for (open, inner, close) in
         [("(", "a", ")"), ("-(", "a", ")"), ("(a ", "a", ")"), ("(a OR -", "(b)", ")"), ("-(a OR ", "a", ")")]
     {
@@ -68,13 +68,13 @@ fn rules_beyond_limit_report_both_lengths() {
         ("a".repeat(2_049), "2049 characters, 1 too many"),
         ("🐈".repeat(1_025), "2050 UTF-16 units (1025 characters), 2 too many"),
     ] {
-        let report = check(&text, &Settings::default());
+        let report = check(&text, &QuerySettings::default());
         let finding = report.findings.iter().find(|finding| finding.code == Code::TooLong).expect("too long");
         assert!(finding.message.contains(words), "{}", finding.message);
         assert_eq!((finding.position, finding.byte_end), (2_049, text.len()));
     }
     let long = vec!["word"; 400].join(" OR ");
-    let report = check(&long, &Settings::default());
+    let report = check(&long, &QuerySettings::default());
     let finding = report.findings.iter().find(|finding| finding.code == Code::TooLong).expect("too long");
     assert!(finding.advice.contains("split at the OR before position 1601"), "{}", finding.advice);
 }

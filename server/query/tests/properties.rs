@@ -5,14 +5,14 @@ use proptest::prelude::*;
 use super::generate::{post, text, tree};
 use crate::query::check::FINDINGS_MAX;
 use crate::query::print::print;
-use crate::query::{CjkTokens, Dialect, Facts, Finding, PhraseReading, Settings, Severity, check};
+use crate::query::{CjkTokens, Dialect, Facts, Finding, PhraseReading, QuerySettings, Severity, check};
 
-fn settings() -> impl Strategy<Value = Settings> {
+fn settings() -> impl Strategy<Value = QuerySettings> {
     let phrases = prop_oneof![Just(PhraseReading::Literal), Just(PhraseReading::Tokens)];
     let cjk_tokens = prop_oneof![Just(CjkTokens::Single), Just(CjkTokens::Run)];
     let dialect = prop_oneof![Just(Dialect::Powerstream), Just(Dialect::Gateway)];
     (dialect, phrases, cjk_tokens, any::<bool>()).prop_map(|(dialect, phrases, cjk_tokens, unlisted_operators)| {
-        Settings { dialect, phrases, cjk_tokens, unlisted_operators }
+        QuerySettings { dialect, phrases, cjk_tokens, unlisted_operators }
     })
 }
 
@@ -60,14 +60,14 @@ proptest! {
     #[test]
     fn printed_tree_is_read_as_itself(tree in tree()) {
         let text = print(&tree);
-        let report = check(&text, &Settings::of(Dialect::Gateway));
+        let report = check(&text, &QuerySettings::of(Dialect::Gateway));
         let Some(query) = report.query else { return Err(TestCaseError::fail(format!("{text}: {:?}", report.findings))) };
         prop_assert_eq!(query.tree(), &tree, "{}", text);
     }
 
     #[test]
     fn canonical_form_is_stable_and_alike(tree in tree(), settings in settings(), posts in prop::collection::vec(post(), 4)) {
-        let settings = Settings { dialect: Dialect::Gateway, ..settings };
+        let settings = QuerySettings { dialect: Dialect::Gateway, ..settings };
         let query = check(&print(&tree), &settings).query.expect("a printed tree is valid");
         let canonical = query.canonical();
         let again = check(&canonical, &settings).query.expect("a canonical rule is valid");
@@ -82,7 +82,7 @@ proptest! {
     /// Order, brackets, case and repetition do not change the canonical form.
     #[test]
     fn equal_rules_have_one_canonical_form(left in tree(), right in tree()) {
-        let settings = Settings::of(Dialect::Gateway);
+        let settings = QuerySettings::of(Dialect::Gateway);
         let canonical = |text: String| check(&text, &settings).query.map(|query| query.canonical());
         let (left, right) = (print(&left), print(&right));
         let expected = canonical(format!("({left}) ({right})"));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::query::{CjkTokens, Dialect, Facts, PhraseReading, Settings, Severity, check};
+use crate::query::{CjkTokens, Dialect, Facts, PhraseReading, QuerySettings, Severity, check};
 
 #[derive(Deserialize)]
 struct Vector {
@@ -28,10 +28,10 @@ struct Vector {
 }
 
 impl Vector {
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> QuerySettings {
         let dialect = if self.dialect == "gateway" { Dialect::Gateway } else { Dialect::Powerstream };
         let phrases = self.phrases.unwrap_or_default();
-        Settings { phrases, cjk_tokens: self.cjk_tokens.unwrap_or_default(), ..Settings::of(dialect) }
+        QuerySettings { phrases, cjk_tokens: self.cjk_tokens.unwrap_or_default(), ..QuerySettings::of(dialect) }
     }
 
     /// Returns what is wrong.

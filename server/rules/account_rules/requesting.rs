@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{AccountRules, Inner};
-use crate::rules::budget::{Budget, BudgetExhausted, RunningTime};
+use crate::rules::budget::{BudgetExhausted, RuleBudget, RunningTime};
 use crate::rules::change::ChangeError;
-use crate::rules::events::{RulesChange, difference, orphaned_tags};
+use crate::rules::events::{RulesDifference, difference, orphaned_tags};
 use crate::rules::outcome::{Outcome, reset_in};
 use crate::rules::planner::Step;
-use crate::rules::reconciler::{Action, ReadCause};
+use crate::rules::reconciler::{ReadCause, ReconcilerStep};
 use crate::rules::state::{KnownRules, RulesState};
 use crate::xapi::{RuleAnswer, XRule};
 
@@ -20,29 +20,29 @@ const UNANNOUNCED_MAX: usize = 100;
 impl AccountRules {
     /// Returns the next action, charged and persisted; `None`: a request is due and its charge cannot be persisted.
     /// Blocks on the disk.
-    pub(in crate::rules) fn begin(&self) -> Option<Action> {
+    pub(in crate::rules) fn begin(&self) -> Option<ReconcilerStep> {
         let mut inner = self.inner.lock();
         if inner.damaged.is_some() {
-            return Some(Action::Wait(None));
+            return Some(ReconcilerStep::Wait(None));
         }
         let now = self.now(&inner);
         let look_again = self.read_after_drift(&mut inner, now);
         let ended = inner.reconciler.state.last_ended();
         let action = inner.reconciler.next(now);
-        if let Action::Wait(wait) = action {
+        if let ReconcilerStep::Wait(wait) = action {
             if inner.reconciler.state.last_ended() != ended {
                 self.observe_ended(&inner);
                 self.save(&mut inner);
                 drop(inner);
                 self.notify();
             }
-            return Some(Action::Wait(wait.into_iter().chain(look_again).min()));
+            return Some(ReconcilerStep::Wait(wait.into_iter().chain(look_again).min()));
         }
         let before = inner.reconciler.clone();
         if !inner.reconciler.begin(&action, now) {
-            return Some(Action::Wait(Some(Duration::from_secs(60))));
+            return Some(ReconcilerStep::Wait(Some(Duration::from_secs(60))));
         }
-        if matches!(action, Action::Send(_)) {
+        if matches!(action, ReconcilerStep::Send(_)) {
             inner.reconciler.state.sets.values_mut().for_each(|set| set.history.mark_spent());
         }
         if !self.save(&mut inner) {
@@ -108,7 +108,7 @@ impl AccountRules {
         }
         let (revision, orphaned_tags) = (state.revision, orphaned_tags(&removed, &after.rules));
         let cause = cause.to_owned();
-        state.unannounced.push(RulesChange { revision, added, removed, orphaned_tags, cause, time });
+        state.unannounced.push(RulesDifference { revision, added, removed, orphaned_tags, cause, time });
         let excess = state.unannounced.len().saturating_sub(UNANNOUNCED_MAX);
         state.unannounced.drain(..excess);
     }
@@ -154,7 +154,7 @@ impl AccountRules {
 
     fn replace_state(&self, inner: &mut Inner) {
         let (limits, time) = (inner.reconciler.policy.budget, self.clock.now());
-        inner.reconciler.state = RulesState { budget: Budget::unknown(&limits, time), ..RulesState::default() };
+        inner.reconciler.state = RulesState { budget: RuleBudget::unknown(&limits, time), ..RulesState::default() };
         inner.started = (RunningTime::default(), self.clock.moment());
         inner.damaged = None;
         inner.last_files = None;

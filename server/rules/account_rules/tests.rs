@@ -6,7 +6,7 @@ use crate::rules::check::LanguageChecker;
 use crate::rules::events::RuleSightings;
 use crate::rules::outcome::{Outcome, RuleResult};
 use crate::rules::planner::Step;
-use crate::rules::reconciler::Action;
+use crate::rules::reconciler::ReconcilerStep;
 use crate::rules::state::{StateError, decode, encode};
 use crate::xapi::XRule;
 
@@ -29,11 +29,11 @@ impl StateStore for MemoryStore {
 #[derive(Default)]
 struct Recorder {
     refuses: AtomicBool,
-    taken: Mutex<Vec<RulesChange>>,
+    taken: Mutex<Vec<RulesDifference>>,
 }
 
 impl RuleEvents for Recorder {
-    fn changed(&self, change: &RulesChange) -> bool {
+    fn changed(&self, change: &RulesDifference) -> bool {
         let takes = !self.refuses.load(Ordering::Relaxed);
         self.taken.lock().extend(takes.then(|| change.clone()));
         takes
@@ -82,7 +82,7 @@ fn apply(rules: &AccountRules, value: &str) {
 
 /// Makes one addition, which X answers with this id.
 fn add(rules: &AccountRules, id: &str) {
-    let Some(Action::Send(step @ Step::Add(_))) = rules.begin() else { panic!("an addition is due") };
+    let Some(ReconcilerStep::Send(step @ Step::Add(_))) = rules.begin() else { panic!("an addition is due") };
     let Step::Add(sent) = &step else { panic!("an addition") };
     let added = at_x(id, &sent[0].value);
     rules.on_step(&step, Outcome::Results(vec![RuleResult::Added(added)]), None);
@@ -93,7 +93,7 @@ fn add(rules: &AccountRules, id: &str) {
 async fn changes_are_offered_until_taken() {
     let bench = Bench::new();
     let rules = bench.open();
-    assert_eq!(rules.begin(), Some(Action::Read));
+    assert_eq!(rules.begin(), Some(ReconcilerStep::Read));
     rules.on_read(Ok(vec![at_x("7", "dog")]), None);
     assert_eq!(*bench.events.taken.lock(), [], "what was never known did not change");
     bench.events.refuses.store(true, Ordering::Relaxed);
@@ -113,7 +113,7 @@ async fn changes_are_offered_until_taken() {
     // Another client.
     let rules = bench.open();
     rules.refresh(false, false).expect("budget");
-    assert_eq!(rules.begin(), Some(Action::Read));
+    assert_eq!(rules.begin(), Some(ReconcilerStep::Read));
     rules.on_read(Ok(vec![at_x("8", "cat"), at_x("9", "owl")]), None);
     let last = bench.events.taken.lock().last().cloned().expect("taken");
     assert_eq!((last.cause.as_str(), last.added.len(), last.removed.len()), ("foreign", 1, 1));
@@ -126,7 +126,7 @@ async fn changes_are_offered_until_taken() {
 async fn unknown_ids_cause_rare_reads() {
     let bench = Bench::new();
     let rules = bench.open();
-    assert_eq!(rules.begin(), Some(Action::Read));
+    assert_eq!(rules.begin(), Some(ReconcilerStep::Read));
     rules.on_read(Ok(vec![at_x("7", "dog")]), None);
     let id = |id: &str| RuleId::new(id).expect("digits");
     rules.note_unknown_rule(&id("7"));
@@ -135,15 +135,15 @@ async fn unknown_ids_cause_rare_reads() {
     rules.note_unknown_rule(&id("8"));
     assert_eq!(rules.metrics().drift.get(), 1);
     let minute = Duration::from_secs(60);
-    assert_eq!(rules.begin(), Some(Action::Wait(Some(minute))), "the answer with it may be under way");
+    assert_eq!(rules.begin(), Some(ReconcilerStep::Wait(Some(minute))), "the answer with it may be under way");
     bench.clock.sleep(minute).await;
-    assert_eq!(rules.begin(), Some(Action::Read));
+    assert_eq!(rules.begin(), Some(ReconcilerStep::Read));
     rules.on_read(Ok(vec![at_x("7", "dog"), at_x("8", "cat")]), None);
     assert!(rules.status().unknown_ids.is_empty());
     rules.note_unknown_rule(&id("9"));
     bench.clock.sleep(minute).await;
-    let Some(Action::Wait(Some(wait))) = rules.begin() else { panic!("not so soon") };
+    let Some(ReconcilerStep::Wait(Some(wait))) = rules.begin() else { panic!("not so soon") };
     assert!(wait > 5 * 60 * minute && wait < 6 * 60 * minute, "{wait:?}");
     bench.clock.sleep(wait).await;
-    assert_eq!(rules.begin(), Some(Action::Read));
+    assert_eq!(rules.begin(), Some(ReconcilerStep::Read));
 }

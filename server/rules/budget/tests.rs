@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: BudgetLimits = BudgetLimits { requests_max: 50, reserve: 10 };
+const LIMITS: RequestLimits = RequestLimits { requests_max: 50, reserve: 10 };
 const TIME: UnixMillis = UnixMillis(1_700_000_000_000);
 
 fn at(seconds: u64) -> (RunningTime, UnixMillis) {
@@ -10,7 +10,7 @@ fn at(seconds: u64) -> (RunningTime, UnixMillis) {
     (RunningTime::default().plus(running), TIME.plus(running))
 }
 
-fn ask(budget: &mut Budget, access: Access, seconds: u64) -> Result<(), BudgetExhausted> {
+fn ask(budget: &mut RuleBudget, access: BudgetAccess, seconds: u64) -> Result<(), BudgetExhausted> {
     budget.charge(Method::Get, access, &LIMITS, at(seconds))?;
     budget.finish(at(seconds).0, None, None);
     Ok(())
@@ -18,39 +18,39 @@ fn ask(budget: &mut Budget, access: Access, seconds: u64) -> Result<(), BudgetEx
 
 #[test]
 fn reserve_is_for_emergencies() {
-    let mut budget = Budget::default();
+    let mut budget = RuleBudget::default();
     for n in 0..40 {
-        ask(&mut budget, Access::Ordinary, n).expect("40 are ordinary");
+        ask(&mut budget, BudgetAccess::Ordinary, n).expect("40 are ordinary");
     }
-    let refused = ask(&mut budget, Access::Ordinary, 100).expect_err("the reserve stays");
+    let refused = ask(&mut budget, BudgetAccess::Ordinary, 100).expect_err("the reserve stays");
     assert_eq!(refused.retry_after, WINDOW + MARGIN - Duration::from_secs(100));
     for n in 0..10 {
-        ask(&mut budget, Access::Reserve, 100 + n).expect("10 are reserved");
+        ask(&mut budget, BudgetAccess::Reserve, 100 + n).expect("10 are reserved");
     }
-    ask(&mut budget, Access::Reserve, 200).expect_err("50 in all");
+    ask(&mut budget, BudgetAccess::Reserve, 200).expect_err("50 in all");
     let status = budget.status(&LIMITS);
     assert_eq!((status.used, status.available, status.resets.len()), (50, 0, 50));
     let day = 24 * 3_600 + 5;
-    ask(&mut budget, Access::Reserve, day - 1).expect_err("the first is 24 h and 4 s old");
-    ask(&mut budget, Access::Reserve, day).expect("one has expired");
-    ask(&mut budget, Access::Reserve, day).expect_err("one only");
+    ask(&mut budget, BudgetAccess::Reserve, day - 1).expect_err("the first is 24 h and 4 s old");
+    ask(&mut budget, BudgetAccess::Reserve, day).expect("one has expired");
+    ask(&mut budget, BudgetAccess::Reserve, day).expect_err("one only");
 }
 
 #[test]
 fn count_of_x_only_lowers() {
-    let mut budget = Budget::default();
+    let mut budget = RuleBudget::default();
     let hour = Duration::from_secs(3_600);
-    budget.charge(Method::Get, Access::Ordinary, &LIMITS, at(0)).expect("the first");
+    budget.charge(Method::Get, BudgetAccess::Ordinary, &LIMITS, at(0)).expect("the first");
     budget.finish(at(0).0, Some(449), Some(hour));
-    assert_eq!(budget.available(Access::Ordinary, &LIMITS), 39);
-    budget.charge(Method::Get, Access::Ordinary, &LIMITS, at(1)).expect("the second");
+    assert_eq!(budget.available(BudgetAccess::Ordinary, &LIMITS), 39);
+    budget.charge(Method::Get, BudgetAccess::Ordinary, &LIMITS, at(1)).expect("the second");
     budget.finish(at(1).0, Some(12), Some(hour));
-    assert_eq!(budget.available(Access::Ordinary, &LIMITS), 2);
-    ask(&mut budget, Access::Ordinary, 2).expect("11 remain");
-    ask(&mut budget, Access::Ordinary, 3).expect("10 remain");
-    let refused = ask(&mut budget, Access::Ordinary, 4).expect_err("others used it");
+    assert_eq!(budget.available(BudgetAccess::Ordinary, &LIMITS), 2);
+    ask(&mut budget, BudgetAccess::Ordinary, 2).expect("11 remain");
+    ask(&mut budget, BudgetAccess::Ordinary, 3).expect("10 remain");
+    let refused = ask(&mut budget, BudgetAccess::Ordinary, 4).expect_err("others used it");
     assert_eq!(refused.retry_after, hour - Duration::from_secs(3));
-    ask(&mut budget, Access::Ordinary, 3_601).expect("X's window has ended");
+    ask(&mut budget, BudgetAccess::Ordinary, 3_601).expect("X's window has ended");
 }
 
 #[test]
@@ -61,24 +61,24 @@ fn refused_request_blocks_until_reset() {
         (Some(Duration::ZERO), 3_600),
         (Some(Duration::from_secs(1 << 40)), 24 * 3_600 + 5),
     ] {
-        let mut budget = Budget::default();
-        budget.charge(Method::Post, Access::Ordinary, &LIMITS, at(0)).expect("the first");
+        let mut budget = RuleBudget::default();
+        budget.charge(Method::Post, BudgetAccess::Ordinary, &LIMITS, at(0)).expect("the first");
         budget.finish(at(0).0, None, None);
         budget.block(at(0).0, reset_in);
-        let refused = ask(&mut budget, Access::Reserve, 0).expect_err("blocked");
+        let refused = ask(&mut budget, BudgetAccess::Reserve, 0).expect_err("blocked");
         assert_eq!(refused.retry_after, Duration::from_secs(expected), "{reset_in:?}");
-        ask(&mut budget, Access::Ordinary, expected - 1).expect_err("blocked");
-        ask(&mut budget, Access::Ordinary, expected).expect("one attempt");
+        ask(&mut budget, BudgetAccess::Ordinary, expected - 1).expect_err("blocked");
+        ask(&mut budget, BudgetAccess::Ordinary, expected).expect("one attempt");
     }
 }
 
 #[test]
 fn request_that_was_not_sent_is_free() {
-    let mut budget = Budget::default();
-    budget.charge(Method::Get, Access::Ordinary, &LIMITS, at(0)).expect("the first");
+    let mut budget = RuleBudget::default();
+    budget.charge(Method::Get, BudgetAccess::Ordinary, &LIMITS, at(0)).expect("the first");
     budget.refund();
     assert_eq!(budget.status(&LIMITS).used, 0);
-    ask(&mut budget, Access::Ordinary, 0).expect("charged");
+    ask(&mut budget, BudgetAccess::Ordinary, 0).expect("charged");
     budget.refund();
     assert_eq!(budget.status(&LIMITS).used, 1, "it was answered");
 }
@@ -114,7 +114,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// A gateway, its file, and what X has received.
 #[derive(Default)]
 struct World {
-    budget: Budget,
+    budget: RuleBudget,
     file: Vec<u8>,
     /// True time in seconds.
     now: u64,
@@ -155,7 +155,7 @@ impl World {
                 self.start();
             }
             Event::Ask { duration, headers, reserve, connects } => {
-                let access = if reserve { Access::Reserve } else { Access::Ordinary };
+                let access = if reserve { BudgetAccess::Reserve } else { BudgetAccess::Ordinary };
                 if self.budget.charge(Method::Get, access, &LIMITS, self.time()).is_err() {
                     return;
                 }
@@ -172,7 +172,7 @@ impl World {
                 self.persist();
             }
             Event::Kill { written, left } => {
-                if self.budget.charge(Method::Post, Access::Reserve, &LIMITS, self.time()).is_ok() {
+                if self.budget.charge(Method::Post, BudgetAccess::Reserve, &LIMITS, self.time()).is_ok() {
                     if written {
                         self.persist();
                     }
@@ -208,10 +208,10 @@ proptest! {
         }
         let (now, time) = world.time();
         world.budget.advance(now);
-        let wait = world.budget.wait(Access::Ordinary, &LIMITS);
+        let wait = world.budget.wait(BudgetAccess::Ordinary, &LIMITS);
         let after = |passed: Duration| {
             let mut budget = world.budget.clone();
-            budget.charge(Method::Get, Access::Ordinary, &LIMITS, (now.plus(passed), time)).is_ok()
+            budget.charge(Method::Get, BudgetAccess::Ordinary, &LIMITS, (now.plus(passed), time)).is_ok()
         };
         prop_assert!(after(wait));
         prop_assert!(wait < Duration::from_secs(1) || !after(wait - Duration::from_secs(1)));

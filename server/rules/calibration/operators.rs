@@ -1,7 +1,7 @@
 //! Operators of a rule, as calibration counts them: readings that may differ have names of their own.
 
 use crate::query::text::chars;
-use crate::query::tree::{Node, NodeKind, Term, is_read_as_phrase};
+use crate::query::tree::{Node, NodeKind, RuleTerm, is_read_as_phrase};
 
 /// X's sample of posts is not known, so that nothing else can be concluded from a rule with it.
 const SAMPLE: &str = "sample";
@@ -27,25 +27,25 @@ fn collect(node: &Node, found: &mut Vec<&'static str>) {
     }
 }
 
-fn operator(term: &Term) -> &'static str {
+fn operator(term: &RuleTerm) -> &'static str {
     let has_cjk = |text: &str| text.contains(chars::is_cjk);
     match term {
-        Term::Keyword(text) if has_cjk(text) => "keyword_cjk",
-        Term::Keyword(text) if is_read_as_phrase(text) => "keyword_punctuation",
-        Term::Keyword(_) => "keyword",
-        Term::Emoji(_) => "emoji",
-        Term::Phrase(text) if has_cjk(text) => "phrase_cjk",
-        Term::Phrase(_) => "phrase",
-        Term::Proximity(..) => "proximity",
-        Term::Mention(_) => "mention",
-        Term::Hashtag(_) => "hashtag",
-        Term::Cashtag(_) => "cashtag",
-        Term::Field(field, _) => field.as_str(),
-        Term::Has(_) => "has",
-        Term::Is(_) => "is",
-        Term::BoundingBox(_) => "bounding_box",
-        Term::PointRadius(_) => "point_radius",
-        Term::Count(field, ..) => field.as_str(),
-        Term::Sample(_) => SAMPLE,
+        RuleTerm::Keyword(text) if has_cjk(text) => "keyword_cjk",
+        RuleTerm::Keyword(text) if is_read_as_phrase(text) => "keyword_punctuation",
+        RuleTerm::Keyword(_) => "keyword",
+        RuleTerm::Emoji(_) => "emoji",
+        RuleTerm::Phrase(text) if has_cjk(text) => "phrase_cjk",
+        RuleTerm::Phrase(_) => "phrase",
+        RuleTerm::Proximity(..) => "proximity",
+        RuleTerm::Mention(_) => "mention",
+        RuleTerm::Hashtag(_) => "hashtag",
+        RuleTerm::Cashtag(_) => "cashtag",
+        RuleTerm::Field(field, _) => field.as_str(),
+        RuleTerm::Has(_) => "has",
+        RuleTerm::Is(_) => "is",
+        RuleTerm::BoundingBox(_) => "bounding_box",
+        RuleTerm::PointRadius(_) => "point_radius",
+        RuleTerm::Count(field, ..) => field.as_str(),
+        RuleTerm::Sample(_) => SAMPLE,
     }
 }

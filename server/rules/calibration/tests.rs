@@ -20,7 +20,7 @@ fn post(id: u64, text: &str, named: &[u64]) -> SeenPost {
 }
 
 fn calibration(rules: &[WatchedRule]) -> Calibration {
-    let mut calibration = Calibration::new(Settings::of(Dialect::Powerstream));
+    let mut calibration = Calibration::new(QuerySettings::of(Dialect::Powerstream));
     calibration.set_rules(rules);
     calibration
 }
@@ -100,7 +100,7 @@ fn operators_of_rule_are_named_once() {
         ("cat point_radius:[1 2 10km] url_contains:news", vec!["keyword", "point_radius", "url_contains"]),
         ("cat lang:en sample:10", vec!["sample"]),
     ] {
-        let settings = Settings { unlisted_operators: true, ..Settings::of(Dialect::Powerstream) };
+        let settings = QuerySettings { unlisted_operators: true, ..QuerySettings::of(Dialect::Powerstream) };
         let report = crate::query::check(rule, &settings);
         let query = report.query.unwrap_or_else(|| panic!("{rule}: {:?}", report.findings));
         assert_eq!(operators(query.tree()), expected, "{rule}");

@@ -43,7 +43,7 @@ fn env(config: ObserverConfig, file: Option<PathBuf>) -> TestEnv {
     let observer = RuleObserver::open(ObserverParts {
         account: AccountName::new("main").expect("a name"),
         config,
-        language: Settings::default(),
+        language: QuerySettings::default(),
         clock: clock.clone(),
         file,
         metrics: ObserverMetrics::register(&mut registry),

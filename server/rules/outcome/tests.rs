@@ -7,11 +7,11 @@ fn answered(status: u16, body: &str) -> Result<RuleAnswer, RuleFailure> {
     Ok(RuleAnswer::read(status, Headers::default(), Some(body.as_bytes()), ""))
 }
 
-fn new_rules(values: &[&str]) -> Vec<NewRule> {
+fn new_rules(values: &[&str]) -> Vec<RuleAddition> {
     let owner = RuleName { set: "s".to_owned(), name: "n".to_owned() };
     values
         .iter()
-        .map(|value| NewRule { owner: owner.clone(), value: (*value).to_owned(), tag: "t".to_owned() })
+        .map(|value| RuleAddition { owner: owner.clone(), value: (*value).to_owned(), tag: "t".to_owned() })
         .collect()
 }
 

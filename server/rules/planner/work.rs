@@ -25,7 +25,7 @@ impl Default for XLimits {
 
 /// A rule to be added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewRule {
+pub struct RuleAddition {
     /// Wanted rule that it stands for.
     pub owner: RuleName,
     /// Text to send.
@@ -49,7 +49,7 @@ pub struct OldRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Adds rules.
-    Add(Vec<NewRule>),
+    Add(Vec<RuleAddition>),
     /// Deletes rules.
     Delete {
         /// The rules.
@@ -90,7 +90,7 @@ pub struct Work {
 /// A rule to add, with the known rules that it replaces.
 #[derive(Clone, Debug)]
 pub struct Addition {
-    pub rule: NewRule,
+    pub rule: RuleAddition,
     pub replaces: Vec<usize>,
     pub is_risky: bool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{DRIFT, Now, ReadCause, Reconciler};
 use crate::rules::operation::OperationState;
 use crate::rules::outcome::{Outcome, RuleResult};
-use crate::rules::planner::{NewRule, OldRule, Step};
+use crate::rules::planner::{OldRule, RuleAddition, Step};
 use crate::rules::policy::Mode;
 use crate::xapi::XRule;
 
@@ -141,7 +141,7 @@ impl Reconciler {
     }
 
     /// Applies the results of an addition. Returns false if some rules are not at X.
-    fn apply_added(&mut self, rules: &[NewRule], results: &[RuleResult], now: Now) -> bool {
+    fn apply_added(&mut self, rules: &[RuleAddition], results: &[RuleResult], now: Now) -> bool {
         let mut is_whole = true;
         for (rule, result) in rules.iter().zip(results) {
             match result {

@@ -107,9 +107,9 @@ fn changes_are_gathered() {
     let first = world.now;
     for n in 1..=20 {
         world.apply("pets", &[(format!("v{n}").as_str(), "t")]);
-        assert!(matches!(world.gateway.next(world.now()), Action::Wait(Some(_))) || n > 10, "{n}");
+        assert!(matches!(world.gateway.next(world.now()), ReconcilerStep::Wait(Some(_))) || n > 10, "{n}");
         world.now += 59;
-        if matches!(world.gateway.next(world.now()), Action::Send(_)) {
+        if matches!(world.gateway.next(world.now()), ReconcilerStep::Send(_)) {
             break;
         }
     }

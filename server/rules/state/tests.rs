@@ -1,6 +1,6 @@
 use super::*;
-use crate::rules::budget::{Access, BudgetLimits, Method, RunningTime};
-use crate::rules::planner::NewRule;
+use crate::rules::budget::{BudgetAccess, Method, RequestLimits, RunningTime};
+use crate::rules::planner::RuleAddition;
 use crate::rules::rule::WantedRule;
 use crate::rules::sets::StoredSet;
 
@@ -33,8 +33,8 @@ fn state_survives_restart() {
     assert!(store.load().expect("none yet").is_none());
     let mut state = with_set(&["cat"]);
     state.refresh(vec![x_rule("734861971116285952", "cat", "t")], NOW);
-    let limits = BudgetLimits { requests_max: 50, reserve: 10 };
-    state.budget.charge(Method::Post, Access::Ordinary, &limits, (RunningTime::default(), NOW)).expect("allowed");
+    let limits = RequestLimits { requests_max: 50, reserve: 10 };
+    state.budget.charge(Method::Post, BudgetAccess::Ordinary, &limits, (RunningTime::default(), NOW)).expect("allowed");
     state.begin_operation("file", NOW).sent = true;
     state.reject("-x", "bad", NOW);
     store.save(&state).expect("written");
@@ -97,7 +97,7 @@ fn acknowledged_rules_are_known() {
     let mut state = with_set(&["cat "]);
     state.refresh(Vec::new(), NOW);
     let owner = RuleName { set: "pets".to_owned(), name: "name of cat ".to_owned() };
-    let sent = NewRule { owner, value: "cat ".to_owned(), tag: "t".to_owned() };
+    let sent = RuleAddition { owner, value: "cat ".to_owned(), tag: "t".to_owned() };
     state.add_known(x_rule("1", "cat", "t"), &sent, NOW);
     let known = &state.known.as_ref().expect("read").rules[0];
     assert_eq!((known.sent_value.as_deref(), known.added_time), (Some("cat "), Some(NOW)));

@@ -3,7 +3,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::corpus::{EMOJI, HASHTAGS, Language, PLACES, SOURCES, SUBJECTS, TONGUES};
 use super::json::JsonWriter;
-use super::post_json::{self, MediaKind, PostDraft, PostText, User};
+use super::post_json::{self, MediaKind, PostDraft, PostText, SimulatedUser};
 use super::snowflake::GeneratedId;
 use crate::model::PostId;
 
@@ -146,9 +146,9 @@ impl Generator {
     }
 
     /// The square makes low numbers frequent: a few accounts post most.
-    fn user(&mut self) -> User {
+    fn user(&mut self) -> SimulatedUser {
         let share: f64 = self.0.random();
-        User((share * share * f64::from(USERS)) as u32)
+        SimulatedUser((share * share * f64::from(USERS)) as u32)
     }
 
     /// The tail of a shortened link.

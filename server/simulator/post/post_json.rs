@@ -4,7 +4,7 @@ use crate::model::PostId;
 
 /// An account that posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct User(pub(super) u32);
+pub(super) struct SimulatedUser(pub(super) u32);
 
 /// What is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct PostText {
     /// The beginning, where the text is longer than a classic post.
     pub(super) short: Option<String>,
     hashtags: Vec<(&'static str, CharRange)>,
-    mentions: Vec<(User, CharRange)>,
+    mentions: Vec<(SimulatedUser, CharRange)>,
     links: Vec<(String, CharRange)>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct PostText {
 pub(super) struct PostDraft {
     pub(super) id: PostId,
     pub(super) created_ms: i64,
-    pub(super) user: User,
+    pub(super) user: SimulatedUser,
     pub(super) lang: &'static str,
     pub(super) text: PostText,
     pub(super) media: Option<(MediaKind, String, CharRange)>,
@@ -41,12 +41,12 @@ pub(super) struct PostDraft {
     pub(super) source: &'static str,
     /// Retweets, favourites.
     pub(super) counts: (u32, u32),
-    pub(super) reply_to: Option<(PostId, User)>,
+    pub(super) reply_to: Option<(PostId, SimulatedUser)>,
     pub(super) retweeted: Option<Box<PostDraft>>,
     pub(super) quoted: Option<Box<PostDraft>>,
 }
 
-impl User {
+impl SimulatedUser {
     pub(super) fn id(self) -> u64 {
         1_100_000_000_000_000_000 + u64::from(self.0) * 7_919
     }
@@ -75,7 +75,7 @@ impl PostText {
         self.hashtags.push((tag, span));
     }
 
-    pub(super) fn mention(&mut self, user: User) {
+    pub(super) fn mention(&mut self, user: SimulatedUser) {
         let span = self.push(&format!("@{}", user.screen_name()));
         self.mentions.push((user, span));
     }
@@ -179,7 +179,7 @@ fn nested(w: &mut JsonWriter, draft: &PostDraft) {
     }
 }
 
-fn reply(w: &mut JsonWriter, to: Option<(PostId, User)>) {
+fn reply(w: &mut JsonWriter, to: Option<(PostId, SimulatedUser)>) {
     let Some((id, user)) = to else {
         for key in ["status_id", "status_id_str", "user_id", "user_id_str", "screen_name"] {
             w.raw(&format!("in_reply_to_{key}"), "null");
@@ -193,7 +193,7 @@ fn reply(w: &mut JsonWriter, to: Option<(PostId, User)>) {
     w.string("in_reply_to_screen_name", &user.screen_name());
 }
 
-fn user(w: &mut JsonWriter, user: User) {
+fn user(w: &mut JsonWriter, user: SimulatedUser) {
     let (id, name, seen) = (user.id(), user.screen_name(), user.0);
     w.raw("id", id);
     w.string("id_str", &id.to_string());

@@ -10,7 +10,7 @@ use super::text_tokens::tokens;
 #[derive(Debug, Default)]
 pub(in crate::simulator) struct PostAttributes {
     /// Texts that keywords and phrases look into: the post's own, the quoted post's, and each URL.
-    pub(super) texts: Vec<PostText>,
+    pub(super) texts: Vec<TextTokens>,
     /// All tokens of the texts, for a fast check of keywords.
     pub(super) words: HashSet<String>,
     /// The post's own text.
@@ -42,7 +42,7 @@ pub(in crate::simulator) struct PostAttributes {
 
 /// A text and its tokens.
 #[derive(Debug)]
-pub(super) struct PostText {
+pub(super) struct TextTokens {
     pub(super) normal: String,
     pub(super) tokens: Vec<String>,
 }
@@ -85,7 +85,7 @@ impl PostAttributes {
     fn take_text(&mut self, normal: String) {
         let tokens = tokens(&normal);
         self.words.extend(tokens.iter().cloned());
-        self.texts.push(PostText { normal, tokens });
+        self.texts.push(TextTokens { normal, tokens });
     }
 
     fn take_entities(&mut self, parts: &[&Value]) {

@@ -1,5 +1,5 @@
 use super::characters::{emoji_length, is_word};
-use super::operator::{Operator, OperatorValue, from_keyword, from_name, from_phrase, mention};
+use super::operator::{OperatorValue, RuleOperator, from_keyword, from_name, from_phrase, mention};
 use super::syntax_error::{Fault, SyntaxError};
 
 /// Characters that editors put in the place of `"`, and the apostrophe.
@@ -9,21 +9,21 @@ const OTHER_QUOTES: &str = "'‘’‚‛“”„‟«»‹›`´";
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) position: usize,
-    pub(super) lexeme: Lexeme,
+    pub(super) lexeme: RuleLexeme,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Lexeme {
+pub(super) enum RuleLexeme {
     Open,
     Close,
     Or,
     Minus,
-    Term(Operator),
+    Term(RuleOperator),
 }
 
 /// Splits a rule into tokens. Positions are from 1, in UTF-16 code units, as in X's messages.
 #[derive(Debug)]
-pub(super) struct Lexer {
+pub(super) struct RuleLexer {
     /// Each character and its position.
     chars: Vec<(char, usize)>,
     at: usize,
@@ -31,7 +31,7 @@ pub(super) struct Lexer {
     end: usize,
 }
 
-impl Lexer {
+impl RuleLexer {
     pub(super) fn new(rule: &str) -> Self {
         let mut end = 1;
         let mut chars = Vec::with_capacity(rule.len());
@@ -56,8 +56,8 @@ impl Lexer {
         self.skip_while(char::is_whitespace);
         let Some(&(c, position)) = self.chars.get(self.at) else { return Ok(None) };
         let lexeme = match c {
-            '(' => self.single(Lexeme::Open),
-            ')' => self.single(Lexeme::Close),
+            '(' => self.single(RuleLexeme::Open),
+            ')' => self.single(RuleLexeme::Close),
             '-' => self.minus(position)?,
             '"' => self.phrase(position)?,
             '@' => self.mention(position)?,
@@ -67,7 +67,7 @@ impl Lexer {
         Ok(Some(Token { position, lexeme }))
     }
 
-    fn single(&mut self, lexeme: Lexeme) -> Lexeme {
+    fn single(&mut self, lexeme: RuleLexeme) -> RuleLexeme {
         self.at += 1;
         lexeme
     }
@@ -94,11 +94,11 @@ impl Lexer {
         &self.chars[start..self.at]
     }
 
-    fn minus(&mut self, position: usize) -> Result<Lexeme, SyntaxError> {
+    fn minus(&mut self, position: usize) -> Result<RuleLexeme, SyntaxError> {
         self.at += 1;
         match self.peek() {
             Some('-') => Err(SyntaxError::new(Fault::DoubleNegation, position, "-")),
-            Some(c) if !c.is_whitespace() && c != ')' => Ok(Lexeme::Minus),
+            Some(c) if !c.is_whitespace() && c != ')' => Ok(RuleLexeme::Minus),
             _ => Err(SyntaxError::new(Fault::BareMinus, position, "-")),
         }
     }
@@ -125,7 +125,7 @@ impl Lexer {
         Err(SyntaxError::new(Fault::UnbalancedQuote, start, "\""))
     }
 
-    fn phrase(&mut self, position: usize) -> Result<Lexeme, SyntaxError> {
+    fn phrase(&mut self, position: usize) -> Result<RuleLexeme, SyntaxError> {
         let text: String = self.quoted()?.into_iter().map(|(c, _)| c).collect();
         if text.trim().is_empty() {
             return Err(SyntaxError::new(Fault::EmptyPhrase, position, "\"\""));
@@ -134,32 +134,32 @@ impl Lexer {
         if self.peek() == Some('~') && distance {
             return Err(SyntaxError::new(Fault::OperatorUnavailable, position, "~"));
         }
-        Ok(Lexeme::Term(from_phrase(&text)))
+        Ok(RuleLexeme::Term(from_phrase(&text)))
     }
 
-    fn mention(&mut self, position: usize) -> Result<Lexeme, SyntaxError> {
+    fn mention(&mut self, position: usize) -> Result<RuleLexeme, SyntaxError> {
         self.at += 1;
         let name = self.skip_while(is_bare);
         if name.is_empty() {
             return Err(SyntaxError::new(Fault::StrayPunctuation, position, "@"));
         }
-        mention(name).map(Lexeme::Term)
+        mention(name).map(RuleLexeme::Term)
     }
 
     /// A keyword, `OR`, or an operator with its value.
-    fn word(&mut self, position: usize) -> Result<Lexeme, SyntaxError> {
+    fn word(&mut self, position: usize) -> Result<RuleLexeme, SyntaxError> {
         let word: String = self.skip_while(|c| is_bare(c) && c != ':').iter().map(|(c, _)| *c).collect();
         if self.peek() == Some(':') {
             let colon = self.position();
             self.at += 1;
             let value = self.value()?;
-            return from_name(&word, position, colon, value).map(Lexeme::Term);
+            return from_name(&word, position, colon, value).map(RuleLexeme::Term);
         }
         match word.to_ascii_lowercase().as_str() {
-            "or" if word == "OR" => Ok(Lexeme::Or),
+            "or" if word == "OR" => Ok(RuleLexeme::Or),
             "or" => Err(SyntaxError::new(Fault::OrLowercase, position, word)),
             "and" => Err(SyntaxError::new(Fault::AndKeyword, position, word)),
-            _ => Ok(Lexeme::Term(from_keyword(&word))),
+            _ => Ok(RuleLexeme::Term(from_keyword(&word))),
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn positions(rule: &str) -> Vec<usize> {
-        let mut lexer = Lexer::new(rule);
+        let mut lexer = RuleLexer::new(rule);
         std::iter::from_fn(|| lexer.next_token().expect("well formed").map(|token| token.position)).collect()
     }
 

@@ -1,6 +1,6 @@
-use super::attributes::{PostAttributes, PostText};
+use super::attributes::{PostAttributes, TextTokens};
 use super::characters::is_border_blocking;
-use super::operator::{Feature, Operator, Phrase, PostKind};
+use super::operator::{Feature, Phrase, PostKind, RuleOperator};
 use super::parser::Expr;
 
 impl Expr {
@@ -14,7 +14,7 @@ impl Expr {
     }
 }
 
-impl Operator {
+impl RuleOperator {
     fn matches(&self, post: &PostAttributes) -> bool {
         match self {
             Self::Words(words) => {
@@ -67,7 +67,7 @@ impl PostAttributes {
 
 impl Phrase {
     /// Literally, with no character of a word directly in front or behind.
-    fn occurs_in(&self, text: &PostText) -> bool {
+    fn occurs_in(&self, text: &TextTokens) -> bool {
         let (text, phrase) = (text.normal.as_str(), self.text.as_str());
         let mut from = 0;
         while let Some(at) = text[from..].find(phrase).map(|at| from + at) {

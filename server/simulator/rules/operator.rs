@@ -34,7 +34,7 @@ const UNAVAILABLE: [&str; 15] = [
 
 /// A condition on a post. Texts are in normal form.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Operator {
+pub(super) enum RuleOperator {
     /// These tokens, one after the other.
     Words(Vec<String>),
     Phrase(Phrase),
@@ -92,7 +92,7 @@ pub(super) struct OperatorValue {
     pub(super) is_quoted: bool,
 }
 
-impl Operator {
+impl RuleOperator {
     /// True for a word that is too frequent to make a rule.
     pub(super) fn is_stop_word(&self) -> bool {
         matches!(self, Self::Words(words) if words.len() == 1 && STOP_WORDS.contains(&&*words[0]))
@@ -100,27 +100,29 @@ impl Operator {
 }
 
 /// A keyword: its tokens in a row; with punctuation inside, a phrase.
-pub(super) fn from_keyword(word: &str) -> Operator {
+pub(super) fn from_keyword(word: &str) -> RuleOperator {
     let text = normal_form(word);
     let tokens = tokens(&text);
     if tokens.iter().map(String::len).sum::<usize>() == text.len() {
-        return Operator::Words(tokens);
+        return RuleOperator::Words(tokens);
     }
-    Operator::Phrase(Phrase { text, sigil: None })
+    RuleOperator::Phrase(Phrase { text, sigil: None })
 }
 
-pub(super) fn from_phrase(text: &str) -> Operator {
+pub(super) fn from_phrase(text: &str) -> RuleOperator {
     let text = normal_form(text);
     let sigil = text.chars().next().filter(|c| matches!(c, '#' | '$'));
     match sigil {
-        Some(sigil) if text.len() > 1 => Operator::Phrase(Phrase { text: text[1..].to_owned(), sigil: Some(sigil) }),
-        _ => Operator::Phrase(Phrase { text, sigil: None }),
+        Some(sigil) if text.len() > 1 => {
+            RuleOperator::Phrase(Phrase { text: text[1..].to_owned(), sigil: Some(sigil) })
+        }
+        _ => RuleOperator::Phrase(Phrase { text, sigil: None }),
     }
 }
 
-pub(super) fn mention(name: &[(char, usize)]) -> Result<Operator, SyntaxError> {
+pub(super) fn mention(name: &[(char, usize)]) -> Result<RuleOperator, SyntaxError> {
     let value = OperatorValue { chars: name.to_vec(), position: 0, is_quoted: false };
-    value.account().map(Operator::Mention)
+    value.account().map(RuleOperator::Mention)
 }
 
 /// The operator of this name with this value; the name begins at `position`.
@@ -129,7 +131,7 @@ pub(super) fn from_name(
     position: usize,
     colon: usize,
     value: OperatorValue,
-) -> Result<Operator, SyntaxError> {
+) -> Result<RuleOperator, SyntaxError> {
     let name = word.to_ascii_lowercase();
     let at_name = |fault| Err(SyntaxError::new(fault, position, word));
     if UNAVAILABLE.contains(&&*name) {
@@ -143,23 +145,23 @@ pub(super) fn from_name(
         return Err(SyntaxError::new(Fault::MissingValue, colon, ":"));
     }
     Ok(match &*name {
-        "from" => Operator::From(value.account()?),
-        "to" => Operator::To(value.account()?),
-        "retweets_of" => Operator::RetweetsOf(value.account()?),
-        "retweets_of_status_id" => Operator::RetweetsOfStatus(value.id()?),
-        "in_reply_to_status_id" => Operator::InReplyToStatus(value.id()?),
-        "contains" => Operator::Contains(value.plain(true)?),
-        "url_contains" => Operator::UrlContains(value.plain(false)?),
+        "from" => RuleOperator::From(value.account()?),
+        "to" => RuleOperator::To(value.account()?),
+        "retweets_of" => RuleOperator::RetweetsOf(value.account()?),
+        "retweets_of_status_id" => RuleOperator::RetweetsOfStatus(value.id()?),
+        "in_reply_to_status_id" => RuleOperator::InReplyToStatus(value.id()?),
+        "contains" => RuleOperator::Contains(value.plain(true)?),
+        "url_contains" => RuleOperator::UrlContains(value.plain(false)?),
         "lang" => match languages::known(&text) {
-            Some(code) => Operator::Lang(code),
+            Some(code) => RuleOperator::Lang(code),
             None => return Err(value.wrong(Fault::LangUnknown)),
         },
-        "place" => Operator::Place(text.to_lowercase(), value.tokens()?),
-        "bio" => Operator::Bio(value.tokens()?),
-        "bio_name" => Operator::BioName(value.tokens()?),
+        "place" => RuleOperator::Place(text.to_lowercase(), value.tokens()?),
+        "bio" => RuleOperator::Bio(value.tokens()?),
+        "bio_name" => RuleOperator::BioName(value.tokens()?),
         "has" | "is" => return feature_or_kind(&name, &text, position),
-        "bounding_box" => Operator::Within(Area::bounding_box(&text).ok_or_else(|| value.wrong(Fault::BadGeo))?),
-        _ => Operator::Within(Area::point_radius(&text).ok_or_else(|| value.wrong(Fault::BadGeo))?),
+        "bounding_box" => RuleOperator::Within(Area::bounding_box(&text).ok_or_else(|| value.wrong(Fault::BadGeo))?),
+        _ => RuleOperator::Within(Area::point_radius(&text).ok_or_else(|| value.wrong(Fault::BadGeo))?),
     })
 }
 
@@ -182,19 +184,19 @@ const NAMES: [&str; 15] = [
     "point_radius",
 ];
 
-fn feature_or_kind(name: &str, text: &str, position: usize) -> Result<Operator, SyntaxError> {
+fn feature_or_kind(name: &str, text: &str, position: usize) -> Result<RuleOperator, SyntaxError> {
     let operator = format!("{name}:{}", text.to_lowercase());
     Ok(match operator.as_str() {
-        "has:mentions" => Operator::Has(Feature::Mentions),
-        "has:geo" => Operator::Has(Feature::Geo),
-        "has:links" => Operator::Has(Feature::Links),
-        "has:media" => Operator::Has(Feature::Media),
-        "has:lang" => Operator::Has(Feature::Lang),
-        "has:symbols" => Operator::Has(Feature::Symbols),
-        "has:images" => Operator::Has(Feature::Images),
-        "has:videos" => Operator::Has(Feature::Videos),
-        "is:retweet" => Operator::Is(PostKind::Retweet),
-        "is:reply" => Operator::Is(PostKind::Reply),
+        "has:mentions" => RuleOperator::Has(Feature::Mentions),
+        "has:geo" => RuleOperator::Has(Feature::Geo),
+        "has:links" => RuleOperator::Has(Feature::Links),
+        "has:media" => RuleOperator::Has(Feature::Media),
+        "has:lang" => RuleOperator::Has(Feature::Lang),
+        "has:symbols" => RuleOperator::Has(Feature::Symbols),
+        "has:images" => RuleOperator::Has(Feature::Images),
+        "has:videos" => RuleOperator::Has(Feature::Videos),
+        "is:retweet" => RuleOperator::Is(PostKind::Retweet),
+        "is:reply" => RuleOperator::Is(PostKind::Reply),
         "has:hashtags" | "is:quote" | "is:verified" => {
             return Err(SyntaxError::new(Fault::OperatorUnavailable, position, operator));
         }

@@ -1,5 +1,5 @@
-use super::lexer::{Lexeme, Lexer, Token};
-use super::operator::Operator;
+use super::lexer::{RuleLexeme, RuleLexer, Token};
+use super::operator::RuleOperator;
 use super::syntax_error::{Fault, SyntaxError};
 
 /// UTF-16 code units of a rule (Powerstream introduction; the unit is that of X's positions).
@@ -11,7 +11,7 @@ pub(super) enum Expr {
     Any(Vec<Expr>),
     All(Vec<Expr>),
     Not(Box<Expr>),
-    Is(Operator),
+    Is(RuleOperator),
 }
 
 /// Whether an expression selects posts, in order of strength.
@@ -27,7 +27,7 @@ pub(super) fn parse(rule: &str) -> Result<Expr, SyntaxError> {
     if rule.trim().is_empty() {
         return Err(SyntaxError::new(Fault::EmptyRule, 1, ""));
     }
-    let mut lexer = Lexer::new(rule);
+    let mut lexer = RuleLexer::new(rule);
     if lexer.end() - 1 > VALUE_UNITS_MAX {
         return Err(SyntaxError::new(Fault::TooLong, 1, rule));
     }
@@ -65,17 +65,17 @@ impl Parser {
     fn take(&mut self, token: Token) -> Result<(), SyntaxError> {
         let Token { position, lexeme } = token;
         match lexeme {
-            Lexeme::Minus => self.minus = Some(position),
-            Lexeme::Term(operator) => {
+            RuleLexeme::Minus => self.minus = Some(position),
+            RuleLexeme::Term(operator) => {
                 let selection = if operator.is_stop_word() { Selection::StopWords } else { Selection::Positive };
                 let is_negated = self.minus.take().is_some();
                 self.innermost().push(Expr::Is(operator), selection, is_negated);
             }
-            Lexeme::Open => {
+            RuleLexeme::Open => {
                 let is_negated = self.minus.take().is_some();
                 self.groups.push(Group { position, is_negated, ..Group::default() });
             }
-            Lexeme::Or => {
+            RuleLexeme::Or => {
                 if let Some(minus) = self.minus {
                     return Err(SyntaxError::new(Fault::BareMinus, minus, "-"));
                 }
@@ -84,7 +84,7 @@ impl Parser {
                 }
                 self.innermost().end_branch();
             }
-            Lexeme::Close => {
+            RuleLexeme::Close => {
                 let unopened = || SyntaxError::new(Fault::UnbalancedParen, position, ")");
                 let group = self.groups.pop().ok_or_else(unopened)?;
                 let is_negated = group.is_negated;
@@ -189,18 +189,18 @@ mod tests {
         check("cat", words_of("cat"));
         check("ab bc OR cd", Expr::Any(vec![Expr::All(vec![words_of("ab"), words_of("bc")]), words_of("cd")]));
         check("ab ((bc OR cd))", Expr::All(vec![words_of("ab"), Expr::Any(vec![words_of("bc"), words_of("cd")])]));
-        let not_retweet = Expr::Not(Box::new(Expr::Is(Operator::Is(PostKind::Retweet))));
+        let not_retweet = Expr::Not(Box::new(Expr::Is(RuleOperator::Is(PostKind::Retweet))));
         check("cat -is:retweet", Expr::All(vec![words_of("cat"), not_retweet]));
     }
 
     #[test]
     fn values_are_read_as_written() {
-        check("FROM:Ada", Expr::Is(Operator::From("ada".into())));
-        check("contains:-2345.432", Expr::Is(Operator::Contains("-2345.432".into())));
-        check("contains:\"a \\\"b\\\"\"", Expr::Is(Operator::Contains("a \"b\"".into())));
-        check("url_contains:\"com/x\"", Expr::Is(Operator::UrlContains("com/x".into())));
-        check("@Ada", Expr::Is(Operator::Mention("ada".into())));
-        check("lang:zh-TW", Expr::Is(Operator::Lang("zh-tw".into())));
+        check("FROM:Ada", Expr::Is(RuleOperator::From("ada".into())));
+        check("contains:-2345.432", Expr::Is(RuleOperator::Contains("-2345.432".into())));
+        check("contains:\"a \\\"b\\\"\"", Expr::Is(RuleOperator::Contains("a \"b\"".into())));
+        check("url_contains:\"com/x\"", Expr::Is(RuleOperator::UrlContains("com/x".into())));
+        check("@Ada", Expr::Is(RuleOperator::Mention("ada".into())));
+        check("lang:zh-TW", Expr::Is(RuleOperator::Lang("zh-tw".into())));
     }
 
     fn check_text(rule: &str, text: &str) {

@@ -65,7 +65,7 @@ impl fmt::Display for SyntaxError {
             Fault::UnknownOperator => writeln!(f, "Reference to invalid operator '{input}' (at position {position})."),
             Fault::OperatorUnavailable => writeln!(
                 f,
-                "Reference to invalid operator '{input}'. Operator is not available in current product (at position \
+                "Reference to invalid operator '{input}'. RuleOperator is not available in current product (at position \
                  {position})."
             ),
             Fault::BadValue => writeln!(f, "Reference to invalid operator '{input}' (at position {position})."),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::rule_action::{RuleChange, RuleFailure};
+use super::rule_action::{RuleChange, RuleOutage};
 use crate::model::TimeRange;
 use crate::simulator::config::Config;
 use crate::simulator::faults::{
@@ -130,7 +130,7 @@ pub enum Action {
         times: u32,
     },
     /// Requests for rules fail.
-    FailRules(RuleFailure),
+    FailRules(RuleOutage),
     /// Ends the failures of requests for rules.
     AllowRules {},
     /// Rules change without a request of the gateway.

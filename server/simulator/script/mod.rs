@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub use action::Action;
-pub use rule_action::{RuleChange, RuleFailure};
+pub use rule_action::{RuleChange, RuleOutage};
 
 use super::config::Config;
 use super::handle::SimulatorHandle;

@@ -10,7 +10,7 @@ use crate::simulator::rules::NewRule;
 /// Requests for rules fail: so often, for so long, or until `allow_rules`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleFailure {
+pub struct RuleOutage {
     /// How.
     with: RuleFault,
     /// Requests with this method; all if absent.
@@ -42,7 +42,7 @@ pub struct RuleChange {
     requests: u32,
 }
 
-impl RuleFailure {
+impl RuleOutage {
     pub(super) fn check(&self) -> Result<(), String> {
         Repeat::from_terms(self.times, self.lasting)?;
         match &self.with {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::encode::Encoder;
 use super::handle::{StreamEnd, StreamKind};
 use super::post_log::LogEntry;
-use super::slots::SlotGuard;
+use super::slots::StreamSlotGuard;
 use crate::clock::Moment;
 use crate::simulator::faults::{CutKind, Flow};
 use crate::simulator::state::SimulatorState;
@@ -22,7 +22,7 @@ const ENDLESS: &[u8] = b"{\"text\":\"";
 /// Common part of open streams: slot, encoder, heartbeat, and faults.
 pub(super) struct StreamCore {
     pub(super) state: Arc<SimulatorState>,
-    pub(super) slot: SlotGuard,
+    pub(super) slot: StreamSlotGuard,
     pub(super) encoder: Encoder,
     pub(super) heartbeat: Moment,
     jitter: StdRng,
@@ -46,7 +46,7 @@ pub(super) enum NextAction {
 }
 
 impl StreamCore {
-    pub(super) fn new(state: Arc<SimulatorState>, slot: SlotGuard, gzip: bool) -> Self {
+    pub(super) fn new(state: Arc<SimulatorState>, slot: StreamSlotGuard, gzip: bool) -> Self {
         let config = state.config();
         let seed = config.seed ^ slot.link.number.rotate_left(32);
         let flow = state.faults.flow(slot.link.kind == StreamKind::Recovery);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::BodyFrame;
 use super::core::{NextAction, StreamCore};
 use super::post_log::LogEntry;
-use super::slots::SlotGuard;
+use super::slots::StreamSlotGuard;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 use crate::simulator::config::Backfill;
@@ -35,7 +35,7 @@ impl LiveStream {
     /// `since`: from when on history is wanted.
     pub(in crate::simulator) fn new(
         state: Arc<SimulatorState>,
-        slot: SlotGuard,
+        slot: StreamSlotGuard,
         gzip: bool,
         since: Option<UnixMillis>,
     ) -> Self {

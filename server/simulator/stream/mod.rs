@@ -29,7 +29,7 @@ pub(super) use live::LiveStream;
 pub(super) use params::{ParamError, is_recovery, parse};
 pub(super) use post_log::{PostLog, PublishTime, UnsentPost};
 pub(super) use recovery::RecoveryStream;
-pub(super) use slots::{ConnectionSlots, SlotGuard, SlotLimits, SlotRequest};
+pub(super) use slots::{SlotLimits, SlotRequest, StreamSlotGuard, StreamSlots};
 
 /// What a body yields. It never fails: where a stream is to be cut, the socket is.
 pub(super) type BodyFrame = Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>;

@@ -9,7 +9,7 @@ use super::BodyFrame;
 use super::core::{NextAction, StreamCore};
 use super::handle::StreamEnd;
 use super::post_log::LogEntry;
-use super::slots::SlotGuard;
+use super::slots::StreamSlotGuard;
 use crate::clock::Moment;
 use crate::model::{TimeRange, UnixMillis};
 use crate::simulator::config::Completion;
@@ -39,7 +39,7 @@ pub(in crate::simulator) struct RecoveryStream {
 impl RecoveryStream {
     pub(in crate::simulator) fn new(
         state: Arc<SimulatorState>,
-        slot: SlotGuard,
+        slot: StreamSlotGuard,
         gzip: bool,
         window: TimeRange,
     ) -> Self {

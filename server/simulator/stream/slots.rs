@@ -11,8 +11,8 @@ use crate::simulator::socket::SocketControl;
 
 /// A slot in use; dropping it gives the slot back.
 #[derive(Debug)]
-pub(in crate::simulator) struct SlotGuard {
-    slots: Arc<ConnectionSlots>,
+pub(in crate::simulator) struct StreamSlotGuard {
+    slots: Arc<StreamSlots>,
     pub(in crate::simulator) link: Arc<StreamHandle>,
     /// The stream was sent to its end.
     pub(in crate::simulator) ended: bool,
@@ -20,7 +20,7 @@ pub(in crate::simulator) struct SlotGuard {
 
 /// The slots.
 #[derive(Debug)]
-pub(in crate::simulator) struct ConnectionSlots {
+pub(in crate::simulator) struct StreamSlots {
     state: Mutex<SlotState>,
     clock: Clock,
     /// How long a slot stays taken after an unclean end.
@@ -60,7 +60,7 @@ struct SlotState {
     held_ever: u64,
 }
 
-impl ConnectionSlots {
+impl StreamSlots {
     pub(in crate::simulator) fn new(clock: Clock, held_for: Duration) -> Self {
         Self { state: Mutex::default(), clock, held_for: Mutex::new(held_for) }
     }
@@ -85,7 +85,7 @@ impl ConnectionSlots {
         limits: SlotLimits,
         wanted: SlotRequest,
         socket: Arc<SocketControl>,
-    ) -> Option<SlotGuard> {
+    ) -> Option<StreamSlotGuard> {
         let kind = wanted.kind;
         let mut state = self.state.lock();
         let now = self.clock.moment();
@@ -108,7 +108,7 @@ impl ConnectionSlots {
             }
             StreamKind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
         }
-        Some(SlotGuard { slots: self.clone(), link, ended: false })
+        Some(StreamSlotGuard { slots: self.clone(), link, ended: false })
     }
 
     /// Returns the open streams of this scope; `datacenters` are the names that it may contain.
@@ -179,7 +179,7 @@ impl SlotState {
     }
 }
 
-impl Drop for SlotGuard {
+impl Drop for StreamSlotGuard {
     fn drop(&mut self) {
         let mut state = self.slots.state.lock();
         state.links.retain(|link| link.number != self.link.number);
@@ -203,11 +203,11 @@ mod tests {
 
     const LIMITS: SlotLimits = SlotLimits { live: 1, recovery: 2 };
 
-    fn slots() -> Arc<ConnectionSlots> {
-        Arc::new(ConnectionSlots::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
+    fn slots() -> Arc<StreamSlots> {
+        Arc::new(StreamSlots::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
     }
 
-    fn take(slots: &Arc<ConnectionSlots>, limits: SlotLimits, kind: StreamKind) -> Option<SlotGuard> {
+    fn take(slots: &Arc<StreamSlots>, limits: SlotLimits, kind: StreamKind) -> Option<StreamSlotGuard> {
         slots.take(limits, SlotRequest { kind, over: false, local: None, via: None }, Arc::default())
     }
 

@@ -20,7 +20,7 @@
 
 use bytes::Bytes;
 
-use super::value::{Candidate, PartialValue};
+use super::value::{LineCandidate, PartialValue};
 use super::{ArrayState, Framed, Framer, MalformedReason, ScanState};
 
 impl Framer {
@@ -66,7 +66,7 @@ impl Framer {
     }
 
     /// Ends the value before the candidate, and rescans the bytes from the candidate on.
-    pub(super) fn resume_at(&mut self, candidate: Candidate) -> Framed {
+    pub(super) fn resume_at(&mut self, candidate: LineCandidate) -> Framed {
         match candidate.at.checked_sub(self.value.bytes) {
             Some(behind) => {
                 self.at = self.value.start + behind as usize;

@@ -22,12 +22,12 @@ pub(super) struct PartialValue {
     /// The previous line is empty, directly after an opening bracket.
     pub(super) empty_line: bool,
     /// The first line that may be a separate message after a truncated value.
-    pub(super) candidate: Option<Candidate>,
+    pub(super) candidate: Option<LineCandidate>,
 }
 
 /// A line within a value that begins an object or an array without indentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub(super) struct LineCandidate {
     /// Bytes of the value before it.
     pub(super) at: u64,
     /// Depth of the value before it.
@@ -122,7 +122,7 @@ impl PartialValue {
     /// Records an empty line that may be a part of the value, after `bytes` bytes of it.
     pub(super) fn note_empty_line(&mut self, bytes: u64) {
         self.empty_line = true;
-        self.candidate.get_or_insert(Candidate { at: bytes, depth: self.depth });
+        self.candidate.get_or_insert(LineCandidate { at: bytes, depth: self.depth });
     }
 
     /// Records a line that continues the value, by its first byte, which is after `bytes` bytes of the value.
@@ -138,7 +138,7 @@ impl PartialValue {
             b'{' | b'[' => {
                 let evidence = !self.unindented && !self.too_deep && !self.nested_array;
                 if evidence && self.candidate.is_none() {
-                    self.candidate = Some(Candidate { at: bytes, depth: self.depth });
+                    self.candidate = Some(LineCandidate { at: bytes, depth: self.depth });
                 }
             }
             b'}' | b']' => {}

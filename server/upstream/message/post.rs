@@ -19,7 +19,7 @@ pub(super) enum RootKind {
 
 /// Parses the id and the rules, and validates the value as JSON.
 pub(super) fn read(value: &[u8]) -> Result<RootKind, serde_json::Error> {
-    let keys: Keys<'_> = serde_json::from_slice(value)?;
+    let keys: RootKeys<'_> = serde_json::from_slice(value)?;
     let candidates = [keys.id_str, keys.id];
     let mut ids = candidates.iter().flatten().map(|raw| raw.get()).filter(|raw| *raw != "null").peekable();
     if ids.peek().is_none() {
@@ -38,13 +38,13 @@ pub(super) fn read(value: &[u8]) -> Result<RootKind, serde_json::Error> {
 
 /// Keys of the root in use; of repeated keys the last, as in JavaScript.
 #[derive(Default)]
-struct Keys<'a> {
+struct RootKeys<'a> {
     id_str: Option<&'a RawValue>,
     id: Option<&'a RawValue>,
     matching_rules: Option<&'a RawValue>,
 }
 
-impl<'de> Deserialize<'de> for Keys<'de> {
+impl<'de> Deserialize<'de> for RootKeys<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(KeysVisitor)
     }
@@ -53,14 +53,14 @@ impl<'de> Deserialize<'de> for Keys<'de> {
 struct KeysVisitor;
 
 impl<'de> Visitor<'de> for KeysVisitor {
-    type Value = Keys<'de>;
+    type Value = RootKeys<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
-        let mut keys = Keys::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RootKeys<'de>, A::Error> {
+        let mut keys = RootKeys::default();
         while let Some(key) = map.next_key::<PostKey>()? {
             match key {
                 PostKey::IdStr => keys.id_str = Some(map.next_value()?),

@@ -19,8 +19,8 @@ use tower::ServiceExt;
 use tower::util::{BoxCloneSyncService, MapErr};
 use url::Url;
 
-use super::exchange::Socket;
-use super::failure::{BoxError, HandshakeError, ResolveError, error_chain};
+use super::exchange::UpstreamSocket;
+use super::failure::{BoxError, ResolveError, TlsHandshakeError, error_chain};
 use super::options::{ClientError, ClientOptions};
 use crate::clock::Clock;
 use crate::state_file;
@@ -36,10 +36,10 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 const ALPN: &[u8] = b"http/1.1";
 
 /// One way to a connected socket.
-type ConnectService = BoxCloneSyncService<Uri, Box<dyn Socket>, BoxError>;
+type ConnectService = BoxCloneSyncService<Uri, Box<dyn UpstreamSocket>, BoxError>;
 
 /// Resolves names in a thread, with marked errors.
-type Resolver = MapErr<GaiResolver, fn(io::Error) -> ResolveError>;
+type DnsResolver = MapErr<GaiResolver, fn(io::Error) -> ResolveError>;
 
 /// Opens sockets to origins. Dropping a pending connect closes its socket: no task is involved.
 #[derive(Clone)]
@@ -60,18 +60,18 @@ impl Connector {
     }
 
     /// Connects to the origin of a URL.
-    pub(super) async fn connect(&self, origin: Uri) -> Result<Box<dyn Socket>, BoxError> {
+    pub(super) async fn connect(&self, origin: Uri) -> Result<Box<dyn UpstreamSocket>, BoxError> {
         let tunnel = self.tunnel.as_ref().filter(|_| origin.scheme() == Some(&http::uri::Scheme::HTTPS));
         tunnel.unwrap_or(&self.direct).clone().oneshot(origin).await
     }
 }
 
-fn boxed(socket: impl Socket + 'static) -> Box<dyn Socket> {
+fn boxed(socket: impl UpstreamSocket + 'static) -> Box<dyn UpstreamSocket> {
     Box::new(socket)
 }
 
 /// TCP with happy eyeballs.
-fn tcp(options: &ClientOptions, clock: &Clock) -> HttpConnector<Resolver> {
+fn tcp(options: &ClientOptions, clock: &Clock) -> HttpConnector<DnsResolver> {
     // The kernel counts in whole seconds.
     let keepalive = Some(clock.real(TCP_KEEPALIVE).max(Duration::from_secs(1)));
     let mark: fn(io::Error) -> ResolveError = ResolveError;
@@ -86,7 +86,7 @@ fn tcp(options: &ClientOptions, clock: &Clock) -> HttpConnector<Resolver> {
 }
 
 /// TLS through a CONNECT tunnel. The connection to the proxy may be TLS as well.
-fn tunnel(proxy: Uri, tcp: HttpConnector<Resolver>, tls: Arc<ClientConfig>) -> Result<ConnectService, ClientError> {
+fn tunnel(proxy: Uri, tcp: HttpConnector<DnsResolver>, tls: Arc<ClientConfig>) -> Result<ConnectService, ClientError> {
     let mut proxy_tls = ClientConfig::clone(&tls);
     proxy_tls.alpn_protocols.clear();
     let to_proxy = HttpsConnector::from((tcp, proxy_tls)).map_err(mark_handshake);
@@ -98,7 +98,7 @@ fn tunnel(proxy: Uri, tcp: HttpConnector<Resolver>, tls: Arc<ClientConfig>) -> R
 
 /// Marks failures of TLS: the connector returns them as I/O errors, and those of the layers below as their own types.
 fn mark_handshake(error: BoxError) -> BoxError {
-    if error.is::<io::Error>() { Box::new(HandshakeError(error)) } else { error }
+    if error.is::<io::Error>() { Box::new(TlsHandshakeError(error)) } else { error }
 }
 
 fn proxy(url: &Url) -> Result<Uri, ClientError> {

@@ -23,17 +23,17 @@ use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 
 /// A connected socket, with or without TLS.
-pub(super) trait Socket: Read + Write + Send + Unpin {}
+pub(super) trait UpstreamSocket: Read + Write + Send + Unpin {}
 
-impl<T: Read + Write + Send + Unpin> Socket for T {}
+impl<T: Read + Write + Send + Unpin> UpstreamSocket for T {}
 
 /// Sends a request. Returns when the head of the response has arrived.
 ///
 /// Cancel safety: dropping the future closes the socket.
 pub(super) async fn exchange(
-    socket: Box<dyn Socket>,
+    socket: Box<dyn UpstreamSocket>,
     request: Request<Full<Bytes>>,
-) -> hyper::Result<Response<ResponseBody>> {
+) -> hyper::Result<Response<UpstreamBody>> {
     let (mut sender, connection) = http1::handshake(socket).await?;
     let mut driver = ConnectionDriver(Some(connection));
     let mut sent = pin!(sender.send_request(request));
@@ -45,16 +45,16 @@ pub(super) async fn exchange(
     if incoming.is_end_stream() {
         driver.close();
     }
-    Ok(Response::from_parts(head, ResponseBody { incoming, driver }))
+    Ok(Response::from_parts(head, UpstreamBody { incoming, driver }))
 }
 
 /// The pieces of a response body, as they arrive, without trailers.
-pub(super) struct ResponseBody {
+pub(super) struct UpstreamBody {
     incoming: Incoming,
     driver: ConnectionDriver,
 }
 
-impl ResponseBody {
+impl UpstreamBody {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<hyper::Result<http_body::Frame<Bytes>>>> {
         // The body requests a frame from the connection, which reads none without a request.
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
@@ -65,7 +65,7 @@ impl ResponseBody {
     }
 }
 
-impl Stream for ResponseBody {
+impl Stream for UpstreamBody {
     type Item = hyper::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -85,7 +85,7 @@ impl Stream for ResponseBody {
 }
 
 /// Owns the connection, and with it the socket, until either end closes.
-struct ConnectionDriver(Option<http1::Connection<Box<dyn Socket>, Full<Bytes>>>);
+struct ConnectionDriver(Option<http1::Connection<Box<dyn UpstreamSocket>, Full<Bytes>>>);
 
 impl ConnectionDriver {
     /// Moves the bytes that can be moved, and closes a connection that is over.

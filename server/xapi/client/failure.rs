@@ -20,7 +20,7 @@ pub(super) struct ResolveError(#[source] pub io::Error);
 /// Marks a failed TLS handshake; the text is that of its source.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub(super) struct HandshakeError(#[source] pub BoxError);
+pub(super) struct TlsHandshakeError(#[source] pub BoxError);
 
 /// Classifies a failed connect: no request was sent.
 pub(super) fn connect_failure(error: &BoxError) -> TransportError {
@@ -29,7 +29,7 @@ pub(super) fn connect_failure(error: &BoxError) -> TransportError {
         ErrorKind::Dns
     } else if has_timed_out(error) {
         ErrorKind::Timeout
-    } else if sources(error).any(|source| source.is::<HandshakeError>()) {
+    } else if sources(error).any(|source| source.is::<TlsHandshakeError>()) {
         ErrorKind::Tls
     } else {
         ErrorKind::Connect

@@ -82,7 +82,7 @@ impl RuleAnswer {
         let Some(root) = root else {
             return Self { status, headers, document: None, detail: String::new() };
         };
-        let reader = Reader { root: &root, secret };
+        let reader = AnswerReader { root: &root, secret };
         let (document, detail) = (reader.document(), reader.detail());
         Self { status, headers, document: Some(document), detail }
     }
@@ -98,12 +98,12 @@ impl RuleAnswer {
     }
 }
 
-struct Reader<'a> {
+struct AnswerReader<'a> {
     root: &'a Value,
     secret: &'a str,
 }
 
-impl Reader<'_> {
+impl AnswerReader<'_> {
     fn document(&self) -> RuleDocument {
         let root = self.root;
         let mut document = RuleDocument::default();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::clock::Moment;
-use powerstream_gateway::config::{Account, Settings};
+use powerstream_gateway::config::{AccountSettings, Settings};
 use powerstream_gateway::hub::filter::{Filter, FilterSpec};
 use powerstream_gateway::hub::session::{DeliveryOptions, FrameContent, Session as Subscription, SessionParams};
 use powerstream_gateway::hub::start::{self, Start, StartPolicy};
@@ -124,7 +124,8 @@ impl Session {
 fn settings(dir: &Path, count: u64) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bench").expect("the directory is ours");
-    let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
+    let mut account =
+        AccountSettings::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
     // Nothing listens there: it stays without an upstream.
     account.url = "http://127.0.0.1:9/".parse().expect("a URL");
     let mut settings = Settings { data_dir: dir.join("data"), accounts: vec![account], ..Settings::default() };

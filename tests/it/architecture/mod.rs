@@ -7,6 +7,7 @@ mod language;
 mod logs;
 mod names;
 mod source;
+mod types;
 mod wakeup;
 
 use std::collections::BTreeSet;

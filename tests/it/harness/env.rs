@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::config::{Account, Settings};
+use powerstream_gateway::config::{AccountSettings, Settings};
 use powerstream_gateway::model::AccountName;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::{SubscribeRequest, SubscribeResponse};
@@ -72,8 +72,9 @@ impl Drop for Upstreams {
 }
 
 /// An account that reads from this upstream.
-pub fn account(name: &str, x: &SimulatorHandle, bearer: &Path) -> Account {
-    let mut account = Account::new(AccountName::new(name).expect("a name"), secret::SecretSource::File(bearer.into()));
+pub fn account(name: &str, x: &SimulatorHandle, bearer: &Path) -> AccountSettings {
+    let mut account =
+        AccountSettings::new(AccountName::new(name).expect("a name"), secret::SecretSource::File(bearer.into()));
     account.url = x.base_url().parse().expect("a URL");
     account
 }

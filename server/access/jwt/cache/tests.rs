@@ -7,8 +7,8 @@ fn at(seconds: u64) -> Moment {
     Moment::ZERO.plus(Duration::from_secs(seconds))
 }
 
-fn set(kid: &str) -> KeySet {
-    KeySet::parse(key_set(&[OWN.ed.jwk(kid)]).as_bytes()).expect("a key set")
+fn set(kid: &str) -> JwtKeySet {
+    JwtKeySet::parse(key_set(&[OWN.ed.jwk(kid)]).as_bytes()).expect("a key set")
 }
 
 fn cache() -> (KeyCache, JwksConfig) {

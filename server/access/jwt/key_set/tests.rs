@@ -65,10 +65,10 @@ fn keys_that_cannot_verify_are_left_out() {
         ("long exponent", with(rsa(), "e", json!(encoded([1; 5]))), false),
         ("not an object", json!("key"), false),
     ] {
-        let set = KeySet::parse(key_set(std::slice::from_ref(&jwk)).as_bytes()).expect("a key set");
+        let set = JwtKeySet::parse(key_set(std::slice::from_ref(&jwk)).as_bytes()).expect("a key set");
         assert_eq!(set.len() == 1, is_key, "{name}: {jwk}");
         // One bad key does not spoil the others.
-        let set = KeySet::parse(key_set(&[jwk, OWN.ec.jwk("z")]).as_bytes()).expect("a key set");
+        let set = JwtKeySet::parse(key_set(&[jwk, OWN.ec.jwk("z")]).as_bytes()).expect("a key set");
         assert!(set.find(Some("z"), JwtAlgorithm::ES256).is_ok(), "{name}");
     }
 }
@@ -76,17 +76,17 @@ fn keys_that_cannot_verify_are_left_out() {
 #[test]
 fn texts_that_are_no_key_set_are_refused() {
     for text in ["", "null", "[]", "{}", "<html>", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[]"#, "\u{0}"] {
-        assert_eq!(KeySet::parse(text.as_bytes()), None, "{text}");
+        assert_eq!(JwtKeySet::parse(text.as_bytes()), None, "{text}");
     }
     let many = |count: usize| key_set(&vec![OWN.ed.jwk("a"); count]);
-    assert!(KeySet::parse(many(KEYS_MAX).as_bytes()).is_some());
-    assert_eq!(KeySet::parse(many(KEYS_MAX + 1).as_bytes()), None);
-    assert!(KeySet::parse(br#"{"keys":[]}"#).expect("a key set").is_empty());
+    assert!(JwtKeySet::parse(many(KEYS_MAX).as_bytes()).is_some());
+    assert_eq!(JwtKeySet::parse(many(KEYS_MAX + 1).as_bytes()), None);
+    assert!(JwtKeySet::parse(br#"{"keys":[]}"#).expect("a key set").is_empty());
 }
 
 #[test]
 fn equal_sets_are_equal_in_any_order() {
-    let parse = |keys: &[Value]| KeySet::parse(key_set(keys).as_bytes()).expect("a key set");
+    let parse = |keys: &[Value]| JwtKeySet::parse(key_set(keys).as_bytes()).expect("a key set");
     let (one, other) = (OWN.ed.jwk("a"), OWN.ec.jwk("b"));
     assert_eq!(parse(&[one.clone(), other.clone()]), parse(&[other.clone(), one.clone()]));
     assert_ne!(parse(std::slice::from_ref(&one)), parse(&[one.clone(), other]));

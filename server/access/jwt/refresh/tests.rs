@@ -50,7 +50,7 @@ fn config(keys: JwtKeysConfig, jwks: JwksConfig) -> AccessConfig {
 
 impl Env {
     fn start(keys: JwtKeysConfig, refresh_interval: Duration, unknown_key_interval: Duration) -> Self {
-        let fetch_timeout = Duration::from_secs(3);
+        let fetch_timeout = Duration::from_secs(5);
         let jwks = JwksConfig { refresh_interval, unknown_key_interval, fetch_timeout, ..JwksConfig::default() };
         let access = Access::load(&config(keys, jwks)).expect("good");
         let (clock, registry, changes) = (Clock::system(), Registry::new(UnixMillis(0)), Arc::default());

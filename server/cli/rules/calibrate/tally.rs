@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cli::table::Table;
-use crate::query::{self, CjkTokens, Dialect, Facts, Matcher, PhraseReading, Settings};
+use crate::query::{self, CjkTokens, Dialect, Facts, PhraseReading, QuerySettings, RuleMatcher};
 use crate::rules::calibration::operators;
 
 /// Samples of an operator and a kind of difference.
@@ -20,20 +20,20 @@ const READINGS: [(&str, PhraseReading, CjkTokens); 4] = [
 ];
 
 /// A rule that X has, prepared in each reading.
-pub(super) struct KnownRule {
+pub(super) struct PreparedRule {
     id: u64,
     title: String,
-    matchers: Vec<Matcher>,
+    matchers: Vec<RuleMatcher>,
     operators: Vec<&'static str>,
     since_ms: i64,
 }
 
-impl KnownRule {
+impl PreparedRule {
     /// Prepares a rule. Posts received before `since_ms` are not compared with it. Returns `None` if it has errors.
     pub(super) fn new(id: u64, title: String, value: &str, since_ms: i64) -> Option<Self> {
-        let base = Settings { unlisted_operators: true, ..Settings::of(Dialect::Powerstream) };
+        let base = QuerySettings { unlisted_operators: true, ..QuerySettings::of(Dialect::Powerstream) };
         let prepare = |(_, phrases, cjk_tokens): &(&str, _, _)| {
-            let settings = Settings { phrases: *phrases, cjk_tokens: *cjk_tokens, ..base };
+            let settings = QuerySettings { phrases: *phrases, cjk_tokens: *cjk_tokens, ..base };
             query::check(value, &settings).query.map(|query| query.matcher())
         };
         let matchers = READINGS.iter().map(prepare).collect::<Option<Vec<_>>>()?;
@@ -61,7 +61,7 @@ struct Numbers {
 
 /// Agreement over the posts so far.
 pub(super) struct Tally {
-    rules: Vec<KnownRule>,
+    rules: Vec<PreparedRule>,
     posts: u64,
     unreadable: u64,
     operators: BTreeMap<&'static str, Numbers>,
@@ -71,7 +71,7 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Creates a tally over rules.
-    pub(super) fn new(rules: Vec<KnownRule>) -> Self {
+    pub(super) fn new(rules: Vec<PreparedRule>) -> Self {
         Self { rules, posts: 0, unreadable: 0, operators: BTreeMap::new(), readings: [0; READINGS.len()] }
     }
 
@@ -153,7 +153,7 @@ impl Tally {
 }
 
 /// Counts a rule that matched a post at X or here, for each of its operators.
-fn count(all: &mut BTreeMap<&'static str, Numbers>, rule: &KnownRule, post_id: u64, at_x: bool, ours: bool) {
+fn count(all: &mut BTreeMap<&'static str, Numbers>, rule: &PreparedRule, post_id: u64, at_x: bool, ours: bool) {
     for operator in &rule.operators {
         let own = all.entry(operator).or_default();
         let (number, samples) = match (at_x, ours) {
@@ -178,8 +178,8 @@ mod tests {
         json!({ "id_str": "7", "text": text, "lang": "en", "user": { "screen_name": "ada" } }).to_string().into_bytes()
     }
 
-    fn rule(id: u64, value: &str) -> KnownRule {
-        KnownRule::new(id, format!("set/{id}"), value, 1_000).expect("a valid rule")
+    fn rule(id: u64, value: &str) -> PreparedRule {
+        PreparedRule::new(id, format!("set/{id}"), value, 1_000).expect("a valid rule")
     }
 
     #[test]

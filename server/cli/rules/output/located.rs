@@ -24,7 +24,7 @@ pub(in crate::cli::rules) struct Located {
     pub(in crate::cli::rules) advice: String,
     /// Place in the rule; none for findings about the whole set.
     #[serde(flatten)]
-    pub(in crate::cli::rules) place: Option<Place>,
+    pub(in crate::cli::rules) place: Option<RulePlace>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli::rules) suggestion: Option<String>,
     pub(in crate::cli::rules) value: String,
@@ -32,7 +32,7 @@ pub(in crate::cli::rules) struct Located {
 
 /// Place in a rule: UTF-16 units from 1, and bytes from 0. Ends are after the last one.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(in crate::cli::rules) struct Place {
+pub(in crate::cli::rules) struct RulePlace {
     pub(in crate::cli::rules) position: usize,
     pub(in crate::cli::rules) end: usize,
     pub(in crate::cli::rules) byte_start: usize,

@@ -13,11 +13,11 @@ mod sarif;
 mod tests;
 mod text;
 
-pub(super) use located::{Located, Place};
+pub(super) use located::{Located, RulePlace};
 
 /// Format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum ReportFormat {
     /// For people.
     Text,
     /// An object with `findings`.
@@ -29,11 +29,11 @@ pub(super) enum Format {
 }
 
 /// Returns findings in a format.
-pub(super) fn render(format: Format, found: &[Located]) -> serde_json::Result<String> {
+pub(super) fn render(format: ReportFormat, found: &[Located]) -> serde_json::Result<String> {
     Ok(match format {
-        Format::Text => found.iter().map(text::finding).collect(),
-        Format::Github => found.iter().map(github::annotation).collect(),
-        Format::Json => serde_json::to_string_pretty(&serde_json::json!({ "findings": found }))? + "\n",
-        Format::Sarif => serde_json::to_string_pretty(&sarif::log(found))? + "\n",
+        ReportFormat::Text => found.iter().map(text::finding).collect(),
+        ReportFormat::Github => found.iter().map(github::annotation).collect(),
+        ReportFormat::Json => serde_json::to_string_pretty(&serde_json::json!({ "findings": found }))? + "\n",
+        ReportFormat::Sarif => serde_json::to_string_pretty(&sarif::log(found))? + "\n",
     })
 }

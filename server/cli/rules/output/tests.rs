@@ -12,7 +12,7 @@ fn found() -> Vec<Located> {
         code: "AND_KEYWORD".into(),
         message: "AND is a word here".into(),
         advice: "a space already means AND".into(),
-        place: Some(Place { position: 6, end: 9, byte_start: 5, byte_end: 8 }),
+        place: Some(RulePlace { position: 6, end: 9, byte_start: 5, byte_end: 8 }),
         suggestion: Some("fish bird".into()),
         value: "fish AND bird".into(),
     };
@@ -32,7 +32,7 @@ fn found() -> Vec<Located> {
 
 #[test]
 fn text_form_is_fixed() {
-    let text = render(Format::Text, &found()).expect("text");
+    let text = render(ReportFormat::Text, &found()).expect("text");
     assert_eq!(
         text,
         "rules/pets.yaml:12 pet-monitor: error AND_KEYWORD at 6: AND is a word here; a space already means AND\n    \
@@ -43,7 +43,7 @@ fn text_form_is_fixed() {
 
 #[test]
 fn github_commands_are_escaped() {
-    let text = render(Format::Github, &found()).expect("text");
+    let text = render(ReportFormat::Github, &found()).expect("text");
     assert_eq!(
         text,
         "::error file=rules/pets.yaml,line=12,col=15,endColumn=17,title=pet-monitor AND_KEYWORD::AND is a word here; a space \
@@ -55,11 +55,13 @@ fn github_commands_are_escaped() {
 
 #[test]
 fn json_and_sarif_have_places() {
-    let json: serde_json::Value = serde_json::from_str(&render(Format::Json, &found()).expect("text")).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&render(ReportFormat::Json, &found()).expect("text")).expect("JSON");
     let first = &json["findings"][0];
     assert_eq!((first["position"].as_u64(), first["byte_end"].as_u64()), (Some(6), Some(8)));
     assert_eq!(json["findings"][1].get("position"), None);
-    let sarif: serde_json::Value = serde_json::from_str(&render(Format::Sarif, &found()).expect("text")).expect("JSON");
+    let sarif: serde_json::Value =
+        serde_json::from_str(&render(ReportFormat::Sarif, &found()).expect("text")).expect("JSON");
     let results = &sarif["runs"][0]["results"];
     let region = &results[0]["locations"][0]["physicalLocation"]["region"];
     assert_eq!((region["startColumn"].as_u64(), region["endColumn"].as_u64()), (Some(15), Some(18)));

@@ -8,7 +8,7 @@ const KIB: usize = 1 << 10;
 struct TestEnv {
     places: Arc<ConnectionSlots>,
     all: Arc<ResponseBudget>,
-    slots: Vec<super::super::connection_slots::SlotGuard>,
+    slots: Vec<super::super::connection_slots::ConnectionSlotGuard>,
 }
 
 impl TestEnv {
@@ -19,7 +19,7 @@ impl TestEnv {
         Self { places, all: Arc::new(ResponseBudget::new(&config, Clock::system())), slots: Vec::new() }
     }
 
-    fn connect(&mut self) -> Arc<ConnectionInfo> {
+    fn connect(&mut self) -> Arc<ClientConnectionInfo> {
         let slot = self.places.enter(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("there is a place");
         let place = slot.place().clone();
         self.slots.push(slot);
@@ -44,7 +44,7 @@ fn connection_over_budget_is_refused_until_sent() {
     let first = Exchange::begin(&env.all, &place);
     let mut charge = first.charge(30 * KIB).expect("within");
     let second = Exchange::begin(&env.all, &place);
-    assert_eq!(second.charge(20 * KIB).expect_err("over"), BudgetExceeded);
+    assert_eq!(second.charge(20 * KIB).expect_err("over"), ResponseBudgetExceeded);
     charge.sent(15 * KIB);
     let other = second.charge(20 * KIB).expect("within");
     assert!(first.poll_sent().is_pending());

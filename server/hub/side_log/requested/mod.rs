@@ -87,8 +87,8 @@ fn gathered(shares: impl IntoIterator<Item = RequestedRange>) -> Link {
 impl RequestedRanges {
     /// Requests an interval with the stamp of this demand. A new part starts at `next` of the side log, or at its
     /// former records; a part proven by records of which some are trimmed is requested again. Returns the change.
-    pub fn request(&mut self, span: TimeRange, earliest: Sequence, next: Sequence, stamp: u64) -> Change {
-        let mut change = Change::default();
+    pub fn request(&mut self, span: TimeRange, earliest: Sequence, next: Sequence, stamp: u64) -> DemandEffect {
+        let mut change = DemandEffect::default();
         if span.is_empty() {
             return change;
         }
@@ -219,8 +219,8 @@ impl RequestedRanges {
 
     /// Merges the nearest ranges until at most `max` are left. The time between merged ranges is requested too, with
     /// the stamp of this demand, and so are ranges of different states. Returns the change.
-    pub fn bound(&mut self, max: usize, stamp: u64) -> Change {
-        let mut change = Change::default();
+    pub fn bound(&mut self, max: usize, stamp: u64) -> DemandEffect {
+        let mut change = DemandEffect::default();
         while self.len() > max.max(1)
             && let Some((a, b)) = tree::nearest(&self.root)
         {
@@ -336,7 +336,7 @@ fn list(link: &Link) -> Vec<RequestedRange> {
 
 /// Effect of a demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct DemandEffect {
     /// X has to be asked for more.
     pub asks: bool,
     /// An ended range is open again.

@@ -26,10 +26,10 @@ fn overlapping_private_gaps_share_requests() {
     let mut shares = RequestedRanges::default();
     assert!(shares.request(span(10, 20), 1, 1, 1).asks);
     assert!(prove(&mut shares, (0, 15)));
-    assert_eq!(shares.request(span(12, 30), 1, 5, 1), Change { asks: true, reopens: false });
+    assert_eq!(shares.request(span(12, 30), 1, 5, 1), DemandEffect { asks: true, reopens: false });
     assert_eq!(states(&shares), [(10, 15, 1, QUIET), (15, 20, 1, RangeState::Open), (20, 30, 5, RangeState::Open)]);
     assert_eq!(shares.open(), [span(15, 30)].into_iter().collect());
-    assert_eq!(shares.request(span(11, 30), 1, 6, 2), Change::default(), "all of it is asked for");
+    assert_eq!(shares.request(span(11, 30), 1, 6, 2), DemandEffect::default(), "all of it is asked for");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn trimmed_complete_range_becomes_pending() {
     prove(&mut shares, (10, 20));
     shares.request(span(10, 20), 3, 9, 1);
     assert_eq!(states(&shares), [(10, 20, 3, QUIET)]);
-    assert_eq!(shares.request(span(15, 20), 4, 9, 1), Change { asks: true, reopens: true });
+    assert_eq!(shares.request(span(15, 20), 4, 9, 1), DemandEffect { asks: true, reopens: true });
     assert_eq!(states(&shares), [(10, 15, 3, QUIET), (15, 20, 4, RangeState::Open)]);
     shares.forget(UnixMillis(100), 3, 9);
     assert_eq!(states(&shares), [(10, 15, 3, QUIET)], "its posts can be read yet");
@@ -54,7 +54,7 @@ fn too_many_are_joined_where_they_are_nearest() {
         shares.request(span(from, to), 1, 1, 1);
     }
     prove(&mut shares, (0, 200));
-    assert_eq!(shares.bound(2, 7), Change { asks: true, reopens: true });
+    assert_eq!(shares.bound(2, 7), DemandEffect { asks: true, reopens: true });
     assert_eq!(shares.list()[0].wanted, 7, "what lies between is asked for now");
     assert_eq!(states(&shares), [(0, 20, 1, RangeState::Open), (100, 110, 1, QUIET)]);
 }
@@ -69,7 +69,7 @@ fn touching_shares_join_without_new_request() {
         shares.request(span(from, from + 10), 1, number + 1, number + 1);
     }
     shares.prove(span(50, 200), GapEvidence::CompletionMessage, 4);
-    assert_eq!((shares.len(), shares.bound(2, 99)), (10, Change::default()));
+    assert_eq!((shares.len(), shares.bound(2, 99)), (10, DemandEffect::default()));
     assert_eq!(states(&shares), [(10, 70, 5, RangeState::Open), (70, 110, 1, QUIET)]);
     assert_eq!(shares.list()[0].wanted, 10, "only a request after the last demand proves all of it");
 }

@@ -9,11 +9,11 @@ use super::range::{RangeState, RequestedRange};
 use crate::model::{Sequence, TimeRange, UnixMillis};
 
 /// A subtree, or none.
-pub(super) type Link = Option<Box<Node>>;
+pub(super) type Link = Option<Box<IntervalNode>>;
 
 /// An interval, and its subtrees before and after it.
 #[derive(Clone)]
-pub(super) struct Node {
+pub(super) struct IntervalNode {
     share: RequestedRange,
     before: Link,
     after: Link,
@@ -116,10 +116,10 @@ fn priority(from: UnixMillis) -> u64 {
 /// Creates a subtree of one interval.
 pub(super) fn leaf(share: RequestedRange) -> Link {
     let (priority, sum) = (priority(share.span.from), Summary::of(&share));
-    Some(Box::new(Node { share, before: None, after: None, priority, sum }))
+    Some(Box::new(IntervalNode { share, before: None, after: None, priority, sum }))
 }
 
-impl Node {
+impl IntervalNode {
     /// Returns the summary of its subtree.
     pub(super) fn sum(&self) -> &Summary {
         &self.sum

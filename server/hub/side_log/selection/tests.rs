@@ -8,7 +8,7 @@ use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::hub::entry::{self, Entry};
-use crate::hub::side_log::Coverage;
+use crate::hub::side_log::SubscriptionCoverage;
 use crate::hub::test_util::{TERM, post_record};
 use crate::hub::token::{Keyring, ResumeToken};
 use crate::model::{
@@ -342,7 +342,7 @@ fn both_logs_mark_posts_of_restarted_gap() {
     let private_gap =
         PrivateGap::new(TimeRange::new(time(0), time(SECONDS)), GapCause::LogLost, UnixMillis(i64::MIN), 1);
     env.private_gaps.add(PrivateGap { is_restarted: true, ..private_gap });
-    (env.has_gap, env.private_gaps.coverage) = (true, Coverage::from(1));
+    (env.has_gap, env.private_gaps.coverage) = (true, SubscriptionCoverage::from(1));
     env.demand();
     env.arrive(0, "a");
     env.recover(0, "a");

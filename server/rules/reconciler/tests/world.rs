@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::rules::budget::{BudgetLimits, RunningTime};
+use crate::rules::budget::{RequestLimits, RunningTime};
 use crate::rules::outcome::{of_add, of_delete, of_get};
-use crate::rules::planner::{NewRule, OldRule, XLimits};
+use crate::rules::planner::{OldRule, RuleAddition, XLimits};
 use crate::rules::rule::{WantedRule, meaning};
 use crate::rules::sets::StoredSet;
 use crate::rules::state::{RulesState, decode, encode};
@@ -65,9 +65,9 @@ impl Server {
         self.rules.iter().any(|(_, own, _)| own == value)
     }
 
-    pub fn add(&mut self, rules: &[NewRule]) -> (u16, Value) {
+    pub fn add(&mut self, rules: &[RuleAddition]) -> (u16, Value) {
         assert!((1..=self.limits.rules_per_request_max).contains(&rules.len()));
-        let is_bad = |rule: &NewRule| meaning(&rule.value).starts_with('-');
+        let is_bad = |rule: &RuleAddition| meaning(&rule.value).starts_with('-');
         if rules.iter().any(is_bad) {
             let detail = rules.iter().map(|rule| match is_bad(rule) {
                 true => json!({"rule": {"value": rule.value}, "created": false, "message": "bad"}),
@@ -118,7 +118,7 @@ pub(super) struct World {
 }
 
 fn policy(limits: XLimits) -> Policy {
-    let budget = BudgetLimits { requests_max: 50, reserve: 10 };
+    let budget = RequestLimits { requests_max: 50, reserve: 10 };
     Policy { mode: Mode::Manage, limits, budget, ..Policy::default() }
 }
 
@@ -170,8 +170,8 @@ impl World {
     pub fn step(&mut self, fault: Fault) -> bool {
         let now = self.now();
         let action = match self.gateway.next(now) {
-            Action::Wait(None) => return false,
-            Action::Wait(Some(wait)) => {
+            ReconcilerStep::Wait(None) => return false,
+            ReconcilerStep::Wait(Some(wait)) => {
                 self.now += wait.as_secs() + 1;
                 return true;
             }
@@ -197,18 +197,18 @@ impl World {
         }
         let now = self.now();
         match &action {
-            Action::Read => {
+            ReconcilerStep::Read => {
                 let read = of_get(answer);
                 self.disturbed &= read.is_err();
                 self.gateway.on_read(read, (None, None), now);
             }
-            Action::Send(step @ Step::Add(rules)) => {
+            ReconcilerStep::Send(step @ Step::Add(rules)) => {
                 self.gateway.on_step(step, of_add(rules, &answer), (None, None), now);
             }
-            Action::Send(step @ Step::Delete { rules, .. }) => {
+            ReconcilerStep::Send(step @ Step::Delete { rules, .. }) => {
                 self.gateway.on_step(step, of_delete(rules, &answer), (None, None), now);
             }
-            Action::Wait(_) => {}
+            ReconcilerStep::Wait(_) => {}
         }
         if fault == Fault::KillBeforeLastWrite {
             self.restart()
@@ -218,7 +218,7 @@ impl World {
         true
     }
 
-    pub fn answer(&mut self, action: &Action, fault: Fault) -> Result<RuleAnswer, RuleFailure> {
+    pub fn answer(&mut self, action: &ReconcilerStep, fault: Fault) -> Result<RuleAnswer, RuleFailure> {
         let read =
             |status: u16, body: &str| Ok(RuleAnswer::read(status, Headers::default(), Some(body.as_bytes()), ""));
         if fault == Fault::NotSent {
@@ -229,7 +229,7 @@ impl World {
             Fault::LostBefore => return Err(RuleFailure::Unanswered("reset".to_owned())),
             Fault::Unavailable => return read(503, "<html>"),
             Fault::Limited => return read(429, "{}"),
-            Fault::RefusesAll if *action != Action::Read => return read(400, r#"{"title":"Invalid Request"}"#),
+            Fault::RefusesAll if *action != ReconcilerStep::Read => return read(400, r#"{"title":"Invalid Request"}"#),
             _ => {}
         }
         if fault == Fault::Foreign {
@@ -242,16 +242,16 @@ impl World {
         }
         let before = self.server.meanings();
         let (status, body) = match action {
-            Action::Send(Step::Add(rules)) if fault == Fault::Partial => self.server.add(&rules[..1]),
-            Action::Send(Step::Add(rules)) => self.server.add(rules),
-            Action::Send(Step::Delete { rules, coverage_break }) => {
+            ReconcilerStep::Send(Step::Add(rules)) if fault == Fault::Partial => self.server.add(&rules[..1]),
+            ReconcilerStep::Send(Step::Add(rules)) => self.server.add(rules),
+            ReconcilerStep::Send(Step::Delete { rules, coverage_break }) => {
                 let answer = self.server.delete(rules);
                 if !coverage_break && !self.disturbed {
                     self.check_covered(&before);
                 }
                 answer
             }
-            Action::Read | Action::Wait(_) => (200, self.server.list()),
+            ReconcilerStep::Read | ReconcilerStep::Wait(_) => (200, self.server.list()),
         };
         match fault {
             Fault::LostAfter => Err(RuleFailure::Unanswered("reset".to_owned())),
