@@ -8,6 +8,7 @@ use super::budget::RequestLimits;
 use super::observer::ObserverConfig;
 use super::planner::{UnmanagedRules, XLimits};
 use super::policy::{Mode, Policy};
+use crate::model::RulesChange;
 
 /// Requests about rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +75,7 @@ impl Default for Config {
             response_bytes_max: 16 << 20,
             stop_timeout: Duration::from_secs(5),
             drift_refresh_interval: Duration::from_secs(6 * 3_600),
-            effect_delay: Duration::from_secs(5 * 60),
+            effect_delay: RulesChange::EFFECT_MAX,
             audit_bytes_max: 16 << 20,
             audit_files_max: 4,
             files_interval: Duration::from_secs(5),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::RequestLimits;
 use super::planner::{UnmanagedRules, XLimits};
+use crate::model::RulesChange;
 
 /// What the gateway does with the rules at X.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,7 +55,7 @@ impl Default for Policy {
             budget: RequestLimits { requests_max: 50, reserve: 10 },
             removals_max: 0,
             gather: (Duration::from_secs(60), Duration::from_secs(600)),
-            effect_delay: Duration::from_secs(5 * 60),
+            effect_delay: RulesChange::EFFECT_MAX,
             drift_refresh: Duration::from_secs(6 * 3_600),
             replans_max: 5,
         }

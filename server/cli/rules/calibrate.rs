@@ -17,10 +17,8 @@ use super::shown::{OutputFormat, Shown};
 use crate::cli::consumer_error::{describe, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::terminal::print_status;
+use crate::model::{RulesChange, UnixMillis};
 use crate::proto::{ListRulesRequest, Rule};
-
-/// Time until a new rule is in effect at X, within which posts may not name it.
-const EFFECT_MAX: Duration = Duration::from_secs(300);
 
 /// Flags of `rules calibrate`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +59,7 @@ fn known(rule: &Rule) -> Option<PreparedRule> {
     let millis = |time: &prost_types::Timestamp| time.seconds.saturating_mul(1_000);
     // A rule that another client added was in effect before the gateway knew of it.
     let since = match &rule.added_time {
-        Some(added) => millis(added).saturating_add(i64::try_from(EFFECT_MAX.as_millis()).unwrap_or(0)),
+        Some(added) => UnixMillis(millis(added)).plus(RulesChange::EFFECT_MAX).0,
         None => millis(rule.first_known_time.as_ref()?),
     };
     let value = if rule.value_at_x.is_empty() { &rule.value } else { &rule.value_at_x };
