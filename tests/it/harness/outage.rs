@@ -199,10 +199,16 @@ impl Drill {
     pub async fn away(&mut self, time: Duration, per_second: f64) {
         let x = self.env.x.clone();
         x.answer_with(&Scope::Live, Repeat::UntilCleared, BogusResponse::Empty);
-        self.cut(CutKind::CleanEnd).await;
-        let from = x.now();
         self.skew_seconds += time.as_secs() as i64;
-        x.set_skew_seconds(self.skew_seconds);
+        let (skew_seconds, mut from) = (self.skew_seconds, x.now());
+        // At once: if the machine stopped here for five minutes of the fast clock, they would be a gap of their own.
+        self.cut_by(|x| {
+            let cut = x.cut(CutKind::CleanEnd);
+            from = x.now();
+            x.set_skew_seconds(skew_seconds);
+            cut
+        })
+        .await;
         let empty = x.counters().empty_answers;
         eventually("the gateway knows the time", async || x.counters().empty_answers >= empty + 2).await;
         assert!(x.history(TimeRange::new(from, x.now().minus(Duration::from_secs(1))), per_second) > 0);
