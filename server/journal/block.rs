@@ -222,13 +222,13 @@ impl BlockEncoder {
 }
 
 /// A verified, decompressed block.
-pub(super) struct Block {
+pub(super) struct DecodedBlock {
     pub(super) header: BlockHeader,
     pub(super) table: RuleTable,
     payload: Bytes,
 }
 
-impl Block {
+impl DecodedBlock {
     /// Decodes a block; an error if any part of it is damaged.
     pub(super) fn decode(bytes: &[u8], seed: u32, decompressor: &mut Decompressor<'_>) -> Result<Self, DecodeError> {
         let header = BlockHeader::decode(bytes, seed)?;
@@ -258,7 +258,7 @@ impl Block {
 
 /// Iterator over the records of a block.
 pub(super) struct RecordIter<'a> {
-    block: &'a Block,
+    block: &'a DecodedBlock,
     input: ByteReader<'a>,
     /// Sequence of the next record.
     pub(super) sequence: Sequence,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zstd::bulk::Decompressor;
 
-use super::block::{Block, seed};
+use super::block::{DecodedBlock, seed};
 use super::disk::{SystemDisk, is_shortage, try_read};
 use super::embedded::files::{self, SegmentName};
 use super::embedded::identity::LogIdentity;
@@ -165,7 +165,7 @@ fn inspect(
     Ok(report)
 }
 
-fn count(block: &Block) -> Option<RecordCounts> {
+fn count(block: &DecodedBlock) -> Option<RecordCounts> {
     let mut kinds = RecordCounts::default();
     let mut records = block.records(&|_| true);
     while let Some(record) = records.next_from(0).ok()? {
@@ -197,7 +197,7 @@ impl SegmentReport {
             self.add_missing(header.first);
             let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
             let read = try_read(disk, &file, &mut bytes, entry.offset)?;
-            let block = if read { Block::decode(&bytes, seed, &mut decompressor).ok() } else { None };
+            let block = if read { DecodedBlock::decode(&bytes, seed, &mut decompressor).ok() } else { None };
             match block.and_then(|block| count(&block)) {
                 Some(kinds) => self.gain(header.end(), &kinds),
                 None => self.add_missing(header.end()),

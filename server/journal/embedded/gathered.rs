@@ -1,5 +1,5 @@
 use super::index::ReceivedBounds;
-use crate::journal::block::Block;
+use crate::journal::block::DecodedBlock;
 use crate::journal::key_match::Matcher;
 use crate::journal::record::RecordHeader;
 use crate::journal::{ReadBatch, ReadItem, read_bytes};
@@ -35,7 +35,7 @@ impl ReadBuilder {
     }
 
     /// Adds the wanted records of a block until the byte limit; returns false if records of the block are left.
-    pub(super) fn take(&mut self, block: &Block, keys: &KeyFilter, sides: ReceivedBounds) -> bool {
+    pub(super) fn take(&mut self, block: &DecodedBlock, keys: &KeyFilter, sides: ReceivedBounds) -> bool {
         let mut matcher = Matcher::new(keys);
         matcher.add_rules(&block.table.rules);
         let sets: Vec<bool> = block.table.sets.iter().map(|set| set.iter().any(|rule| matcher.rule(rule))).collect();

@@ -14,7 +14,7 @@ use zstd::bulk::Decompressor;
 use super::gathered::{ReadBuilder, WHOLE_BYTES_MAX};
 use super::index::{ReadPlan, ReadStep, SegmentBounds};
 use super::shared::{IndexHandle, LogSnapshot, SharedLog};
-use crate::journal::block::{Block, BlockHeader, HEADER_BYTES, seed};
+use crate::journal::block::{BlockHeader, DecodedBlock, HEADER_BYTES, seed};
 use crate::journal::disk::{Disk, is_shortage, try_read};
 use crate::journal::key_match::Matcher;
 use crate::journal::record::RecordHeader;
@@ -34,7 +34,7 @@ type BlockId = (u64, u64);
 pub(super) struct EmbeddedReader {
     pub(super) shared: Arc<SharedLog>,
     pub(super) seed: u32,
-    blocks: Mutex<VecDeque<(BlockId, Arc<Block>)>>,
+    blocks: Mutex<VecDeque<(BlockId, Arc<DecodedBlock>)>>,
     tools: Mutex<Vec<BlockDecoder>>,
 }
 
@@ -139,14 +139,14 @@ impl EmbeddedReader {
         place: &mut SegmentCursor<'_>,
         offset: u64,
         header: &BlockHeader,
-    ) -> io::Result<Option<Arc<Block>>> {
+    ) -> io::Result<Option<Arc<DecodedBlock>>> {
         let cached = self.blocks.lock().iter().find(|(id, _)| *id == (place.id, offset)).map(|(_, it)| it.clone());
         if cached.is_some() {
             return Ok(cached);
         }
         let seed = self.seed;
         let decode = |stored: &[u8], decompressor: &mut Decompressor<'static>| {
-            let block = Block::decode(stored, seed, decompressor).ok();
+            let block = DecodedBlock::decode(stored, seed, decompressor).ok();
             block.filter(|block| block.header == *header).map(Arc::new)
         };
         let block = self.with_stored(place, (offset, header), decode)?.flatten();
@@ -202,7 +202,7 @@ impl EmbeddedReader {
     }
 
     /// Caches a block that the reader has not finished.
-    fn cache_block(&self, id: BlockId, block: &Arc<Block>) {
+    fn cache_block(&self, id: BlockId, block: &Arc<DecodedBlock>) {
         let mut blocks = self.blocks.lock();
         if block.payload_bytes() > BLOCKS_BYTES_MAX || blocks.iter().any(|(held, _)| *held == id) {
             return;

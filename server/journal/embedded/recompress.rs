@@ -17,7 +17,7 @@ use super::shared::{IndexHandle, SealedSegment, SharedLog};
 use super::trim::bytes_of;
 use super::unlinked_segment::UnlinkedSegment;
 use crate::codec::DecodeError;
-use crate::journal::block::{Block, BlockEncoder, seed};
+use crate::journal::block::{BlockEncoder, DecodedBlock, seed};
 use crate::journal::disk::{is_shortage, try_read};
 use crate::journal::rule_table::RuleInterner;
 use crate::state_file::Replacement;
@@ -135,16 +135,16 @@ impl Recompression {
         shared: &SharedLog,
         entry: &IndexEntry,
         decompressor: &mut Decompressor<'_>,
-    ) -> io::Result<Option<Block>> {
+    ) -> io::Result<Option<DecodedBlock>> {
         let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
         if !try_read(&*shared.disk, &self.file, &mut bytes, entry.offset)? {
             return Ok(None);
         }
-        let block = Block::decode(&bytes, seed(shared.epoch), decompressor).ok();
+        let block = DecodedBlock::decode(&bytes, seed(shared.epoch), decompressor).ok();
         Ok(block.filter(|block| block.header == entry.header))
     }
 
-    fn push(&mut self, shared: &SharedLog, block: &Block) -> io::Result<Result<(), DecodeError>> {
+    fn push(&mut self, shared: &SharedLog, block: &DecodedBlock) -> io::Result<Result<(), DecodeError>> {
         if self.encoder.term().is_some_and(|term| term != block.header.term) {
             self.flush(shared)?;
         }

@@ -18,7 +18,7 @@ use super::index_file::SegmentSummary;
 use super::segment_scan;
 use super::shared::{ActiveSegment, IndexHandle, SealedSegment, SharedLog};
 use crate::journal::Damage;
-use crate::journal::block::{Block, BlockHeader, seed};
+use crate::journal::block::{BlockHeader, DecodedBlock, seed};
 use crate::journal::disk::try_read;
 use crate::journal::rule_table::RuleInterner;
 use crate::state_file::Replacement;
@@ -116,7 +116,7 @@ fn copy(shared: &SharedLog, tail: &ActiveSegment) -> io::Result<SegmentCopy> {
     for entry in entries {
         let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
         let read = try_read(&*shared.disk, &tail.file, &mut bytes, entry.offset)?;
-        let block = if read { Block::decode(&bytes, seed, &mut decompressor).ok() } else { None };
+        let block = if read { DecodedBlock::decode(&bytes, seed, &mut decompressor).ok() } else { None };
         match block.filter(|block| block.header == entry.header) {
             Some(block) => {
                 shared.disk.write_at(&copy.target.file, &bytes, copy.offset)?;
