@@ -18,7 +18,7 @@ use super::record::{self, DecodeContext};
 use super::rule_table::{RuleTable, RuleTableBuilder};
 use crate::buffer_pool::BufferPool;
 use crate::codec::{ByteReader, DecodeError};
-use crate::model::{Epoch, Record, Sequence, Term, UnixMillis};
+use crate::model::{Epoch, Record, Rule, Sequence, Term, UnixMillis};
 
 /// Magic number of a block.
 pub(super) const MAGIC: [u8; 4] = [0xB5, b'P', b'S', b'B'];
@@ -29,6 +29,9 @@ pub(super) const HEADER_BYTES: usize = 64;
 /// Maximum payload of a block. Batches are far smaller (a few MiB), so a larger length is damage and no memory is
 /// reserved for it.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+
+/// zstd level of appended blocks: the fastest regular one. Maintenance recompresses sealed segments.
+pub(super) const APPEND_LEVEL: i32 = 1;
 
 /// Payload buffers for reuse by concurrent readers.
 static PAYLOADS: BufferPool = BufferPool::new(4 << 20);
@@ -125,6 +128,15 @@ impl BlockHeader {
     }
 }
 
+/// A block in the buffer of its encoder.
+pub(super) struct EncodedBlock<'a> {
+    pub(super) header: BlockHeader,
+    /// The whole block, as it is stored.
+    pub(super) bytes: &'a [u8],
+    /// Rules of its records.
+    pub(super) rules: &'a [Rule],
+}
+
 /// Encodes blocks into reused buffers.
 pub(super) struct BlockEncoder {
     seed: u32,
@@ -184,9 +196,15 @@ impl BlockEncoder {
         self.notices = false;
     }
 
-    /// Returns the encoded block and its header. The records stay until [`BlockEncoder::clear`]. Panics if the block is
-    /// empty.
-    pub(super) fn finish(&mut self) -> io::Result<(BlockHeader, &[u8])> {
+    /// Encodes a block of these records. Panics if there are none.
+    pub(super) fn encode(&mut self, records: &[Record]) -> io::Result<EncodedBlock<'_>> {
+        self.clear();
+        records.iter().for_each(|record| self.push(record));
+        self.finish()
+    }
+
+    /// Returns the encoded block. The records stay until [`BlockEncoder::clear`]. Panics if the block is empty.
+    pub(super) fn finish(&mut self) -> io::Result<EncodedBlock<'_>> {
         let (first, term, first_received) = self.first.expect("a block holds at least one record");
         assert!(self.payload.len() <= PAYLOAD_BYTES_MAX, "a batch is shorter than 1 GiB");
         self.encoded_table.clear();
@@ -212,12 +230,7 @@ impl BlockEncoder {
             body_crc: checksum(self.seed, &self.block[HEADER_BYTES..end]),
         };
         self.block[..HEADER_BYTES].copy_from_slice(&header.encode(self.seed));
-        Ok((header, &self.block[..end]))
-    }
-
-    /// Returns the rules of the block.
-    pub(super) fn rules(&self) -> &[crate::model::Rule] {
-        self.table.rules()
+        Ok(EncodedBlock { header, bytes: &self.block[..end], rules: self.table.rules() })
     }
 }
 

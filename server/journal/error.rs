@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::model::Sequence;
+use crate::model::{Epoch, Sequence, Term};
 
 /// Failure to open a log. Nothing was changed.
 #[derive(Debug, Error)]
@@ -37,6 +37,12 @@ pub enum OpenError {
         /// Directory that was searched.
         path: PathBuf,
     },
+    /// A log cannot be begun where there is one.
+    #[error("{path} contains a log; move the directory away to begin a log that continues another one")]
+    Exists {
+        /// Directory of the log.
+        path: PathBuf,
+    },
     /// The configured headroom exceeds the capacity of the disk.
     #[error(
         "{path} is on a disk of {disk_bytes} bytes; lower journal.disk_headroom_bytes_min ({headroom_bytes}), which leaves nothing for the journal"
@@ -68,6 +74,65 @@ pub enum AppendError {
     /// The disk failed. The append may be retried.
     #[error("failed to write journal: {0}")]
     Io(std::io::Error),
+    /// It is unknown whether the log contains the batch. The caller retries the same batch, unchanged, until it knows, or
+    /// ends its leadership: another batch could take the place of a batch that other readers of the log already have.
+    #[error("outcome of the append is unknown: {0}")]
+    Unknown(std::io::Error),
+    /// The block does not continue the log. It was not appended, and never will be.
+    #[error(transparent)]
+    Discontinuous(#[from] Discontinuity),
+}
+
+/// Why a block does not continue a log.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Discontinuity {
+    /// The block belongs to another log.
+    #[error("block belongs to epoch {found}; this log has epoch {own}")]
+    Epoch {
+        /// Epoch of the block.
+        found: Epoch,
+        /// Epoch of the log.
+        own: Epoch,
+    },
+    /// The block begins before the end of the log, or beyond it.
+    #[error("block begins at record {first}; the next record of this log is {next}")]
+    Sequence {
+        /// First record of the block.
+        first: Sequence,
+        /// Next record of the log.
+        next: Sequence,
+    },
+    /// Another term followed the term of the block.
+    #[error("block is of term {term}, which has ended in this log")]
+    EndedTerm {
+        /// Term of the block.
+        term: Term,
+    },
+    /// The block is of a new term, and its first record is not TERM.
+    #[error("block is of new term {term} and does not begin with its TERM record")]
+    NoTermRecord {
+        /// Term of the block.
+        term: Term,
+    },
+}
+
+/// Bytes that are no block of a log.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BlockError {
+    /// Another version of the gateway wrote the block.
+    #[error("block has format version {found}, this program supports {known}; use a newer program")]
+    Version {
+        /// Version found.
+        found: u16,
+        /// Version known.
+        known: u16,
+    },
+    /// The bytes are damaged, or belong to another log.
+    #[error("malformed block of epoch {epoch}: header, checksum or records do not match")]
+    Malformed {
+        /// Epoch of the log that was expected.
+        epoch: Epoch,
+    },
 }
 
 /// Failure of a read.

@@ -8,13 +8,16 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::ages::RecordAges;
+use super::block::{APPEND_LEVEL, BlockEncoder};
+use super::continuation::{LogEnd, started};
 use super::key_match::wanted;
+use super::traits::check_new_term;
 use super::{
-    AppendError, Config, Journal, LogBounds, LostTail, Maintenance, MaintenanceReport, ReadBatch, ReadError, ReadItem,
-    Reader, Writer, WriterIdentity,
+    AppendError, Block, Config, Journal, LogBounds, LogStart, LostTail, Maintenance, MaintenanceReport, ReadBatch,
+    ReadError, ReadItem, Reader, Writer, WriterIdentity,
 };
 use crate::clock::Moment;
-use crate::model::{Epoch, KeyFilter, Post, Record, RecordBody, Rule, Sequence, TermStart, UnixMillis};
+use crate::model::{Epoch, KeyFilter, Post, Record, RecordBody, Rule, Sequence, Term, TermStart, UnixMillis};
 
 /// Byte limit when `retention_bytes_max` is 0: memory exhaustion is not reported in time.
 const BYTES_MAX_DEFAULT: u64 = 256 << 20;
@@ -39,7 +42,10 @@ struct MemoryLog {
 }
 
 struct MemoryWriter {
-    identity: WriterIdentity,
+    /// Term of this writer's records; `None` after a block of another term.
+    own: Option<Term>,
+    /// Created with the first block that is encoded.
+    encoder: Option<BlockEncoder>,
     shared: Arc<MemoryLog>,
 }
 
@@ -51,19 +57,26 @@ struct MemoryMaintenance {
 }
 
 pub(super) fn open(config: &Config, identity: WriterIdentity) -> Journal {
+    open_at(config, &LogStart { epoch: identity.epoch, terms: Vec::new(), next: 1 }, identity.term)
+}
+
+/// Creates a log that continues another one.
+pub(super) fn open_at(config: &Config, start: &LogStart, term: Term) -> Journal {
     let bytes_max = if config.retention_bytes_max == 0 { BYTES_MAX_DEFAULT } else { config.retention_bytes_max };
-    let log = Log { records: VecDeque::new(), bytes: 0, next: 1, terms: [].into(), trimmed: 0 };
-    let shared = Arc::new(MemoryLog {
-        epoch: identity.epoch,
-        age_max: config.retention_age_max,
-        bytes_max,
-        log: RwLock::new(log),
-    });
+    let log = Log {
+        records: VecDeque::new(),
+        bytes: 0,
+        next: start.next,
+        terms: started(&start.terms, start.next).into(),
+        trimmed: 0,
+    };
+    let shared =
+        Arc::new(MemoryLog { epoch: start.epoch, age_max: config.retention_age_max, bytes_max, log: RwLock::new(log) });
     Journal {
-        writer: Box::new(MemoryWriter { identity, shared: shared.clone() }),
+        writer: Box::new(MemoryWriter { own: Some(term), encoder: None, shared: shared.clone() }),
         reader: Arc::new(MemoryReader(shared.clone())),
         maintenance: Box::new(MemoryMaintenance {
-            ages: RecordAges::in_memory(identity.epoch, config.retention_age_max),
+            ages: RecordAges::in_memory(start.epoch, config.retention_age_max),
             shared,
         }),
         torn_bytes: 0,
@@ -84,21 +97,64 @@ impl Log {
     }
 }
 
-impl Writer for MemoryWriter {
-    fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
-        let own: Vec<Record> = records.iter().map(deep_copy).collect();
-        let mut log = self.shared.log.write();
-        super::check_batch(records, log.next, self.identity.term);
-        if !records.is_empty() && log.terms.last().is_none_or(|last| last.term != self.identity.term) {
-            let start = TermStart { term: self.identity.term, first: log.next };
-            log.terms = log.terms.iter().copied().chain([start]).collect();
-        }
-        log.next += records.len() as u64;
+impl MemoryWriter {
+    fn own(&self) -> Term {
+        self.own.expect("a writer appends records only in a term of its own")
+    }
+}
+
+impl MemoryLog {
+    /// Appends copies of the records, which are of the newest term.
+    fn add(&self, log: &mut Log, own: Vec<Record>) {
+        let count = own.len();
+        log.next += count as u64;
         log.bytes += own.iter().map(bytes_of).sum::<u64>();
         log.records.extend(own);
-        while log.bytes > self.shared.bytes_max && log.records.len() > records.len().max(1) {
+        while log.bytes > self.bytes_max && log.records.len() > count.max(1) {
             log.trim_one();
         }
+    }
+}
+
+impl Writer for MemoryWriter {
+    fn begin(&mut self, term: Term) {
+        check_new_term(&self.shared.log.read().terms, term);
+        self.own = Some(term);
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
+        let own: Vec<Record> = records.iter().map(deep_copy).collect();
+        let term = self.own();
+        let mut log = self.shared.log.write();
+        super::check_batch(records, log.next, term);
+        if !records.is_empty() && log.terms.last().is_none_or(|last| last.term != term) {
+            let start = TermStart { term, first: log.next };
+            log.terms = log.terms.iter().copied().chain([start]).collect();
+        }
+        self.shared.add(&mut log, own);
+        Ok(())
+    }
+
+    fn encode(&mut self, records: &[Record]) -> Result<Block, AppendError> {
+        super::check_batch(records, self.shared.log.read().next, self.own());
+        let epoch = self.shared.epoch;
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(BlockEncoder::new(epoch, APPEND_LEVEL).map_err(AppendError::Io)?),
+        };
+        let encoded = encoder.encode(records).map_err(AppendError::Io)?;
+        Ok(Block::new(epoch, &encoded, records))
+    }
+
+    fn append_block(&mut self, block: &Block) -> Result<(), AppendError> {
+        let mut log = self.shared.log.write();
+        let terms = LogEnd { epoch: self.shared.epoch, next: log.next, terms: &log.terms }.check(block)?;
+        let records = block.records().expect("a block is verified when it is created");
+        if let Some(terms) = terms {
+            log.terms = terms.into();
+        }
+        self.shared.add(&mut log, records.iter().map(deep_copy).collect());
+        self.own = self.own.filter(|own| *own == block.term());
         Ok(())
     }
 }

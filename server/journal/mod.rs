@@ -12,6 +12,8 @@
 //!   of the caller and panics.
 //! - An append is all or nothing. After `Ok` its records are visible to every reader and as durable as [`Durability`]
 //!   defines. After `Err` none of them is visible, now or after a restart, and the same batch may be retried.
+//! - A log that is fed with the blocks of another one ([`Writer::append_block`]) stores the same bytes and answers all
+//!   reads alike. A block that does not continue the log changes nothing.
 //! - A reader that returned a record for (epoch, term, sequence) always returns the same record, or reports it as
 //!   trimmed or damaged (I7).
 //! - A torn tail is truncated at open and counted ([`LostTail`]). Damage is never hidden: it is returned as
@@ -29,8 +31,8 @@
 //!
 //! # Modules
 //!
-//! `record` and `rule_table` (encoding of a record) · `block` (a checked, compressed batch) · `embedded` (files) ·
-//! `memory` · `retention` and `headroom` (which segments are trimmed, pure) · `ages` (age of records) · `verify`
+//! `record` and `rule_table` (encoding of a record) · `block` (a checked, compressed batch) · `stored_block` (a
+//! block outside its log) · `continuation` (whether a block continues a log, pure) · `embedded` (files) · `memory` · `retention` and `headroom` (which segments are trimmed, pure) · `ages` (age of records) · `verify`
 //! (inspection) · `disk` (replaced in tests by full and broken disks).
 
 mod ages;
@@ -38,6 +40,7 @@ mod block;
 mod config;
 #[cfg(test)]
 mod conformance;
+mod continuation;
 mod disk;
 mod embedded;
 mod error;
@@ -48,6 +51,7 @@ mod metrics;
 mod record;
 mod retention;
 mod rule_table;
+mod stored_block;
 mod traits;
 mod verify;
 
@@ -56,16 +60,17 @@ use std::sync::Arc;
 
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk, TimedDisk, check_headroom};
-pub use error::{AppendError, OpenError, ReadError};
+pub use error::{AppendError, BlockError, Discontinuity, OpenError, ReadError};
 pub use metrics::{Metrics, RetentionBound};
+pub use stored_block::{Block, Chain, StoredBlockDecoder};
 pub use traits::{
-    Damage, Journal, LogBounds, LostTail, Maintenance, MaintenanceReport, ReadBatch, ReadItem, Reader, Writer,
-    WriterIdentity,
+    Damage, Journal, LogBounds, LogStart, LostTail, Maintenance, MaintenanceReport, ReadBatch, ReadItem, Reader,
+    Writer, WriterIdentity,
 };
 use traits::{check_batch, read_bytes};
 pub use verify::{RecordCounts, SegmentReport, Verification, verify};
 
-use crate::model::UnixMillis;
+use crate::model::{Term, UnixMillis};
 
 /// Opens the log of the backend that `config` names; `dir` is read only by the embedded one.
 pub fn open(config: &Config, dir: &Path, identity: WriterIdentity, now: UnixMillis) -> Result<Journal, OpenError> {
@@ -111,4 +116,19 @@ pub fn open_on(
     disk: Arc<dyn Disk>,
 ) -> Result<Journal, OpenError> {
     embedded::open(config, dir, identity, now, disk)
+}
+
+/// Creates a log that continues another one, where no log is, and opens it for a writer of `term`.
+pub fn open_at(
+    config: &Config,
+    dir: &Path,
+    start: &LogStart,
+    term: Term,
+    now: UnixMillis,
+    disk: &Arc<dyn Disk>,
+) -> Result<Journal, OpenError> {
+    match config.backend {
+        Backend::Memory => Ok(memory::open_at(config, start, term)),
+        Backend::Embedded => embedded::open_at(config, dir, start, term, now, disk.clone()),
+    }
 }

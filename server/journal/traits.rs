@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{AppendError, ReadError};
+use super::stored_block::Block;
 use crate::clock::Moment;
 use crate::model::{Epoch, KeyFilter, Record, Sequence, Term, TermStart, UnixMillis};
 
@@ -85,10 +86,25 @@ pub struct LostTail {
 }
 
 /// The only writer of a log. Runs on the sequencer's thread: calls may block on the disk.
+///
+/// A writer writes records of its own term, or blocks that were written elsewhere. Its term is that with which the log
+/// was opened, until [`Writer::begin`] sets another one. A block of another term ends it.
 pub trait Writer: Send {
-    /// Appends a batch, all or nothing, as durably as configured. All records are of the term that the log was opened
-    /// with and are shorter than 1 GiB in total. After an error, the same or another batch may be appended.
+    /// Begins a new term: the following batches are of `term`, which no record of the log has. Writes nothing.
+    fn begin(&mut self, term: Term);
+
+    /// Appends a batch, all or nothing, as durably as configured. All records are of the writer's term and are shorter
+    /// than 1 GiB in total. After an error, the same or another batch may be appended; after [`AppendError::Unknown`]
+    /// only the same.
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError>;
+
+    /// Encodes a batch that [`Writer::append`] would accept, without appending it. Panics if the batch is empty.
+    fn encode(&mut self, records: &[Record]) -> Result<Block, AppendError>;
+
+    /// Appends a block as it is, all or nothing, as durably as configured. The log stores the same bytes as the log
+    /// in which [`Writer::append`] wrote the records. Returns [`AppendError::Discontinuous`] if the block does not
+    /// continue this log.
+    fn append_block(&mut self, block: &Block) -> Result<(), AppendError>;
 
     /// Returns an error if maintenance found that the log's files are gone, so that no append can succeed. Cheap.
     fn check(&self) -> Result<(), AppendError> {
@@ -214,6 +230,17 @@ pub struct WriterIdentity {
     pub term: Term,
 }
 
+/// Where a log begins that continues another one: the log of a replica that has no records yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStart {
+    /// Epoch of the continued log.
+    pub epoch: Epoch,
+    /// Table of terms of the continued log. Terms that begin at or after `next` are ignored: their blocks list them.
+    pub terms: Vec<TermStart>,
+    /// Sequence of the first record.
+    pub next: Sequence,
+}
+
 /// What a record counts in a read in addition to its payload, so that small ones are bounded, too.
 pub(super) const RECORD_BYTES: usize = 64;
 
@@ -228,4 +255,10 @@ pub(super) fn check_batch(records: &[Record], next: Sequence, term: Term) {
         assert_eq!(record.sequence, expected, "the sequences of a log are dense");
         assert_eq!(record.term, term, "a writer writes its own term only");
     }
+}
+
+/// Panics if the term has records: the positions of two leaderships would be the same, and only a bug of the caller can do
+/// it.
+pub(super) fn check_new_term(terms: &[TermStart], term: Term) {
+    assert!(terms.iter().all(|start| start.term != term), "a term begins once");
 }

@@ -3,8 +3,6 @@ mod late;
 mod references;
 mod rules;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 
@@ -12,7 +10,7 @@ use super::*;
 use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over};
 use crate::ingest::{IngestQueue, IngestSource, JobCounters, gap_tracker, queue, side_log_writer};
-use crate::journal::{self, Backend, ReadItem, Reader};
+use crate::journal::{self, Backend, Block, ReadItem, Reader};
 use crate::model::{KeyFilter, PostId, SkipReason, TimeRange};
 use crate::task::{ExitPolicy, TaskGroup};
 use crate::upstream::message::ForeignFormat;
@@ -31,16 +29,44 @@ struct TestEnv {
 
 const LIVE: IngestSource = IngestSource::Live { connection: 0, backfill_before: None, late: Duration::ZERO };
 
-/// A writer that fails this many appends.
+/// A writer that fails this many appends. The outcome of every second one is unknown.
 struct Failing {
     inner: Box<dyn Writer>,
-    refusals: Arc<AtomicU32>,
+    refusals: u32,
+    /// Batch whose outcome is unknown: it must come again, unchanged.
+    in_doubt: Option<Vec<Record>>,
+}
+
+impl Failing {
+    fn boxed(inner: Box<dyn Writer>, refusals: u32) -> Box<dyn Writer> {
+        Box::new(Self { inner, refusals, in_doubt: None })
+    }
 }
 
 impl Writer for Failing {
+    fn begin(&mut self, term: Term) {
+        self.inner.begin(term);
+    }
+
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
-        let left = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if left.is_ok() { Err(AppendError::DiskFull) } else { self.inner.append(records) }
+        if let Some(before) = self.in_doubt.take() {
+            assert_eq!(records, before, "a batch of unknown outcome is retried unchanged");
+        }
+        let Some(left) = self.refusals.checked_sub(1) else { return self.inner.append(records) };
+        self.refusals = left;
+        if left % 2 == 0 {
+            return Err(AppendError::DiskFull);
+        }
+        self.in_doubt = Some(records.to_vec());
+        Err(AppendError::Unknown(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    fn encode(&mut self, records: &[Record]) -> Result<Block, AppendError> {
+        self.inner.encode(records)
+    }
+
+    fn append_block(&mut self, block: &Block) -> Result<(), AppendError> {
+        self.inner.append_block(block)
     }
 }
 
@@ -57,7 +83,7 @@ impl TestEnv {
         let ids = dedup::open(None, &config.dedup, EPOCH, clock.now(), counters).expect("in memory");
         let (metrics, (queue, intakes)) = (Metrics::default(), queue(config.queue_bytes_max));
         let writing = SequencerDeps {
-            writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
+            writer: Failing::boxed(writer, refusals),
             hub: hub.clone(),
             seen: ids.seen,
             side: side_log_writer::in_memory(side_log, hub.side().reader().clone(), TERM),

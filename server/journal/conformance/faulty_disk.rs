@@ -14,6 +14,8 @@ pub(super) struct FaultyDisk {
 pub(super) struct DiskFaults {
     /// Writes fail with this error after this many bytes.
     pub(super) write: Option<(std::io::ErrorKind, usize)>,
+    /// Only writes of blocks fail, which do not begin at the start of a file.
+    pub(super) only_blocks: bool,
     /// Syncs fail.
     pub(super) sync: bool,
     /// Truncation fails.
@@ -44,8 +46,10 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn write_at(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        let write = self.faults.lock().write;
-        let Some((kind, done)) = write else { return SystemDisk.write_at(file, bytes, offset) };
+        let DiskFaults { write, only_blocks, .. } = *self.faults.lock();
+        let Some((kind, done)) = write.filter(|_| offset > 0 || !only_blocks) else {
+            return SystemDisk.write_at(file, bytes, offset);
+        };
         SystemDisk.write_at(file, &bytes[..done.min(bytes.len())], offset)?;
         Err(kind.into())
     }

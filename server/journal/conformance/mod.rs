@@ -5,6 +5,7 @@
 //! parallel.
 
 mod ages;
+mod blocks;
 mod damage;
 mod faulty_disk;
 mod files;

@@ -60,11 +60,9 @@ impl LogIdentity {
         }
         let io = |source| OpenError::Io { path: dir.to_owned(), source };
         if !files::segments(dir).map_err(io)?.is_empty() {
-            return Err(damaged(dir, "there are segments, but no identity file"));
+            return Err(missing(dir));
         }
-        let identity = Self { version: BASE_VERSION, epoch: new.epoch, created: now, terms: Vec::new() };
-        identity.write(disk, dir).map_err(io)?;
-        Ok(identity)
+        create(disk, dir, (new.epoch, Vec::new()), now)
     }
 
     pub(in crate::journal) fn write(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
@@ -126,6 +124,23 @@ impl LogIdentity {
         }
         Ok(Self { version, epoch, created, terms })
     }
+}
+
+/// Creates the identity of a new log.
+pub(super) fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    (epoch, terms): (Epoch, Vec<TermStart>),
+    now: UnixMillis,
+) -> Result<LogIdentity, OpenError> {
+    let identity = LogIdentity { version: BASE_VERSION, epoch, created: now, terms };
+    identity.write(disk, dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+    Ok(identity)
+}
+
+/// Returns the error for a log whose identity file is missing.
+pub(super) fn missing(dir: &Path) -> OpenError {
+    damaged(dir, "there are segments, but no identity file")
 }
 
 fn damaged(dir: &Path, detail: &str) -> OpenError {

@@ -21,6 +21,7 @@ mod gathered;
 pub(super) mod identity;
 pub(super) mod index;
 pub(super) mod index_file;
+mod log_start;
 mod maintenance;
 mod notices;
 mod opening;
@@ -48,8 +49,8 @@ use self::identity::LogIdentity;
 use self::opening::LoadedLog;
 use self::shared::SharedLog;
 use super::disk::{Disk, check_headroom};
-use super::{Config, Journal, OpenError, WriterIdentity};
-use crate::model::UnixMillis;
+use super::{Config, Journal, LogStart, OpenError, WriterIdentity};
+use crate::model::{Term, UnixMillis};
 
 pub(super) fn open(
     config: &Config,
@@ -58,10 +59,40 @@ pub(super) fn open(
     now: UnixMillis,
     disk: Arc<dyn Disk>,
 ) -> Result<Journal, OpenError> {
+    let lock = claim(config, dir, &*disk)?;
+    open_locked(config, dir, identity, now, disk, lock)
+}
+
+/// Creates a log that continues another one, and opens it.
+pub(super) fn open_at(
+    config: &Config,
+    dir: &Path,
+    start: &LogStart,
+    term: Term,
+    now: UnixMillis,
+    disk: Arc<dyn Disk>,
+) -> Result<Journal, OpenError> {
+    let lock = claim(config, dir, &*disk)?;
+    log_start::create(dir, start, now, &*disk)?;
+    open_locked(config, dir, WriterIdentity { epoch: start.epoch, term }, now, disk, lock)
+}
+
+/// Creates the directory and locks it.
+fn claim(config: &Config, dir: &Path, disk: &dyn Disk) -> Result<File, OpenError> {
+    files::make_dir(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+    check_headroom(config.disk_headroom_bytes_min, dir, disk)?;
+    lock(dir)
+}
+
+fn open_locked(
+    config: &Config,
+    dir: &Path,
+    identity: WriterIdentity,
+    now: UnixMillis,
+    disk: Arc<dyn Disk>,
+    lock: File,
+) -> Result<Journal, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
-    files::make_dir(dir).map_err(io)?;
-    check_headroom(config.disk_headroom_bytes_min, dir, &*disk)?;
-    let lock = lock(dir)?;
     let mut known = LogIdentity::read_or_make(&*disk, dir, identity, now)?;
     let opened = LoadedLog::read(dir, &known, &*disk, now).map_err(io)?;
     opened.check_terms(&mut known);

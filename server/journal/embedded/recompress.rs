@@ -166,10 +166,10 @@ impl Recompression {
         if self.encoder.payload_bytes() == 0 {
             return Ok(());
         }
-        let (header, block) = self.encoder.finish()?;
-        shared.disk.write_at(&self.target.file, block, self.offset)?;
-        self.index.push(self.offset, header, self.encoder.rules(), &mut self.numbering);
-        self.offset += header.block_bytes();
+        let block = self.encoder.finish()?;
+        shared.disk.write_at(&self.target.file, block.bytes, self.offset)?;
+        self.index.push(self.offset, block.header, block.rules, &mut self.numbering);
+        self.offset += block.header.block_bytes();
         self.encoder.clear();
         Ok(())
     }
