@@ -1,43 +1,43 @@
-package main
+package powerstream
 
 import (
 	"fmt"
 
-	gateway "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
+	gatewayv1 "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
 )
 
-// unsound: something between the gateway's log and here lost, repeated or reordered events.
-type unsound struct{ what string }
+// unsoundError: between the gateway's log and this process events were lost, repeated or reordered.
+type unsoundError struct{ what string }
 
-func (u *unsound) Error() string { return "UNSOUND: " + u.what }
+func (e *unsoundError) Error() string { return "UNSOUND: " + e.what }
 
-// audit holds one session to what the gateway promises of it, before anything of a frame is handled.
+// audit verifies what the gateway promises of a session, before anything of a frame is handled.
 type audit struct {
 	started      bool
 	events       uint64
 	lastSequence uint64
 }
 
-func (a *audit) check(frame *gateway.SubscribeResponse) error {
-	if isStart := frame.GetSessionStart() != nil; isStart == a.started {
-		return &unsound{"a session begins with exactly one SessionStart"}
+func (a *audit) check(message *gatewayv1.SubscribeResponse) error {
+	if isStart := message.GetSessionStart() != nil; isStart == a.started {
+		return &unsoundError{"a session begins with exactly one SessionStart"}
 	}
 	a.started = true
-	switch frame := frame.Frame.(type) {
-	case *gateway.SubscribeResponse_EventBatch:
+	switch frame := message.Frame.(type) {
+	case *gatewayv1.SubscribeResponse_EventBatch:
 		for _, event := range frame.EventBatch.Events {
-			// 0: read back for this consumer alone, not in the log.
+			// 0: an event of a private gap, which is not in the log.
 			if event.Sequence == 0 {
 				continue
 			}
 			if event.Sequence <= a.lastSequence {
-				return &unsound{fmt.Sprintf("event %d came after event %d", event.Sequence, a.lastSequence)}
+				return &unsoundError{fmt.Sprintf("event %d came after event %d", event.Sequence, a.lastSequence)}
 			}
 			a.lastSequence = event.Sequence
 		}
 		a.events += uint64(len(frame.EventBatch.Events))
 		return a.count(frame.EventBatch.DeliveredTotal)
-	case *gateway.SubscribeResponse_Heartbeat:
+	case *gatewayv1.SubscribeResponse_Heartbeat:
 		return a.count(frame.Heartbeat.DeliveredTotal)
 	}
 	return nil
@@ -45,7 +45,8 @@ func (a *audit) check(frame *gateway.SubscribeResponse) error {
 
 func (a *audit) count(reported uint64) error {
 	if reported != a.events {
-		return &unsound{fmt.Sprintf("the gateway has delivered %d events in this session, %d have arrived", reported, a.events)}
+		return &unsoundError{
+			fmt.Sprintf("the gateway has delivered %d events in this session, %d have arrived", reported, a.events)}
 	}
 	return nil
 }

@@ -1,16 +1,16 @@
-package main
+package powerstream
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
 
-// backoff is how long to wait before the next CONNECT. failures: how often in a row, this one included; asked: what the
-// gateway asks for, 0 = nothing.
-func backoff(failures int, asked time.Duration) time.Duration {
-	if asked > 0 {
-		// The gateway has drawn it for this client: no jitter.
-		return min(max(asked, backoffMin), retryAfterMax)
+// backoff returns the delay after so many successive failures, the last one included. requested: by the gateway, 0 = not.
+func backoff(failures int, requested time.Duration) time.Duration {
+	if requested > 0 {
+		// The gateway has jittered it for this client.
+		return min(max(requested, backoffMin), retryAfterMax)
 	}
 	base := backoffMin
 	for range failures - 1 {
@@ -20,4 +20,16 @@ func backoff(failures int, asked time.Duration) time.Duration {
 		}
 	}
 	return time.Duration(float64(base) * (1 + jitter*rand.Float64()))
+}
+
+// pause returns false if ctx is done before the delay has passed.
+func pause(ctx context.Context, delay time.Duration) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -1,34 +1,35 @@
-package main
+package powerstream
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 )
 
-// credential is what CONNECT presents: a token, a client certificate with its key, both, or nothing.
+// credential is what a session presents: a bearer token, a client certificate with its key, both, or nothing.
 type credential struct {
-	token       string
+	bearer      string
 	certificate []byte
 	key         []byte
 }
 
 // readCredential reads all files of the credential again: any of them may have been rotated.
-func readCredential(config *config) (credential, error) {
+func readCredential(config *Config) (credential, error) {
 	var read credential
 	var err error
-	if config.tokenFile != "" {
-		if read.token, err = readToken(config.tokenFile); err != nil {
+	if config.BearerFile != "" {
+		if read.bearer, err = readBearer(config.BearerFile); err != nil {
 			return credential{}, err
 		}
 	}
-	if config.certFile != "" {
-		if read.certificate, err = readPEM(config.certFile); err != nil {
+	if config.CertFile != "" {
+		if read.certificate, err = readPEM(config.CertFile); err != nil {
 			return credential{}, err
 		}
-		if read.key, err = readPEM(config.keyFile); err != nil {
+		if read.key, err = readPEM(config.KeyFile); err != nil {
 			return credential{}, err
 		}
 	}
@@ -36,20 +37,35 @@ func readCredential(config *config) (credential, error) {
 }
 
 func (c credential) equal(other credential) bool {
-	return c.token == other.token && bytes.Equal(c.certificate, other.certificate) && bytes.Equal(c.key, other.key)
+	return c.bearer == other.bearer && bytes.Equal(c.certificate, other.certificate) && bytes.Equal(c.key, other.key)
 }
 
-// readToken gives the first line of the file.
-func readToken(path string) (string, error) {
+// readAuthorities returns nil for the authorities of the system.
+func readAuthorities(config *Config) (*x509.CertPool, error) {
+	if config.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := readFile(config.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("cannot read %s: it contains no certificate", config.CAFile)
+	}
+	return pool, nil
+}
+
+func readBearer(path string) (string, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return "", err
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	line = strings.TrimSpace(line)
-	odd := func(r rune) bool { return r < ' ' || r > '~' }
-	if line == "" || strings.ContainsFunc(line, odd) {
-		return "", fmt.Errorf("cannot read a credential from %s: its first line holds none", path)
+	isInvalid := func(r rune) bool { return r < ' ' || r > '~' }
+	if line == "" || strings.ContainsFunc(line, isInvalid) {
+		return "", fmt.Errorf("cannot read a credential from %s: its first line contains none", path)
 	}
 	return line, nil
 }
@@ -68,13 +84,13 @@ func readPEM(path string) ([]byte, error) {
 func readFile(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, plain(err))
+		return nil, fmt.Errorf("cannot read %s: %w", path, withoutPath(err))
 	}
 	return text, nil
 }
 
-// plain is what went wrong, without the path that os puts in front.
-func plain(err error) error {
+// withoutPath returns the cause without the path that package os puts in front.
+func withoutPath(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
 		return path.Err

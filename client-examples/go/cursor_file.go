@@ -1,7 +1,8 @@
-package main
+package powerstream
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,20 +10,17 @@ import (
 	"path/filepath"
 )
 
-// cursorFile is the one place of the resume token: a file, or memory where there is no path.
-//
-// In your service, store the token where the effect of the events is, in the same transaction.
-type cursorFile struct {
+// CursorFile keeps the resume token of one consumer in a file, for effects that are not in a database. The file is replaced by
+// rename and synced: whatever kills the process, it contains a whole token, the old or the new one. After a kill, the events
+// since the last [CursorFile.Store] are delivered again.
+type CursorFile struct {
 	path  string
-	token string // "" = none yet
+	token string
 }
 
-// openCursorFile refuses a file that holds no token: beginning elsewhere without a word would lose posts.
-func openCursorFile(path string) (*cursorFile, error) {
-	cursor := &cursorFile{path: path}
-	if path == "" {
-		return cursor, nil
-	}
+// OpenCursorFile reads the file, if it exists. A file without a token is an [ErrPosition]: to start elsewhere would lose posts.
+func OpenCursorFile(path string) (*CursorFile, error) {
+	cursor := &CursorFile{path: path}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("cannot read the cursor file %s: its directory does not exist", path)
 	}
@@ -31,35 +29,44 @@ func openCursorFile(path string) (*cursorFile, error) {
 		return cursor, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the cursor file %s: %w", path, plain(err))
+		return nil, fmt.Errorf("cannot read the cursor file %s: %w", path, withoutPath(err))
 	}
 	token := bytes.TrimRight(text, " \t\r\n")
-	odd := func(r rune) bool { return r < '!' || r > '~' }
-	if len(token) == 0 || len(token) > cursorBytesMax || bytes.ContainsFunc(token, odd) {
-		return nil, &stopped{exitPosition, fmt.Errorf(
+	isInvalid := func(r rune) bool { return r < '!' || r > '~' }
+	if len(token) == 0 || len(token) > cursorBytesMax || bytes.ContainsFunc(token, isInvalid) {
+		return nil, &StoppedError{Kind: ErrPosition, Message: fmt.Sprintf(
 			"the cursor file %s does not hold a resume token: move it away to start by --start", path)}
 	}
 	cursor.token = string(token)
 	return cursor, nil
 }
 
-// store replaces the token as a whole: whatever kills the process, the file holds the old one or this one.
-func (c *cursorFile) store(token string) error {
-	if token == c.token {
+// Token in the file; "" if there is none yet.
+func (c *CursorFile) Token() string { return c.token }
+
+// Load returns the token, as [Handler.Load] has it.
+func (c *CursorFile) Load(context.Context) (string, error) { return c.token, nil }
+
+// Store replaces the token. Call it after the effects of the frame, and of all before it, are durable. An empty token changes
+// nothing.
+func (c *CursorFile) Store(token string) error {
+	if token == "" || token == c.token {
 		return nil
 	}
-	if c.path != "" {
-		if err := c.replace(token + "\n"); err != nil {
-			return fmt.Errorf("cannot write the cursor file %s: %w", c.path, plain(err))
-		}
+	if err := c.replace(token + "\n"); err != nil {
+		return fmt.Errorf("cannot write the cursor file %s: %w", c.path, withoutPath(err))
 	}
 	c.token = token
 	return nil
 }
 
-func (c *cursorFile) replace(text string) error {
-	fresh := c.path + ".new"
-	file, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+func (c *CursorFile) replace(text string) error {
+	temporary := c.path + ".new"
+	// Left over from a kill; a symlink of this name is not followed.
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -70,10 +77,10 @@ func (c *cursorFile) replace(text string) error {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, c.path); err != nil {
+	if err := os.Rename(temporary, c.path); err != nil {
 		return err
 	}
-	// A rename is on the disk when its directory is.
+	// A rename is durable once its directory is synced.
 	directory, err := os.Open(filepath.Dir(c.path))
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
-package main
+package powerstream
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -8,72 +9,98 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// domain of the gateway's reasons; others come from proxies.
 const domain = "powerstream.gateway"
+
+// credentialState is what the files of the credential contain, compared with what the session sent.
+type credentialState int
+
+const (
+	credentialNone credentialState = iota
+	credentialSame
+	credentialChanged
+)
 
 // decision is the next step after the end of a session: the table "Decide" of PROTOCOL.md.
 type decision struct {
 	why        string
+	isUnsound  bool
 	retryAfter time.Duration // 0 = not requested
-	stop       int           // the exit code; 0 = BACK_OFF
+	stop       *StoppedError // nil = reconnect
 }
 
-// decide classifies by the reason; by the code only if the reason is unknown; an end without a reason is one of the network.
-func decide(status *status.Status, hasCredential, credentialChanged bool) decision {
-	reason, retryAfter := details(status)
-	if reason == "" {
-		return decision{why: status.Message(), retryAfter: retryAfter}
+// decide classifies by the reason; by the code only if the reason is unknown. An end without a reason is one of the network.
+func decide(end *status.Status, credential credentialState) decision {
+	info, retryAfter := details(end)
+	if info == nil {
+		return decision{why: end.Message(), retryAfter: retryAfter}
 	}
-	decision := decision{why: reason + ": " + status.Message(), retryAfter: retryAfter}
-	switch reason {
-	case "DRAINING", "SESSION_ROTATED", "SESSION_TERMINATED", "RIGHTS_CHANGED", "AUTH_UNAVAILABLE", "NOT_LEADER", "NOT_READY",
-		"SESSION_LIMIT", "CONNECTION_LIMIT", "CALL_LIMIT", "REPLAY_LIMIT", "RECOVERY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
-		"STREAM_DEADLINE", "INTERNAL":
-	case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID":
-		decision.stop = exitUsage
-	case "ACCESS_DENIED", "ACCESS_REVOKED", "TAG_DENIED":
-		decision.stop = exitRefused
-	case "CREDENTIALS_EXPIRED":
-		if !hasCredential {
-			decision.stop = exitRefused
-		}
-	case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED":
-		if !credentialChanged {
-			decision.stop = exitRefused
-		}
-	case "POSITION_TOO_OLD":
-		decision.why += "; --resume-policy earliest or latest continues without them"
-		decision.stop = exitPosition
-	case "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":
-		decision.stop = exitPosition
-	default:
-		decision.stop = byCode(status.Code())
+	decision := decision{why: info.Reason + ": " + end.Message(), retryAfter: retryAfter}
+	if kind := stopKind(info.Reason, end.Code(), credential); kind != nil {
+		decision.stop = &StoppedError{Kind: kind, Reason: info.Reason, Message: end.Message(), Metadata: info.Metadata}
 	}
 	return decision
 }
 
-// byCode is for the reasons of a newer gateway.
-func byCode(code codes.Code) int {
-	switch code {
-	case codes.InvalidArgument, codes.NotFound, codes.FailedPrecondition, codes.Unimplemented:
-		return exitUsage
-	case codes.OutOfRange:
-		return exitPosition
-	case codes.PermissionDenied, codes.Unauthenticated:
-		return exitRefused
+// stopKind returns nil if a retry may succeed.
+func stopKind(reason string, code codes.Code, credential credentialState) error {
+	switch reason {
+	case "DRAINING", "SESSION_ROTATED", "SESSION_TERMINATED", "RIGHTS_CHANGED", "AUTH_UNAVAILABLE", "NOT_LEADER", "NOT_READY",
+		"SESSION_LIMIT", "CONNECTION_LIMIT", "CALL_LIMIT", "REPLAY_LIMIT", "RECOVERY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
+		"STREAM_DEADLINE", "INTERNAL":
+		return nil
+	case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID":
+		return ErrInvalid
+	case "ACCESS_DENIED", "ACCESS_REVOKED", "TAG_DENIED":
+		return ErrRefused
+	case "POSITION_TOO_OLD", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":
+		return ErrPosition
 	}
-	return 0
+	if strings.HasPrefix(reason, "CREDENTIALS_") {
+		return refusedCredential(reason, credential)
+	}
+	return stopKindOfCode(code)
 }
 
-func details(status *status.Status) (reason string, retryAfter time.Duration) {
-	for _, detail := range status.Details() {
+func refusedCredential(reason string, credential credentialState) error {
+	switch reason {
+	case "CREDENTIALS_EXPIRED":
+		// Another process renews what has expired.
+		if credential != credentialNone {
+			return nil
+		}
+	case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED":
+		if credential == credentialChanged {
+			return nil
+		}
+	}
+	return ErrRefused
+}
+
+// stopKindOfCode is for the reasons of a newer gateway.
+func stopKindOfCode(code codes.Code) error {
+	switch code {
+	case codes.InvalidArgument, codes.NotFound, codes.FailedPrecondition, codes.Unimplemented:
+		return ErrInvalid
+	case codes.OutOfRange:
+		return ErrPosition
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return ErrRefused
+	default:
+		return nil
+	}
+}
+
+func details(end *status.Status) (info *errdetails.ErrorInfo, retryAfter time.Duration) {
+	for _, detail := range end.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
 			if detail.Domain == domain {
-				reason = detail.Reason
+				info = detail
 			}
 		case *errdetails.RetryInfo:
 			retryAfter = max(0, detail.RetryDelay.AsDuration())
 		}
 	}
-	return reason, retryAfter
+	return info, retryAfter
 }

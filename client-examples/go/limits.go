@@ -1,4 +1,4 @@
-package main
+package powerstream
 
 import "time"
 
@@ -8,6 +8,7 @@ const (
 	backoffMax          = 30 * time.Second
 	jitter              = 0.5
 	retryAfterMax       = 10 * time.Minute
+	heartbeatDefault    = 10 * time.Second
 	heartbeatsMissedMax = 3
 	connectWaitMax      = 10 * time.Second
 	keepaliveInterval   = 20 * time.Second
@@ -18,14 +19,6 @@ const (
 	unsoundMax          = 3
 	stopWaitMax         = 5 * time.Second
 	cursorBytesMax      = 1_024
-)
-
-// The exit codes of PROTOCOL.md.
-const (
-	exitDone     = 0
-	exitFailed   = 1
-	exitUsage    = 2
-	exitUnsound  = 3
-	exitRefused  = 4
-	exitPosition = 5
+	// handlerGrace is how long a handler has to react to the end of its context.
+	handlerGrace = 100 * time.Millisecond
 )

@@ -59,7 +59,7 @@ impl Example {
         let mut load = Load::new(served.running.feed.take())?;
         without_subscribers(&served.running, &mut load, posts)?;
         let mut command = self.command()?;
-        command.args(["--addr", &served.address, "--from", "earliest", "--count", &posts.to_string()]);
+        command.args(["--addr", &served.address, "--start", "earliest", "--count", &posts.to_string()]);
         if cursor_file {
             command.arg("--cursor-file").arg(self.cursor_file(world));
         }

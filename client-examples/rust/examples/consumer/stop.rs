@@ -47,6 +47,9 @@ async fn listen(mut terminate: Signal, mut interrupt: Signal, sender: watch::Sen
         // The exit code that a shell reports for a process that a signal ended.
         Ok(second) => std::process::exit(128 + second.as_raw_value()),
         // The reader of the output has stopped reading.
-        Err(_) => std::process::exit(0),
+        Err(_) => {
+            eprintln!("error: stopped within a frame: its token is not stored");
+            std::process::exit(1);
+        }
     }
 }

@@ -6,10 +6,10 @@ import (
 	"io"
 	"strings"
 
-	gateway "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
+	powerstream "github.com/powerstream-gateway/powerstream-gateway/client-examples/go"
 )
 
-// printer is what to change for your service: what is done with the events. This one prints a line of JSON for each.
+// printer prints a line of JSON for each event.
 type printer struct {
 	out  *bufio.Writer
 	json *json.Encoder
@@ -34,11 +34,8 @@ func newPrinter(to io.Writer) *printer {
 	return &printer{out, encoder}
 }
 
-// handle does all of the batch, or gives an error: its token is stored when this returns.
-//
-// The same batch may come again if the process is killed between the two. If that must do no harm, write the effect and
-// the token in one transaction, or look at the post id.
-func (p *printer) handle(batch *gateway.EventBatch) error {
+// handle prints all of the batch, perhaps into a buffer.
+func (p *printer) handle(batch *powerstream.Batch) error {
 	for _, event := range batch.Events {
 		tags := event.Tags
 		if tags == nil {
@@ -63,7 +60,7 @@ func (p *printer) handle(batch *gateway.EventBatch) error {
 	return nil
 }
 
-// flush: what was handled must have taken effect before its token is stored.
+// flush writes the buffer: what was printed must be out before its token is stored.
 func (p *printer) flush() error {
 	return p.out.Flush()
 }

@@ -11,32 +11,26 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	powerstream "github.com/powerstream-gateway/powerstream-gateway/client-examples/go"
 )
 
-// config holds the flags and the environment: the table "Flags" of PROTOCOL.md.
+// config contains the flags and the environment: the table "Flags" of PROTOCOL.md.
 type config struct {
-	addr         string
-	tls          bool
-	caFile       string
-	certFile     string
-	keyFile      string
-	tokenFile    string
-	account      string
-	consumer     string
-	anyOf        []string
-	cursorFile   string
-	start        string
-	resumePolicy string
-	heartbeat    time.Duration
-	count        int64 // 0 = no end
+	client     powerstream.Config
+	cursorFile string
+	count      int64 // 0 = no end
 }
 
-var (
-	address  = regexp.MustCompile(`^(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})$`)
-	loopback = regexp.MustCompile(`^(?:localhost|\[::1\]|127(?:\.\d{1,3}){3}):`)
-)
+var address = regexp.MustCompile(`^(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})$`)
 
-// load ends the process for --help, and gives a *stopped where the flags or the environment are wrong.
+var starts = map[string]powerstream.Start{"latest": powerstream.StartLatest(), "earliest": powerstream.StartEarliest()}
+
+var policies = map[string]powerstream.ResumePolicy{
+	"fail": powerstream.ResumeFail, "earliest": powerstream.ResumeEarliest, "latest": powerstream.ResumeLatest,
+}
+
+// load ends the process for --help. An error is one of the flags or the environment.
 func load(args []string, getenv func(string) string) (*config, error) {
 	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
 	flags.SetOutput(os.Stderr)
@@ -65,9 +59,9 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	heartbeat := text("heartbeat", "HEARTBEAT", "10", "interval of heartbeats of the gateway, 1 to 60 `SECONDS`")
 	count := text("count", "COUNT", "", "end once `N` events or more were printed")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		os.Exit(exitDone)
+		os.Exit(0)
 	} else if err != nil {
-		return nil, &stopped{exitUsage, err}
+		return nil, err
 	}
 
 	var faults []error
@@ -85,45 +79,50 @@ func load(args []string, getenv func(string) string) (*config, error) {
 		return int64(value)
 	}
 
+	gateway := strings.TrimPrefix(*addr, "dns:///")
+	scheme := "http://"
+	if *tls || *caFile != "" || *certFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1" {
+		scheme = "https://"
+	}
 	config := &config{
-		addr:         strings.TrimPrefix(*addr, "dns:///"),
-		tls:          *tls || *caFile != "" || *certFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1",
-		caFile:       *caFile,
-		certFile:     *certFile,
-		keyFile:      *keyFile,
-		tokenFile:    *tokenFile,
-		account:      *account,
-		consumer:     *consumer,
-		cursorFile:   *cursorFile,
-		start:        oneOf("--start", *start, "latest", "earliest"),
-		resumePolicy: oneOf("--resume-policy", *resumePolicy, "fail", "earliest", "latest"),
-		heartbeat:    time.Duration(number("--heartbeat", *heartbeat, 1, 60)) * time.Second,
+		client: powerstream.Config{
+			Address:      scheme + gateway,
+			CAFile:       *caFile,
+			CertFile:     *certFile,
+			KeyFile:      *keyFile,
+			BearerFile:   *tokenFile,
+			Account:      *account,
+			Consumer:     *consumer,
+			AnyOf:        tags(*anyOf),
+			Start:        starts[oneOf("--start", *start, "latest", "earliest")],
+			ResumePolicy: policies[oneOf("--resume-policy", *resumePolicy, "fail", "earliest", "latest")],
+			Heartbeat:    time.Duration(number("--heartbeat", *heartbeat, 1, 60)) * time.Second,
+		},
+		cursorFile: *cursorFile,
 	}
 	if *count != "" {
 		config.count = number("--count", *count, 1, math.MaxInt64)
 	}
-	for tag := range strings.SplitSeq(*anyOf, ",") {
-		if tag = strings.TrimSpace(tag); tag != "" {
-			config.anyOf = append(config.anyOf, tag)
-		}
-	}
 	if flags.NArg() > 0 {
 		faults = append(faults, fmt.Errorf("%q is no flag", flags.Arg(0)))
 	}
-	if port := address.FindStringSubmatch(config.addr); port == nil || !isPort(port[1]) {
+	if port := address.FindStringSubmatch(gateway); port == nil || !isPort(port[1]) {
 		faults = append(faults, fmt.Errorf("--addr: HOST:PORT expected, not %q", *addr))
 	}
-	if (config.certFile == "") != (config.keyFile == "") {
-		faults = append(faults, errors.New("--cert-file and --key-file are given together"))
-	}
-	if config.tokenFile != "" && !config.tls && !loopback.MatchString(config.addr) {
-		faults = append(faults, errors.New(
-			"a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out"))
-	}
 	if len(faults) > 0 {
-		return nil, &stopped{exitUsage, faults[0]}
+		return nil, faults[0]
 	}
 	return config, nil
+}
+
+func tags(list string) []string {
+	var tags []string
+	for tag := range strings.SplitSeq(list, ",") {
+		if tag = strings.TrimSpace(tag); tag != "" {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
 }
 
 func isPort(text string) bool {
