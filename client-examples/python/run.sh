@@ -1,3 +1,6 @@
 #!/usr/bin/env bash
-# Runs what build.sh built, as the process itself.
-exec "$(dirname "$0")/.venv/bin/python" -m gateway_consumer "$@"
+# Runs the program, or the example that EXAMPLE names, as the process itself.
+dir=$(dirname "$0")
+target=consumer
+[[ -z ${EXAMPLE:-} ]] || target=$EXAMPLE.py
+exec "$dir/.venv/bin/python" "$dir/examples/$target" "$@"

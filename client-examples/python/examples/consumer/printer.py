@@ -1,23 +1,20 @@
-"""What to change for your service: what is done with the events."""
+"""Events as lines of JSON."""
+
+from __future__ import annotations
 
 import json
 import os
 import sys
 
-from powerstream.gateway.v1.stream_service_pb2 import EventBatch
-
-from . import words
+from powerstream import Batch  # noqa: TC001
+from powerstream.gateway.v1.event_pb2 import Origin
 
 
 class Printer:
     """Prints a line of JSON per event."""
 
-    def handle(self, batch: EventBatch) -> None:
-        """All of the batch, or an exception: its token is stored when this returns.
-
-        The same batch may come again if the process is killed between the two. If that must do no harm, write the
-        effect and the token in one transaction, or look at `post_id`.
-        """
+    def handle(self, batch: Batch) -> None:
+        """Print all of the batch, perhaps into a buffer."""
         lines = []
         for event in batch.events:
             line = {
@@ -25,7 +22,7 @@ class Printer:
                 "post_id": str(event.post_id),
                 "tags": list(event.tags),
                 "event_time_ms": str(event.event_time_ms),
-                "origin": words.origin(event.origin),
+                "origin": origin(event.origin),
                 "gap_id": event.gap_id,
                 "delta": event.delta,
                 "possible_duplicate": batch.possible_duplicate,
@@ -35,9 +32,17 @@ class Printer:
         sys.stdout.write("".join(lines))
 
     def flush(self) -> None:
-        """What was handled must have taken effect before its token is stored."""
+        """Write the buffer: what was printed must be out before its token is stored."""
         sys.stdout.flush()
 
     def give_up(self) -> None:
-        """After a write that failed: what is left in the buffer must not be tried again at the end of the process."""
+        """Discard the buffer after a write that failed, so that it is not tried again at the end of the process."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def origin(value: Origin.ValueType) -> str:
+    """Return the name without its prefix; the number for one of a newer gateway."""
+    try:
+        return Origin.Name(value).removeprefix("ORIGIN_")
+    except ValueError:
+        return str(value)

@@ -6,39 +6,34 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from powerstream import ResumePolicy, Start
+
+PORTS = range(1, 65_536)
 ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
-LOOPBACK = re.compile(r"localhost|\[::1\]|127(?:\.\d{1,3}){3}")
 
 
 class Parser(argparse.ArgumentParser):
+    """Reports errors as PROTOCOL.md has them."""
+
     def error(self, message: str) -> NoReturn:
+        """End the process with 2."""
         self.print_usage(sys.stderr)
         self.exit(2, f"error: {message}\n")
 
 
 @dataclass(frozen=True)
 class Config:
-    addr: str
-    tls: bool
-    ca_file: Path | None
-    cert_file: Path | None
-    key_file: Path | None
-    token_file: Path | None
-    account: str
-    consumer: str
-    any_of: tuple[str, ...]
+    """Flags and environment."""
+
+    client: dict[str, Any]
     cursor_file: Path | None
-    start: str
-    resume_policy: str
-    heartbeat: int
     count: int | None
 
 
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
-    """Ends the process with 2 where the flags or the environment are wrong, as argparse does."""
-
+    """End the process with 2 where the flags or the environment are wrong, as argparse does."""
     parser = Parser(
         prog="gateway-consumer",
         description="Prints each post that the gateway delivers as a line of JSON, and reconnects after every disconnect.",
@@ -80,28 +75,27 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
 
     addr = given.addr.removeprefix("dns:///")
     address = ADDRESS.fullmatch(addr)
-    if address is None or not 1 <= int(address[1]) <= 65_535:
+    if address is None or int(address[1]) not in PORTS:
         parser.error(f"--addr: HOST:PORT expected, not {given.addr!r}")
     tls_variable = one_of("GATEWAY_TLS", variable("GATEWAY_TLS", "0") or "0", ["0", "1"])
-    config = Config(
-        addr=addr,
-        tls=given.tls or bool(given.ca_file) or bool(given.cert_file) or tls_variable == "1",
-        ca_file=Path(given.ca_file) if given.ca_file else None,
-        cert_file=Path(given.cert_file) if given.cert_file else None,
-        key_file=Path(given.key_file) if given.key_file else None,
-        token_file=Path(given.token_file) if given.token_file else None,
-        account=given.account,
-        consumer=given.consumer,
-        any_of=tuple(tag.strip() for tag in given.any_of.split(",") if tag.strip()),
+    is_tls = given.tls or given.ca_file or given.cert_file or tls_variable == "1"
+    start = one_of("--start", given.start, ["latest", "earliest"])
+    policy = one_of("--resume-policy", given.resume_policy, ["fail", "earliest", "latest"])
+    client = {
+        "address": f"{'https' if is_tls else 'http'}://{addr}",
+        "ca_file": given.ca_file or None,
+        "cert_file": given.cert_file or None,
+        "key_file": given.key_file or None,
+        "bearer_file": given.token_file or None,
+        "account": given.account,
+        "consumer": given.consumer,
+        "any_of": [tag.strip() for tag in given.any_of.split(",") if tag.strip()],
+        "start": Start.EARLIEST if start == "earliest" else Start.LATEST,
+        "resume_policy": ResumePolicy[policy.upper()],
+        "heartbeat": number("--heartbeat", given.heartbeat, 1, 60),
+    }
+    return Config(
+        client=client,
         cursor_file=Path(given.cursor_file) if given.cursor_file else None,
-        start=one_of("--start", given.start, ["latest", "earliest"]),
-        resume_policy=one_of("--resume-policy", given.resume_policy, ["fail", "earliest", "latest"]),
-        heartbeat=number("--heartbeat", given.heartbeat, 1, 60),
         count=None if given.count is None else number("--count", given.count, 1, 2**63 - 1),
     )
-    if (config.cert_file is None) != (config.key_file is None):
-        parser.error("--cert-file and --key-file are given together")
-    host = addr.rpartition(":")[0]
-    if config.token_file and not config.tls and not LOOPBACK.fullmatch(host):
-        parser.error("a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out")
-    return config
