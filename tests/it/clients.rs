@@ -3,12 +3,15 @@
 //! `language` builds an example, `example` runs it as a process that can be killed, `printed` reads and checks what it
 //! prints, `network` is the wire between it and the gateway, `security` the gateway's TLS and credentials, `env` puts these
 //! together with a gateway that is a process too. `faults`, `credentials`, `expired_tokens` and `tls` are played with the real
-//! gateway; `reasons` with a gateway that follows a script (`scripted`), for what the real one does not do on demand.
+//! gateway; `reasons` with a gateway that follows a script (`scripted`), for what the real one does not do on demand. `effects` runs
+//! the examples with a database (`database`).
 //!
 //! `CLIENTS=required` (`.ci/run`): a language without a toolchain fails instead of being skipped. `CLIENTS=skip`: all are
 //! skipped.
 
 mod credentials;
+mod database;
+mod effects;
 mod env;
 mod example;
 mod expired_tokens;
@@ -47,6 +50,21 @@ macro_rules! conforms {
                 reasons::kill_between_batches_repeats_at_most_one
                 reasons::unusable_setup_is_reported_at_once
             );
+            conforms!(@effects $language
+                sqlite_effects_are_exactly_once: Sqlite effects_over_kills_are_exactly_once
+                sqlite_lock_is_waited_for: Sqlite failing_database_is_waited_for
+                poison_post_becomes_dead_letter: Sqlite poison_post_becomes_dead_letter
+                unrecoverable_gap_is_stored: Sqlite unrecoverable_gap_is_stored
+                postgresql_effects_are_exactly_once: PostgreSql effects_over_kills_are_exactly_once
+                postgresql_outage_is_waited_for: PostgreSql failing_database_is_waited_for
+            );
+        }
+    )*};
+    (@effects $language:ident $($name:ident: $kind:ident $scenario:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let Some(example) = $language.built().await else { return };
+            super::effects::$scenario(example, super::database::Kind::$kind).await;
         }
     )*};
     (@scenarios $language:ident $($room:ident::$scenario:ident)*) => {$(

@@ -17,7 +17,7 @@ use crate::harness::{TestEnv, after, eventually, filters, probe};
 /// Posts drawn per second; posts that match a rule are sent.
 const RATE: f64 = 300.0;
 /// What the example asks for: about two thirds of what is sent.
-const TAGS: [&str; 2] = ["links", "ca*"];
+pub const TAGS: [&str; 2] = ["links", "ca*"];
 /// The longest wait between attempts to connect to X: it may hold the slot of a dead one for a moment.
 const UPSTREAM_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -36,7 +36,8 @@ pub struct Stage {
     stored: Vec<u64>,
 }
 
-fn tune(settings: &mut Settings) {
+/// Waits of the gateway for a test.
+pub fn tune(settings: &mut Settings) {
     settings.upstream.rate_limit_backoff_step = UPSTREAM_WAIT;
     settings.upstream.http_backoff_step = UPSTREAM_WAIT;
 }

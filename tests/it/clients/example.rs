@@ -12,7 +12,7 @@ use super::printed::Printed;
 use crate::harness::eventually;
 
 /// Variables that would change what a test runs.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 15] = [
     "GATEWAY_ADDR",
     "GATEWAY_TLS",
     "GATEWAY_CA_FILE",
@@ -21,6 +21,13 @@ const VARIABLES: [&str; 8] = [
     "GATEWAY_TOKEN_FILE",
     "ANY_OF",
     "CURSOR_FILE",
+    "EXAMPLE",
+    "GATEWAY",
+    "BEARER_FILE",
+    "ACCOUNT",
+    "FILTER_TAGS",
+    "FAIL_ON",
+    "DATABASE",
 ];
 
 /// An example with its cursor file; a process of it is killed when dropped.
@@ -41,6 +48,12 @@ impl Example {
         let own = Self { language, dir: dir.into(), flags, environment, child: None, lives: Vec::new() };
         let cursor = own.cursor_file().display().to_string();
         own.with(&["--heartbeat", "1", "--cursor-file", &cursor])
+    }
+
+    /// An example with a database in place of the cursor file, configured by variables alone.
+    pub fn named(language: Language, dir: &Path, name: &str) -> Self {
+        let environment = vec![("EXAMPLE".into(), name.into())];
+        Self { language, dir: dir.into(), flags: Vec::new(), environment, child: None, lives: Vec::new() }
     }
 
     /// With these flags too.
