@@ -65,7 +65,7 @@ class Client:
         - `resume_policy`: behavior if the token is too old.
         - `heartbeat`: seconds, 1 to 60. A session that is silent for three of them is replaced.
         - `unsound_max`: violations of the delivery contract after which the client ends; before, it reconnects.
-        - `handler_failures_max`: successive failures after which `run` ends; by default no limit, at most 45 s apart.
+        - `handler_failures_max`: successive failures after which `run` ends; by default no limit, with at most 45 s between them.
         - `stop_wait_max`: seconds that `run` waits for the frame in hand once it is stopped.
         - `observer`: receives what an operator measures.
         """

@@ -42,7 +42,7 @@ class Failure:
 class Handler:
     """What `Client.run` calls. Override `handle`, and `load` where the token is stored.
 
-    All methods may be coroutines. One that blocks holds up only its own client; it is not interrupted by a stop.
+    All methods may be coroutines. One that blocks delays only its own client; a stop does not interrupt it.
     """
 
     def load(self) -> str | Awaitable[str | None] | None:
