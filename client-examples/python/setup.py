@@ -20,6 +20,7 @@ def make_stubs() -> None:
 
     files = [str(PROTO / f"powerstream/gateway/v1/{name}.proto") for name in NAMES]
     outputs = [f"--{kind}_out={STUBS}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    outputs += ["--mypy_opt=quiet", "--mypy_grpc_opt=quiet"]
     # Well-known types come with grpcio-tools.
     well_known = Path(protoc.__file__).parent / "_proto"
     status = protoc.main(["protoc", f"--proto_path={PROTO}", f"--proto_path={well_known}", *outputs, *files])

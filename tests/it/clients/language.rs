@@ -76,3 +76,16 @@ impl Language {
         writeln!(std::io::stderr(), "SKIPPED: the example in {} is not tested: {why}", self.name()).ok();
     }
 }
+
+/// A library is released with the gateway of its version.
+#[test]
+fn library_versions_equal_gateway() {
+    let version = env!("CARGO_PKG_VERSION");
+    let check = |file: &str, line: &str| {
+        let text = std::fs::read_to_string(examples().join(file)).expect("the library is there");
+        assert!(text.lines().any(|found| found == line), "{file}: no line {line:?}");
+    };
+    check("go/doc.go", &format!("const Version = \"{version}\""));
+    check("python/pyproject.toml", &format!("version = \"{version}\""));
+    check("rust/Cargo.toml", &format!("version = \"{version}\""));
+}
