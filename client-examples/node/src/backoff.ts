@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import { BACKOFF_MAX, BACKOFF_MIN, JITTER, RETRY_AFTER_MAX } from './limits.js';
 
 /** How long BACK_OFF waits, in milliseconds. */
@@ -19,5 +21,16 @@ export class Backoff {
     }
     const grown = Math.min(BACKOFF_MIN * 2 ** (this.#failures - 1), BACKOFF_MAX);
     return grown * (1 + JITTER * this.random());
+  }
+}
+
+/** Waits for so many milliseconds; less if `signal` is aborted. */
+export async function pause(delay: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(delay, undefined, signal && { signal });
+  } catch (error) {
+    if (!(signal?.aborted ?? false)) {
+      throw error;
+    }
   }
 }

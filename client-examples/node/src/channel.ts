@@ -1,6 +1,5 @@
 import { credentials, Metadata, type ChannelCredentials } from '@grpc/grpc-js';
 
-import type { Config } from './config.js';
 import { read, type Credential } from './credential.js';
 import { ResumePolicy, StreamServiceClient, SubscribeRequest } from './gen/powerstream/gateway/v1/stream_service.js';
 import {
@@ -10,10 +9,11 @@ import {
   KEEPALIVE_INTERVAL,
   KEEPALIVE_TIMEOUT,
 } from './limits.js';
+import type { Endpoint, SubscribeOptions } from './options.js';
 
 /** A channel that shares nothing with the one before: name, addresses and authorities are looked up again. */
-export async function newChannel(config: Config, credential: Credential): Promise<StreamServiceClient> {
-  return new StreamServiceClient(`dns:///${config.addr}`, await transport(config, credential), {
+export async function newChannel(endpoint: Endpoint, credential: Credential): Promise<StreamServiceClient> {
+  return new StreamServiceClient(`dns:///${endpoint.authority}`, await transport(endpoint, credential), {
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
     // Else it would wait for the backoff of the connection before.
     'grpc.use_local_subchannel_pool': 1,
@@ -24,11 +24,11 @@ export async function newChannel(config: Config, credential: Credential): Promis
   });
 }
 
-async function transport(config: Config, { certificate, key }: Credential): Promise<ChannelCredentials> {
-  if (!config.tls) {
+async function transport({ tls, files }: Endpoint, { certificate, key }: Credential): Promise<ChannelCredentials> {
+  if (!tls) {
     return credentials.createInsecure();
   }
-  const authorities = config.caFile === undefined ? null : await read(config.caFile);
+  const authorities = files.ca === undefined ? null : await read(files.ca);
   return credentials.createSsl(authorities, key ?? null, certificate ?? null);
 }
 
@@ -40,26 +40,24 @@ export function metadataOf({ token }: Credential): Metadata {
   return metadata;
 }
 
-export function requestOf(config: Config, token: string | undefined): SubscribeRequest {
+export function requestOf(options: SubscribeOptions, heartbeat: number, token: string | undefined): SubscribeRequest {
+  const { account = '', consumer, filter, resumePolicy = 'fail', start = 'latest' } = options;
   return SubscribeRequest.create({
-    account: config.account,
-    consumer: config.consumer,
-    filter: { anyOf: config.anyOf, allOf: [], noneOf: [], ruleIds: [] },
-    start: startOf(config, token),
+    account,
+    consumer,
+    filter: { anyOf: [], allOf: [], noneOf: [], ruleIds: [], ...filter },
+    start: token === undefined ? startOf(start) : { $case: 'resumeToken', value: token },
     resumePolicy: {
       fail: ResumePolicy.RESUME_POLICY_FAIL,
       earliest: ResumePolicy.RESUME_POLICY_EARLIEST,
       latest: ResumePolicy.RESUME_POLICY_LATEST,
-    }[config.resumePolicy],
+    }[resumePolicy],
     maxBatchBytes: BATCH_BYTES_MAX,
     maxBatchEvents: BATCH_EVENTS_MAX,
-    heartbeatInterval: { seconds: BigInt(config.heartbeatSeconds), nanos: 0 },
+    heartbeatInterval: { seconds: BigInt(heartbeat), nanos: 0 },
   });
 }
 
-function startOf(config: Config, token: string | undefined): SubscribeRequest['start'] {
-  if (token !== undefined) {
-    return { $case: 'resumeToken', value: token };
-  }
-  return config.start === 'earliest' ? { $case: 'earliest', value: {} } : { $case: 'latest', value: {} };
+function startOf(start: 'latest' | 'earliest'): SubscribeRequest['start'] {
+  return start === 'earliest' ? { $case: 'earliest', value: {} } : { $case: 'latest', value: {} };
 }

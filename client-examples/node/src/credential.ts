@@ -1,36 +1,38 @@
 import { readFile } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
 
-import type { Config } from './config.js';
+import { textOf } from './errors.js';
+import type { CredentialFiles } from './options.js';
 
 /** A file that CONNECT needs cannot be read. */
 export class Unreadable extends Error {}
 
 /** What CONNECT presents: a token, a client certificate with its key, both, or nothing. */
 export interface Credential {
-  token?: string;
-  certificate?: Buffer;
-  key?: Buffer;
+  token?: string | undefined;
+  certificate?: Buffer | undefined;
+  key?: Buffer | undefined;
 }
 
 /** Reads all files of the credential again: any of them may have been rotated. */
-export async function readCredential({ tokenFile, certFile, keyFile }: Config): Promise<Credential> {
+export async function readCredential({ bearer, certificate, key }: CredentialFiles): Promise<Credential> {
   return {
-    token: tokenFile === undefined ? undefined : await readToken(tokenFile),
-    certificate: certFile === undefined ? undefined : await readPem(certFile),
-    key: keyFile === undefined ? undefined : await readPem(keyFile),
+    token: bearer === undefined ? undefined : await readToken(bearer),
+    certificate: certificate === undefined ? undefined : await readPem(certificate),
+    key: key === undefined ? undefined : await readPem(key),
   };
 }
 
 export function isSame(one: Credential, other: Credential): boolean {
-  const bytes = ({ certificate, key }: Credential): string => `${certificate ?? ''}\0${key ?? ''}`;
-  return one.token === other.token && bytes(one) === bytes(other);
+  const parts = ({ token, certificate, key }: Credential) => [token, certificate?.toString('latin1'), key?.toString('latin1')];
+  return isDeepStrictEqual(parts(one), parts(other));
 }
 
 export async function read(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new Unreadable(`cannot read ${path}: ${(error as Error).message}`);
+    throw new Unreadable(`cannot read ${path}: ${textOf(error)}`);
   }
 }
 

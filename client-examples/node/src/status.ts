@@ -2,13 +2,13 @@ import { status, type ServiceError } from '@grpc/grpc-js';
 
 import { ErrorInfo, RetryInfo } from './gen/google/rpc/error_details.js';
 import { Status } from './gen/google/rpc/status.js';
-import type { Ending } from './decision.js';
+import type { StatusEnding } from './retry_policy.js';
 
 const DOMAIN = 'powerstream.gateway';
 
 /** Reads the status that a call ended with, and its details. */
-export function endingOf(error: ServiceError): Ending {
-  const ending: Ending = { how: 'status', code: error.code, text: error.details || status[error.code] };
+export function endingOf(error: ServiceError): StatusEnding {
+  const ending: StatusEnding = { how: 'status', code: error.code, text: error.details || status[error.code] };
   for (const { typeUrl, value } of details(error)) {
     if (typeUrl.endsWith('/google.rpc.ErrorInfo')) {
       const info = ErrorInfo.decode(value);
@@ -27,7 +27,7 @@ export function milliseconds(duration: { seconds: bigint; nanos: number } | unde
 }
 
 function details(error: ServiceError): Status['details'] {
-  const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
+  const [bytes] = error.metadata.get('grpc-status-details-bin');
   if (!(bytes instanceof Buffer)) {
     return [];
   }

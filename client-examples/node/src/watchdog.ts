@@ -9,7 +9,9 @@ export class Silence extends Error {
 export async function watched<T>(next: Promise<T>, silenceMaxMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Silence(silenceMaxMs / 1_000)), silenceMaxMs);
+    timer = setTimeout(() => {
+      reject(new Silence(silenceMaxMs / 1_000));
+    }, silenceMaxMs);
   });
   try {
     return await Promise.race([next, silence]);

@@ -1,28 +1,22 @@
 import { status } from '@grpc/grpc-js';
 
+import { InvalidError, PositionError, RefusedError, ViolationError, type StoppedError } from './errors.js';
 import { UNSOUND_MAX } from './limits.js';
 
-/** Exit codes, as the gateway's own commands have them. */
-export enum Exit {
-  DONE = 0,
-  FAILED = 1,
-  USAGE = 2,
-  UNSOUND = 3,
-  REFUSED = 4,
-  POSITION = 5,
+/** A status that a call ended with. */
+export interface StatusEnding {
+  how: 'status';
+  code: status;
+  text: string;
+  /** The gateway's own; that of a proxy counts as none. */
+  reason?: string;
+  /** `RetryInfo.retry_delay` in milliseconds. */
+  retryDelay?: number | undefined;
 }
 
 /** How a session ended, or the attempt to open one. */
 export type Ending =
-  | {
-      how: 'status';
-      code: status;
-      text: string;
-      /** The gateway's own; that of a proxy counts as none. */
-      reason?: string;
-      /** `RetryInfo.retry_delay` in milliseconds. */
-      retryDelay?: number;
-    }
+  | StatusEnding
   | { how: 'silence'; seconds: number }
   | { how: 'unreadable'; text: string }
   | { how: 'unsound'; text: string; times: number };
@@ -31,35 +25,37 @@ export type Ending =
 export type CredentialState = 'none' | 'same' | 'changed';
 
 export type Decision =
-  | { next: 'BACK_OFF'; words: string; retryDelay?: number }
-  | { next: 'STOPPED'; exit: Exit; words: string };
+  | { next: 'BACK_OFF'; cause: string; retryDelay?: number | undefined }
+  | { next: 'STOPPED'; error: StoppedError };
+
+type StoppedClass = typeof InvalidError | typeof RefusedError | typeof PositionError;
 
 /** The table "Decide" of PROTOCOL.md: by the reason; by the code only where the reason is not known. */
 export function decide(ending: Ending, credential: CredentialState): Decision {
   switch (ending.how) {
     case 'silence':
-      return { next: 'BACK_OFF', words: `disconnected: no frame for ${ending.seconds} s` };
+      return { next: 'BACK_OFF', cause: `no frame for ${ending.seconds} s` };
     case 'unreadable':
-      return { next: 'BACK_OFF', words: `disconnected: ${ending.text}` };
+      return { next: 'BACK_OFF', cause: ending.text };
     case 'unsound':
       return ending.times < UNSOUND_MAX
-        ? { next: 'BACK_OFF', words: `UNSOUND: ${ending.text}` }
-        : { next: 'STOPPED', exit: Exit.UNSOUND, words: `error: UNSOUND: ${ending.text}` };
+        ? { next: 'BACK_OFF', cause: `UNSOUND: ${ending.text}` }
+        : { next: 'STOPPED', error: new ViolationError(ending.text) };
     case 'status':
       break;
   }
   const { reason, code, text, retryDelay } = ending;
   if (reason === undefined) {
-    return { next: 'BACK_OFF', words: `disconnected: ${text}`, retryDelay };
+    return { next: 'BACK_OFF', cause: text, retryDelay };
   }
-  const exit = exitOf(reason, code, credential);
-  return exit === undefined
-    ? { next: 'BACK_OFF', words: `disconnected: ${reason}: ${text}`, retryDelay }
-    : { next: 'STOPPED', exit, words: `error: ${reason}: ${text}${advice(reason)}` };
+  const Stopped = stoppedBy(reason, code, credential);
+  return Stopped === undefined
+    ? { next: 'BACK_OFF', cause: `${reason}: ${text}`, retryDelay }
+    : { next: 'STOPPED', error: new Stopped(reason, text) };
 }
 
-/** How the process ends over this reason; undefined if it is worth coming back. */
-function exitOf(reason: string, code: status, credential: CredentialState): Exit | undefined {
+/** The error for this reason; undefined if a retry may succeed. */
+function stoppedBy(reason: string, code: status, credential: CredentialState): StoppedClass | undefined {
   switch (reason) {
     case 'DRAINING':
     case 'SESSION_ROTATED':
@@ -79,51 +75,47 @@ function exitOf(reason: string, code: status, credential: CredentialState): Exit
     case 'INTERNAL':
       return undefined;
     case 'CREDENTIALS_EXPIRED':
-      return credential === 'none' ? Exit.REFUSED : undefined;
+      return credential === 'none' ? RefusedError : undefined;
     case 'CREDENTIALS_MISSING':
     case 'CREDENTIALS_INVALID':
     case 'CREDENTIALS_REVOKED':
-      return credential === 'changed' ? undefined : Exit.REFUSED;
+      return credential === 'changed' ? undefined : RefusedError;
     case 'ACCESS_DENIED':
     case 'ACCESS_REVOKED':
     case 'TAG_DENIED':
-      return Exit.REFUSED;
+      return RefusedError;
     case 'ACCOUNT_REQUIRED':
     case 'FILTER_INVALID':
     case 'START_INVALID':
-      return Exit.USAGE;
+      return InvalidError;
     case 'POSITION_TOO_OLD':
     case 'POSITION_IN_FUTURE':
     case 'TOKEN_INVALID':
     case 'TOKEN_ACCOUNT_MISMATCH':
     case 'EXACT_UNAVAILABLE':
-      return Exit.POSITION;
+      return PositionError;
     default:
-      return exitOfCode(reason, code);
+      return stoppedByCode(reason, code);
   }
 }
 
-function exitOfCode(reason: string, code: status): Exit | undefined {
-  // A credential that is refused for a reason of tomorrow is refused all the same.
+function stoppedByCode(reason: string, code: status): StoppedClass | undefined {
+  // A newer gateway may have further reasons to refuse a credential.
   if (reason.startsWith('CREDENTIALS_')) {
-    return Exit.REFUSED;
+    return RefusedError;
   }
   switch (code) {
     case status.INVALID_ARGUMENT:
     case status.NOT_FOUND:
     case status.FAILED_PRECONDITION:
     case status.UNIMPLEMENTED:
-      return Exit.USAGE;
+      return InvalidError;
     case status.OUT_OF_RANGE:
-      return Exit.POSITION;
+      return PositionError;
     case status.PERMISSION_DENIED:
     case status.UNAUTHENTICATED:
-      return Exit.REFUSED;
+      return RefusedError;
     default:
       return undefined;
   }
-}
-
-function advice(reason: string): string {
-  return reason === 'POSITION_TOO_OLD' ? '; --resume-policy earliest or latest continues without them' : '';
 }

@@ -3,13 +3,13 @@ import type { EventBatch, SubscribeResponse } from './gen/powerstream/gateway/v1
 /** A frame proves that something between the gateway's log and here lost or repeated events. */
 export class Unsound extends Error {}
 
-/** Checks the frames of one session against each other. */
-export class Audit {
+/** Verifies the frames of one session against each other. */
+export class Validator {
   #started = false;
   #events = 0n;
   #lastSequence = 0n;
 
-  /** Takes the next frame of the session; throws {@link Unsound}. */
+  /** Verifies the next frame of the session. Throws Unsound. */
   check(response: SubscribeResponse): void {
     const { frame } = response;
     const isStart = frame?.$case === 'sessionStart';
@@ -31,7 +31,7 @@ export class Audit {
         continue;
       }
       if (sequence <= this.#lastSequence) {
-        throw new Unsound(`a sequence over ${this.#lastSequence} expected, ${sequence} came`);
+        throw new Unsound(`a sequence over ${this.#lastSequence.toString()} expected, ${sequence.toString()} came`);
       }
       this.#lastSequence = sequence;
     }
@@ -41,7 +41,8 @@ export class Audit {
 
   #checkTotal(deliveredTotal: bigint): void {
     if (deliveredTotal !== this.#events) {
-      throw new Unsound(`the gateway has delivered ${deliveredTotal} events in this session, ${this.#events} came`);
+      const [reported, counted] = [deliveredTotal.toString(), this.#events.toString()];
+      throw new Unsound(`the gateway has delivered ${reported} events in this session, ${counted} came`);
     }
   }
 }

@@ -1,30 +1,15 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
-export type ResumePolicyFlag = 'fail' | 'earliest' | 'latest';
-export type Start = 'latest' | 'earliest';
+import type { ClientOptions, SubscribeOptions } from 'powerstream-consumer';
+
+import { UsageError } from './exit.js';
 
 /** Flags and environment: the table "Flags" of PROTOCOL.md. */
-export interface Config {
-  /** `HOST:PORT`. */
-  addr: string;
-  tls: boolean;
-  caFile?: string;
-  certFile?: string;
-  keyFile?: string;
-  tokenFile?: string;
-  account: string;
-  consumer: string;
-  anyOf: string[];
-  cursorFile?: string;
-  start: Start;
-  resumePolicy: ResumePolicyFlag;
-  heartbeatSeconds: number;
+export interface Config extends ClientOptions, SubscribeOptions {
+  cursorFile: string | undefined;
   /** End once so many events were printed. */
-  count?: number;
+  count: number;
 }
-
-/** The flags or the environment are wrong: the caller has to change them. */
-export class UsageError extends Error {}
 
 const VARIABLES = {
   addr: 'GATEWAY_ADDR',
@@ -50,31 +35,22 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
 
   const caFile = given('ca-file');
   const certFile = given('cert-file');
-  const config: Config = {
-    addr: hostAndPort(given('addr') ?? '127.0.0.1:50051'),
-    tls: flags.tls || caFile !== undefined || certFile !== undefined || zeroOrOne('GATEWAY_TLS', env.GATEWAY_TLS),
+  const tls = flags.tls || caFile !== undefined || certFile !== undefined || zeroOrOne('GATEWAY_TLS', env.GATEWAY_TLS);
+  return {
+    address: `${tls ? 'https' : 'http'}://${hostAndPort(given('addr') ?? '127.0.0.1:50051')}`,
     caFile,
     certFile,
     keyFile: given('key-file'),
-    tokenFile: given('token-file'),
-    account: given('account') ?? '',
+    bearerFile: given('token-file'),
+    account: given('account'),
     consumer: given('consumer') ?? 'example-node',
-    anyOf: (given('any-of') ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''),
+    filter: { anyOf: tags(given('any-of') ?? '') },
     cursorFile: given('cursor-file'),
     start: oneOf('--start', given('start') ?? 'latest', ['latest', 'earliest']),
     resumePolicy: oneOf('--resume-policy', given('resume-policy') ?? 'fail', ['fail', 'earliest', 'latest']),
     heartbeatSeconds: wholeNumber('--heartbeat', given('heartbeat') ?? '10', 1, 60),
-    count: optional(given('count'), (text) => wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER)),
+    count: countOf(given('count')),
   };
-  if ((config.certFile === undefined) !== (config.keyFile === undefined)) {
-    throw new UsageError('--cert-file and --key-file are given together');
-  }
-  if (config.tokenFile !== undefined && !config.tls && !isLoopback(config.addr)) {
-    throw new UsageError(
-      'a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out',
-    );
-  }
-  return config;
 }
 
 function parseFlags(args: string[]): { tls: boolean; values: Partial<Record<Flag, string>> } {
@@ -84,7 +60,7 @@ function parseFlags(args: string[]): { tls: boolean; values: Partial<Record<Flag
   }
   try {
     const { tls, ...values } = parseArgs({ args, options, strict: true, allowPositionals: false }).values;
-    return { tls: tls === true, values: values as Partial<Record<Flag, string>> };
+    return { tls: tls === true, values };
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
@@ -94,8 +70,15 @@ function nonEmpty(text: string | undefined): string | undefined {
   return text === '' ? undefined : text;
 }
 
-function optional<T>(text: string | undefined, read: (text: string) => T): T | undefined {
-  return text === undefined ? undefined : read(text);
+function tags(text: string): string[] {
+  return text
+    .split(',')
+    .map((tag) => tag.trim())
+    .filter((tag) => tag !== '');
+}
+
+function countOf(text: string | undefined): number {
+  return text === undefined ? Infinity : wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER);
 }
 
 function hostAndPort(text: string): string {
@@ -107,16 +90,11 @@ function hostAndPort(text: string): string {
   return addr;
 }
 
-function isLoopback(addr: string): boolean {
-  const host = addr.slice(0, addr.lastIndexOf(':'));
-  return host === 'localhost' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
 function zeroOrOne(name: string, text: string | undefined): boolean {
   return oneOf(name, nonEmpty(text) ?? '0', ['0', '1']) === '1';
 }
 
-function oneOf<T extends string>(name: string, text: string, choices: readonly T[]): T {
+function oneOf<const T extends string>(name: string, text: string, choices: readonly T[]): T {
   const choice = choices.find((choice) => choice === text);
   if (choice === undefined) {
     throw new UsageError(`${name}: ${choices.join(' or ')} expected, not ${JSON.stringify(text)}`);

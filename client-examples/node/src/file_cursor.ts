@@ -1,55 +1,55 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
+import { PositionError, textOf } from './errors.js';
 import { CURSOR_BYTES_MAX } from './limits.js';
 
-/** The cursor file holds something, but no resume token. */
-export class CursorDamaged extends Error {}
-
-/** The one place of the resume token: a file, or memory if there is none. */
-export class CursorFile {
+/** A resume token in a file of its own, for consumers without a database. One process per file. */
+export class FileCursor {
   #token: string | undefined;
 
   private constructor(
-    private readonly path: string | undefined,
+    private readonly path: string,
     token: string | undefined,
   ) {
     this.#token = token;
   }
 
-  static async load(path: string | undefined): Promise<CursorFile> {
-    if (path === undefined) {
-      return new CursorFile(undefined, undefined);
-    }
+  /** Reads the file; a file that does not exist has no token. Rejects with {@link PositionError} if it holds none. */
+  static async open(path: string): Promise<FileCursor> {
     try {
-      // Found out now, and not when the first token is to be stored.
+      // A directory that does not exist is reported now, and not when the first token is stored.
       await (await open(dirname(path))).close();
-      return new CursorFile(path, await readToken(path));
+      return new FileCursor(path, await readToken(path));
     } catch (error) {
-      throw error instanceof CursorDamaged ? error : failed('read', path, error);
+      throw error instanceof PositionError ? error : failed('read', path, error);
     }
   }
 
+  /** The stored token. */
   get token(): string | undefined {
     return this.#token;
   }
 
-  /** Whatever kills the process, the file holds a whole token, the old one or this one. */
-  async store(token: string): Promise<void> {
-    if (this.path !== undefined) {
-      try {
-        await replace(this.path, token);
-      } catch (error) {
-        throw failed('write', this.path, error);
-      }
+  /**
+   * Stores the token of a frame, after its effect is durable; without one it does nothing. After a crash at any moment the file
+   * holds a whole token, this one or that before.
+   */
+  async store(token: string | undefined): Promise<void> {
+    if (token === undefined || token === this.#token) {
+      return;
+    }
+    try {
+      await replace(this.path, token);
+    } catch (error) {
+      throw failed('write', this.path, error);
     }
     this.#token = token;
   }
 }
 
 function failed(what: string, path: string, cause: unknown): Error {
-  const words = cause instanceof Error ? cause.message : String(cause);
-  return new Error(`cannot ${what} the cursor file ${path}: ${words}`, { cause });
+  return new Error(`cannot ${what} the cursor file ${path}: ${textOf(cause)}`, { cause });
 }
 
 async function readToken(path: string): Promise<string | undefined> {
@@ -64,9 +64,7 @@ async function readToken(path: string): Promise<string | undefined> {
   }
   const token = bytes.toString('latin1').replace(/[ \t\r\n]+$/, '');
   if (token.length > CURSOR_BYTES_MAX || !/^[\x21-\x7e]+$/.test(token)) {
-    throw new CursorDamaged(
-      `the cursor file ${path} does not hold a resume token: move it away to start by --start`,
-    );
+    throw new PositionError('', `the cursor file ${path} does not hold a resume token: move it away to start by --start`);
   }
   return token;
 }

@@ -7,8 +7,8 @@ export class Output {
     private readonly people: Writable,
   ) {
     // A line that cannot be written fails `print`; words that cannot be are lost.
-    lines.on('error', () => {});
-    people.on('error', () => {});
+    lines.on('error', ignore);
+    people.on('error', ignore);
   }
 
   /** Done once the system has taken it, so that a token stored after it is true. */
@@ -30,4 +30,8 @@ export class Output {
       this.people.write(`${line.replaceAll(/\s+/g, ' ')}\n`);
     }
   }
+}
+
+function ignore(): void {
+  // See the constructor.
 }

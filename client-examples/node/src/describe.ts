@@ -8,44 +8,56 @@ import {
   type SessionStart,
   type Skipped,
   type StreamNotice,
-  type SubscribeResponse,
   WarningCode,
 } from './gen/powerstream/gateway/v1/stream_service.js';
+import type { Disconnected } from './hooks.js';
+import type { Frame } from './frame.js';
 import type { TimeInterval } from './gen/powerstream/gateway/v1/time_interval.js';
 
-/** Describes a frame for people, a line for each fact. */
-export function wordsOf({ frame }: SubscribeResponse): string[] {
-  switch (frame?.$case) {
-    case 'sessionStart':
-      return sessionStart(frame.value);
+/** Describes a frame for people, a line for each fact. Empty for events and for progress. */
+export function describe(frame: Frame): string[] {
+  switch (frame.kind) {
+    case 'batch':
+    case 'progress':
+      return [];
+    case 'gap':
+      return [gap(frame.gap)];
+    case 'missing':
+      return frame.intervals.map((missing) => `missing: ${interval(missing)}`);
+    case 'skipped':
+      return [skipped(frame.skipped)];
+    case 'rulesChanged':
+      return [`upstream rules changed: ${frame.message}`];
     case 'caughtUp':
       return ['caught up: live from here'];
     case 'fellBehind':
-      return [`fell behind by ${frame.value.lagRecords} records: late, nothing is lost`];
-    case 'gapNotice':
-      return frame.value.gap === undefined ? [] : [gap(frame.value.gap)];
-    case 'skipped':
-      return [skipped(frame.value)];
-    case 'streamNotice':
-      return [streamNotice(frame.value)];
-    case 'draining':
-      return [draining(frame.value)];
-    default:
-      return [];
+      return [`fell behind by ${frame.lag.lagRecords.toString()} records: late, nothing is lost`];
   }
 }
 
-function sessionStart(start: SessionStart): string[] {
+/** Describes the start of a session, and warnings about the request. */
+export function describeSession(start: SessionStart): string[] {
   const outcome = name(StartOutcome, start.outcome, 'START_OUTCOME_');
-  const lines = [
+  return [
     `session ${start.sessionId} with gateway ${start.serverVersion} on account ${start.account}: ${outcome}`,
+    ...start.warnings.map(({ code, message }) => `warning (${name(WarningCode, code, 'WARNING_CODE_')}): ${message}`),
   ];
-  lines.push(...start.missing.map((missing) => `missing: ${interval(missing)}`));
-  for (const { code, message } of start.warnings) {
-    lines.push(`warning (${name(WarningCode, code, 'WARNING_CODE_')}): ${message}`);
-  }
-  lines.push(...start.openGaps.map(gap));
-  return lines;
+}
+
+/** Describes a change of the upstream or of the rules. */
+export function describeNotice(notice: StreamNotice): string {
+  const kind = name(StreamNoticeKind, notice.kind, 'STREAM_NOTICE_KIND_').replace(/^upstream /, '');
+  return `upstream ${kind}: ${notice.message}`;
+}
+
+/** Describes the announced end of a session. */
+export function describeDraining(draining: Draining): string {
+  return `draining (${name(DrainReason, draining.reason, 'DRAIN_REASON_')}): the gateway ends this session soon`;
+}
+
+/** Describes a disconnect and the delay before the next attempt. */
+export function describeDisconnected({ cause, isViolation, retryIn }: Disconnected): string {
+  return `${isViolation ? '' : 'disconnected: '}${cause}; reconnecting in ${(retryIn / 1_000).toFixed(1)} s`;
 }
 
 function gap(gap: Gap): string {
@@ -65,17 +77,7 @@ function result({ closed, complete }: Gap): string {
 
 function skipped(skipped: Skipped): string {
   const reason = name(SkipReason, skipped.reason, 'SKIP_REASON_');
-  return `skipped ${skipped.count} (${reason}) ${interval(skipped.interval)}: they cannot be delivered`;
-}
-
-function streamNotice(notice: StreamNotice): string {
-  const kind = name(StreamNoticeKind, notice.kind, 'STREAM_NOTICE_KIND_').replace(/^upstream /, '');
-  return `upstream ${kind}: ${notice.message}`;
-}
-
-function draining(draining: Draining): string {
-  const reason = name(DrainReason, draining.reason, 'DRAIN_REASON_');
-  return `draining (${reason}): the gateway ends this session soon`;
+  return `skipped ${skipped.count.toString()} (${reason}) ${interval(skipped.interval)}: they cannot be delivered`;
 }
 
 /** An enum's value without its prefix, as words; the number where it is unknown. */

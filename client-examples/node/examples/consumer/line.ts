@@ -1,8 +1,7 @@
-import { Origin, type Event } from './gen/powerstream/gateway/v1/event.js';
-import type { EventBatch } from './gen/powerstream/gateway/v1/stream_service.js';
+import { Origin, type BatchFrame, type Event } from 'powerstream-consumer';
 
 /** What is printed for the events of a batch: a line of JSON each. */
-export function linesOf(batch: EventBatch): string {
+export function linesOf(batch: BatchFrame): string {
   return batch.events.map((event) => line(event, batch.possibleDuplicate)).join('');
 }
 
@@ -23,5 +22,6 @@ function line(event: Event, possibleDuplicate: boolean): string {
 }
 
 function origin(origin: Origin): string {
-  return Origin[origin]?.replace('ORIGIN_', '') ?? String(origin);
+  const name = (Origin as Record<number, string | undefined>)[origin];
+  return name?.replace('ORIGIN_', '') ?? String(origin);
 }

@@ -1,0 +1,82 @@
+/** Stores events, gaps, dead letters and the token in SQLite: the effect of each frame and its token in one transaction. */
+import { DatabaseSync } from 'node:sqlite';
+
+import { Client, PoisonError, describeDisconnected, type Event, type Frame } from 'powerstream-consumer';
+
+import { gapRows } from './gap_rows.js';
+
+const { GATEWAY = 'http://127.0.0.1:50051', BEARER_FILE, ACCOUNT, CONSUMER = 'sqlite', FILTER_TAGS = '' } = process.env;
+
+const db = new DatabaseSync(process.env.DATABASE ?? 'posts.db');
+db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+  CREATE TABLE IF NOT EXISTS posts (post_id text, event text);
+  CREATE TABLE IF NOT EXISTS gaps (gap_id text PRIMARY KEY, state text, start_time text, end_time text);
+  CREATE TABLE IF NOT EXISTS dead_letters (post_id text, reason text);
+  CREATE TABLE IF NOT EXISTS cursor (consumer text PRIMARY KEY, token blob);`);
+const insertPost = db.prepare('INSERT INTO posts VALUES (?, ?)');
+const insertGap = db.prepare('INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?)');
+const insertDeadLetter = db.prepare('INSERT INTO dead_letters VALUES (?, ?)');
+const storeToken = db.prepare('INSERT OR REPLACE INTO cursor VALUES (?, ?)');
+const loadToken = db.prepare('SELECT CAST(token AS text) AS token FROM cursor WHERE consumer = ?');
+
+function load(): string | undefined {
+  return loadToken.get(CONSUMER)?.token as string | undefined;
+}
+
+function insert(event: Event): void {
+  try {
+    insertPost.run(event.postId.toString(), event.json);
+  } catch (error) {
+    // SQLITE_CONSTRAINT: no retry makes this post acceptable. Every other error is one of the database.
+    throw ((error as { errcode?: number }).errcode ?? 0) % 256 === 19 ? new PoisonError(event, error) : error;
+  }
+}
+
+function handle(frame: Frame): void {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    if (frame.kind === 'batch') {
+      frame.events.forEach(insert);
+      frame.deadLetters.forEach(({ event, reason }) => insertDeadLetter.run(event.postId.toString(), reason));
+    }
+    gapRows(frame).forEach((row) => insertGap.run(...row));
+    if (frame.token !== undefined) {
+      storeToken.run(CONSUMER, Buffer.from(frame.token));
+    }
+    db.exec('COMMIT');
+  } catch (error) {
+    if (db.isTransaction) {
+      db.exec('ROLLBACK');
+    }
+    throw error;
+  }
+}
+
+const stop = new AbortController();
+process.once('SIGTERM', () => {
+  stop.abort();
+});
+const client = new Client({
+  address: GATEWAY,
+  bearerFile: BEARER_FILE,
+  hooks: {
+    onDisconnected(disconnected) {
+      console.error(describeDisconnected(disconnected));
+    },
+  },
+});
+await client.run({
+  consumer: CONSUMER,
+  account: ACCOUNT,
+  filter: { anyOf: FILTER_TAGS.split(',').filter((tag) => tag !== '') },
+  start: 'earliest',
+  signal: stop.signal,
+  load,
+  handle,
+  deadLetter({ event, reason }) {
+    console.error(`dead letter ${event.postId.toString()}: ${reason}`);
+  },
+  onError({ error, attempt, retryIn }) {
+    console.error(`failure ${attempt} of the handler, retry in ${retryIn.toFixed(0)} ms:`, error);
+  },
+});
