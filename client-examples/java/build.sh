@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds target/consumer.jar with all it needs. Ends with 77 without a JDK 17 or Maven.
+# Builds the library and examples/target/consumer.jar with all that the examples need. Ends with 77 without a JDK 17 or Maven.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -17,9 +17,9 @@ if ((major < 17)); then
     exit 77
 fi
 
-jar=target/consumer.jar
+jar=examples/target/consumer.jar
 # Maven alone takes seconds to find out that there is nothing to do.
-if [[ -e $jar && -z $(find pom.xml src/main ../../proto -newer "$jar" -print -quit) ]]; then
+if [[ -e $jar && -z $(find pom.xml */pom.xml */src/main ../../proto -newer "$jar" -print -quit) ]]; then
     exit 0
 fi
 mvn --quiet --batch-mode --no-transfer-progress -Dmaven.test.skip=true package >&2
