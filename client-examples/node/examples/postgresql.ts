@@ -46,6 +46,9 @@ async function load(): Promise<string | undefined> {
 }
 
 async function insert(db: pg.PoolClient, event: Event): Promise<void> {
+  if (event.postId.toString() === process.env.FAIL_ON) {
+    throw new PoisonError(event, 'rejected by FAIL_ON');
+  }
   try {
     await db.query('INSERT INTO posts VALUES ($1, $2)', [event.postId.toString(), event.json]);
   } catch (error) {

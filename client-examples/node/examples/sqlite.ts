@@ -24,6 +24,9 @@ function load(): string | undefined {
 }
 
 function insert(event: Event): void {
+  if (event.postId.toString() === process.env.FAIL_ON) {
+    throw new PoisonError(event, 'rejected by FAIL_ON');
+  }
   try {
     insertPost.run(event.postId.toString(), event.json);
   } catch (error) {

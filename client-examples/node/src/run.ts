@@ -9,7 +9,7 @@ import type { SubscribeOptions } from './options.js';
 export interface HandlerFailure {
   /** What the handler, or `load`, has thrown. */
   readonly error: unknown;
-  /** Failures since the last frame that was handled, this one included. */
+  /** Failures since the last batch that was handled, this one included. */
   readonly attempt: number;
   /** Milliseconds until the next attempt. */
   readonly retryIn: number;
@@ -61,8 +61,11 @@ export async function runHandler(client: Client, options: RunOptions): Promise<v
         inHand = frame;
         await inTime(handle(frame, options), frame, options);
         inHand = undefined;
-        backoff.reset();
-        attempt = 0;
+        // The frames before a batch are repeated in each session, also if the batch fails every time.
+        if (frame.kind === 'batch') {
+          backoff.reset();
+          attempt = 0;
+        }
       }
     } catch (error) {
       if (!(error instanceof HandlerError)) {

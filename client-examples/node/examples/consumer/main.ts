@@ -26,7 +26,7 @@ function stopSignal(output: Output): AbortSignal {
     stop.abort();
     // The reader of the output may have stopped reading.
     const end = (): void => {
-      output.printStatus('error: stopped with an unfinished frame, which is delivered again');
+      output.printStatus('error: stopped within a frame: its token is not stored');
       process.exit(Exit.FAILED);
     };
     setTimeout(end, STOP_WAIT_MAX).unref();
