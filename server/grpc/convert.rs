@@ -100,6 +100,7 @@ pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
         GapEvidence::NothingDue => proto::GapEvidence::NothingDue,
         GapEvidence::CountMismatch => proto::GapEvidence::CountMismatch,
         GapEvidence::Unproven => proto::GapEvidence::Unproven,
+        GapEvidence::PostOrder => proto::GapEvidence::PostOrder,
     };
     proto::Gap {
         gap_id: gap.id.to_string(),

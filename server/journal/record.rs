@@ -58,7 +58,7 @@ const CAUSES: [GapCause; 11] = [
 ];
 const STATES: [GapState; 5] =
     [GapState::Detected, GapState::Recovering, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
-const EVIDENCES: [GapEvidence; 9] = [
+const EVIDENCES: [GapEvidence; 10] = [
     GapEvidence::None,
     GapEvidence::CompletionMessage,
     GapEvidence::CleanEof,
@@ -68,6 +68,7 @@ const EVIDENCES: [GapEvidence; 9] = [
     GapEvidence::NothingDue,
     GapEvidence::CountMismatch,
     GapEvidence::Unproven,
+    GapEvidence::PostOrder,
 ];
 const REASONS: [SkipReason; 4] =
     [SkipReason::Malformed, SkipReason::Oversized, SkipReason::JournalCorrupt, SkipReason::ForeignFormat];

@@ -141,4 +141,6 @@ pub enum GapEvidence {
     CountMismatch,
     /// Requests were answered, but no response proved that the interval is complete.
     Unproven,
+    /// The posts of an interrupted response were in order and reached past the interval.
+    PostOrder,
 }

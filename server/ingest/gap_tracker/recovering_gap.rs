@@ -69,11 +69,13 @@ impl RecoveringGap {
     }
 }
 
-/// Returns the weaker evidence. From strong to weak: completion message, clean end, nothing due, count mismatch.
+/// Returns the weaker evidence. From strong to weak: completion message, clean end, order of posts, nothing due, count
+/// mismatch.
 fn weaker(one: GapEvidence, other: GapEvidence) -> GapEvidence {
     let weakness = |evidence| match evidence {
-        GapEvidence::CountMismatch => 3,
-        GapEvidence::NothingDue => 2,
+        GapEvidence::CountMismatch => 4,
+        GapEvidence::NothingDue => 3,
+        GapEvidence::PostOrder => 2,
         GapEvidence::CleanEof => 1,
         _ => 0,
     };
@@ -114,13 +116,15 @@ mod tests {
             }
             gap.gap.evidence
         };
-        let [message, quiet, due, count] = [
+        let [message, quiet, order, due, count] = [
             GapEvidence::CompletionMessage,
             GapEvidence::CleanEof,
+            GapEvidence::PostOrder,
             GapEvidence::NothingDue,
             GapEvidence::CountMismatch,
         ];
         assert_eq!((of(&[message, message]), of(&[quiet, message])), (message, quiet));
-        assert_eq!((of(&[due, quiet, message]), of(&[message, count, due])), (due, count));
+        assert_eq!((of(&[due, quiet, order]), of(&[message, count, due])), (due, count));
+        assert_eq!(of(&[quiet, order, message]), order);
     }
 }

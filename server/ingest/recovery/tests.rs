@@ -212,7 +212,7 @@ async fn cancelled_job_frees_slot_and_stays_cancelled() {
     env.progress(start.plus(MINUTE * 6)).await;
     let cancelled = env.recovery_jobs.cancel(JobId(1)).expect("it exists");
     assert_eq!(cancelled.job.state, JobState::Cancelled);
-    let delivered = Report::Proven(minutes(start, 0, 6), GapEvidence::None);
+    let delivered = Report::Proven(minutes(start, 0, 6), GapEvidence::PostOrder);
     assert_eq!(env.reports(1).await, [delivered], "its deliveries remain");
     stays.store(false, Ordering::SeqCst);
     // Another range is requested meanwhile, and this one is not.

@@ -92,7 +92,7 @@ impl Known<'_> {
         let evidence: &[&str] = match gap.state {
             State::Detected | State::Recovering => &[],
             State::Backfilled => &["BackfillQuiet", "NothingDue"],
-            State::Recovered => &["CompletionMessage", "CleanEof", "NothingDue", "CountMismatch"],
+            State::Recovered => &["CompletionMessage", "CleanEof", "PostOrder", "NothingDue", "CountMismatch"],
             State::Unrecoverable => &["WindowPassed", "Refused", "Unproven"],
         };
         let has_evidence = !gap.state.is_final() || evidence.contains(&gap.evidence.as_str());

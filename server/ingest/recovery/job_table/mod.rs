@@ -214,7 +214,7 @@ impl JobTable {
         }
     }
 
-    /// Ends a job early. Its deliveries remain.
+    /// Ends a job. Its deliveries remain, on the evidence of their order: no response was complete.
     fn end(&mut self, id: JobId, state: JobState, error: &str, now: UnixMillis) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         (job.state, job.ended) = (state, Some(now));
@@ -225,7 +225,7 @@ impl JobTable {
         }
         let delivered = std::mem::take(&mut job.delivered);
         if !delivered.is_empty() {
-            self.resolutions.push(Resolution::Proven(delivered, GapEvidence::None, job.delivered_at));
+            self.resolutions.push(Resolution::Proven(delivered, GapEvidence::PostOrder, job.delivered_at));
         }
         self.retries.remove(&id);
         self.ended.push(id);

@@ -202,6 +202,20 @@ fn expiry_has_evidence_of_last_attempt() {
     assert_eq!(expired(&confirm), GapEvidence::Unproven, "a single clean end proves nothing");
 }
 
+/// The rest of the interval leaves the recovery window before any response was complete.
+#[test]
+fn expiry_keeps_prefix_proven_by_order() {
+    let missing = spans(&[ago(1_430, 1_400)]);
+    let mut jobs = planned(&[ago(1_430, 1_400)]);
+    let order = begin(&mut jobs, &missing, NOW, &limits()).expect("due");
+    let cut = AttemptResult::Again { from: ago(1_420, 0).from, flaw: IncompleteReason::Cut };
+    jobs.finish_attempt(order.id, &cut, 0, NOW);
+    jobs.plan(&missing, minute_of(NOW).plus(MINUTE * 45), &limits(), &Config::default());
+    let lost = Resolution::Lost(spans(&[ago(1_420, 1_400)]), GapEvidence::Unproven);
+    let proven = Resolution::Proven(spans(&[ago(1_430, 1_420)]), GapEvidence::PostOrder, STAMP);
+    assert_eq!(jobs.drain_resolutions(), [lost, proven]);
+}
+
 #[test]
 fn window_refused_while_young_is_learned() {
     let missing = spans(&[ago(5, 1)]);

@@ -200,6 +200,9 @@ const (
 	GapEvidence_GAP_EVIDENCE_COUNT_MISMATCH GapEvidence = 7
 	// Requests were answered, but no answer proved that the interval is complete.
 	GapEvidence_GAP_EVIDENCE_UNPROVEN GapEvidence = 8
+	// X sent the posts of the interval and later ones in order. The response was interrupted, and the rest of its interval was
+	// not recovered.
+	GapEvidence_GAP_EVIDENCE_POST_ORDER GapEvidence = 9
 )
 
 // Enum value maps for GapEvidence.
@@ -214,6 +217,7 @@ var (
 		6: "GAP_EVIDENCE_NOTHING_DUE",
 		7: "GAP_EVIDENCE_COUNT_MISMATCH",
 		8: "GAP_EVIDENCE_UNPROVEN",
+		9: "GAP_EVIDENCE_POST_ORDER",
 	}
 	GapEvidence_value = map[string]int32{
 		"GAP_EVIDENCE_UNSPECIFIED":        0,
@@ -225,6 +229,7 @@ var (
 		"GAP_EVIDENCE_NOTHING_DUE":        6,
 		"GAP_EVIDENCE_COUNT_MISMATCH":     7,
 		"GAP_EVIDENCE_UNPROVEN":           8,
+		"GAP_EVIDENCE_POST_ORDER":         9,
 	}
 )
 
@@ -420,7 +425,7 @@ const file_powerstream_gateway_v1_gap_proto_rawDesc = "" +
 	"\x14GAP_STATE_RECOVERING\x10\x02\x12\x18\n" +
 	"\x14GAP_STATE_BACKFILLED\x10\x03\x12\x17\n" +
 	"\x13GAP_STATE_RECOVERED\x10\x04\x12\x1b\n" +
-	"\x17GAP_STATE_UNRECOVERABLE\x10\x05*\xa1\x02\n" +
+	"\x17GAP_STATE_UNRECOVERABLE\x10\x05*\xbe\x02\n" +
 	"\vGapEvidence\x12\x1c\n" +
 	"\x18GAP_EVIDENCE_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fGAP_EVIDENCE_COMPLETION_MESSAGE\x10\x01\x12\x1a\n" +
@@ -430,7 +435,8 @@ const file_powerstream_gateway_v1_gap_proto_rawDesc = "" +
 	"\x14GAP_EVIDENCE_REFUSED\x10\x05\x12\x1c\n" +
 	"\x18GAP_EVIDENCE_NOTHING_DUE\x10\x06\x12\x1f\n" +
 	"\x1bGAP_EVIDENCE_COUNT_MISMATCH\x10\a\x12\x19\n" +
-	"\x15GAP_EVIDENCE_UNPROVEN\x10\bB\x8f\x01\n" +
+	"\x15GAP_EVIDENCE_UNPROVEN\x10\b\x12\x1b\n" +
+	"\x17GAP_EVIDENCE_POST_ORDER\x10\tB\x8f\x01\n" +
 	"\x19io.powerstream.gateway.v1P\x01ZWgithub.com/powerstream-gateway/powerstream-gateway/gen/powerstream/gateway/v1;gatewayv1\xaa\x02\x16Powerstream.Gateway.V1b\x06proto3"
 
 var (
