@@ -3,7 +3,6 @@
 use std::io;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use zstd::bulk::Decompressor;
 
 use super::block::{BlockHeader, DecodedBlock, EncodedBlock, HEADER_BYTES, MAGIC, VERSION, checksum, seed};
@@ -22,10 +21,6 @@ pub struct Block {
     has_rules: bool,
     bytes: Bytes,
 }
-
-/// Digest of all blocks of a log up to a block. Two logs with the same chain have the same blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chain(pub [u8; 32]);
 
 /// Decodes blocks of one log; reuses its buffers.
 pub struct StoredBlockDecoder {
@@ -75,11 +70,6 @@ impl Block {
         &self.bytes
     }
 
-    /// Returns the chain of the log up to this block; `before` is that of the preceding block.
-    pub fn chain(&self, before: Chain) -> Chain {
-        Chain(Sha256::new().chain_update(before.0).chain_update(&self.bytes).finalize().into())
-    }
-
     /// Decodes the records.
     pub fn records(&self) -> Result<Vec<Record>, BlockError> {
         StoredBlockDecoder::new(self.epoch)
@@ -98,13 +88,6 @@ impl Block {
     /// Returns true if a log with this block has the format version of RULES records.
     pub(super) fn has_rules(&self) -> bool {
         self.has_rules
-    }
-}
-
-impl Chain {
-    /// Returns the chain of a log without blocks.
-    pub fn of(epoch: Epoch) -> Self {
-        Self(Sha256::digest(epoch.0.to_le_bytes()).into())
     }
 }
 

@@ -292,19 +292,6 @@ fn damaged_block_is_no_block() {
     assert_eq!(decoder.decode(later.into()).expect_err("later"), BlockError::Version { found: 9, known: 1 });
 }
 
-#[test]
-fn chain_is_of_blocks_in_order() {
-    let [one, two] = [block_at(EPOCH, 1, 1, true), block_at(EPOCH, 1, 3, false)];
-    let chain = |blocks: &[&Block]| blocks.iter().fold(Chain::of(EPOCH), |before, block| block.chain(before));
-    let chains = [chain(&[]), chain(&[&one]), chain(&[&two]), chain(&[&one, &two]), chain(&[&two, &one])];
-    for (at, chain) in chains.iter().enumerate() {
-        assert!(!chains[..at].contains(chain), "chain {at}");
-    }
-    assert_ne!(Chain::of(Epoch(1)), Chain::of(Epoch(2)));
-    let received = StoredBlockDecoder::new(EPOCH).expect("a decoder").decode(two.bytes().clone()).expect("sound").0;
-    assert_eq!(received.chain(one.chain(Chain::of(EPOCH))), chains[3]);
-}
-
 fn start_at_100() -> LogStart {
     let terms = [(1, 1), (2, 40), (3, 100), (4, 160)].map(|(term, first)| TermStart { term: Term(term), first });
     LogStart { epoch: EPOCH, terms: terms.into(), next: 100 }
