@@ -18,7 +18,7 @@ public interface Handler {
      * A failure after which the runner continues.
      *
      * @param error what {@link Handler#load} or {@link Handler#handle} has thrown
-     * @param attempt failures since the last frame that was handled, this one included
+     * @param attempt failures since the last batch that was handled, this one included
      * @param retryIn delay before the next attempt
      */
     record Failure(Exception error, int attempt, Duration retryIn) {}

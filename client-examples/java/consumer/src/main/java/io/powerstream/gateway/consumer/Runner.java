@@ -107,8 +107,11 @@ public final class Runner {
                 setInHand(frame);
                 handle(frame);
                 setInHand(null);
-                attempt = 0;
-                backoff.reset();
+                // The frames before a batch are repeated in each session, also if the batch fails every time.
+                if (frame instanceof Frame.Batch) {
+                    attempt = 0;
+                    backoff.reset();
+                }
             }
         }
     }

@@ -34,7 +34,17 @@ public record SubscribeOptions(
         EARLIEST
     }
 
-    /** Throws {@link InvalidException} if the heartbeat is out of range. */
+    /**
+     * Creates options. Throws {@link InvalidException} if the heartbeat is out of range.
+     *
+     * @param consumer name of the consumer
+     * @param account account, or empty
+     * @param filter filter
+     * @param token stored token, if there is one
+     * @param start start without a token
+     * @param resumePolicy what to do if the token is too old
+     * @param heartbeat maximum time between two frames
+     */
     public SubscribeOptions {
         Objects.requireNonNull(consumer);
         Objects.requireNonNull(account);

@@ -27,6 +27,8 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
 
     private final String url;
     private final String consumer;
+    /** Id of a post that is rejected; empty for none. */
+    private final String failOn = Environment.variable("FAIL_ON", "");
     /** Null without one. */
     private Connection connection;
 
@@ -123,6 +125,9 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
     }
 
     private void insert(Event event) throws SQLException {
+        if (id(event).equals(failOn)) {
+            throw new PoisonException(event, new IllegalArgumentException("rejected by FAIL_ON"));
+        }
         try {
             execute("INSERT INTO posts VALUES (?, ?)", id(event), event.getJson());
         } catch (SQLException error) {

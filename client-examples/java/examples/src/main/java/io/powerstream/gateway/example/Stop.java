@@ -75,7 +75,7 @@ final class Stop {
         Thread thread = new Thread(() -> {
             try {
                 Thread.sleep(STOP_WAIT_MAX.toMillis());
-                output.printStatus("error: stopped with an unfinished frame, which is delivered again");
+                output.printStatus("error: stopped within a frame: its token is not stored");
                 Runtime.getRuntime().halt(Exit.FAILED.code);
             } catch (InterruptedException error) {
                 Thread.currentThread().interrupt();
