@@ -22,12 +22,14 @@ pub mod query;
 pub mod secret;
 pub mod task;
 
+pub mod quorum;
 pub mod telemetry;
 pub mod tls;
 pub mod xapi;
 
 pub mod access;
 pub mod journal;
+pub mod lease;
 pub mod rules;
 pub mod simulator;
 pub mod upstream;

@@ -29,6 +29,7 @@ mod private_gap_cases;
 mod private_gap_faults;
 mod private_gap_storm;
 mod private_gaps;
+mod quorum;
 mod random_faults;
 mod reconnect_storm;
 mod recovery;
