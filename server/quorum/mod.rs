@@ -23,12 +23,14 @@
 //! # Modules
 //!
 //! `traits`, `place` and `error` (interface) · `chain` (checksum over the whole log) · `acceptance` (which blocks count,
-//! pure) · `memory` (backend for several replicas in one process, which injects faults).
+//! pure) · `memory` (backend for several replicas in one process, which injects faults) · `nats` (backend on NATS
+//! JetStream).
 
 mod acceptance;
 mod chain;
 mod error;
 mod memory;
+mod nats;
 mod place;
 mod traits;
 
@@ -36,5 +38,6 @@ pub use acceptance::{Acceptance, BlockHead, Refusal};
 pub use chain::Chain;
 pub use error::{AppendError, RequestError, SetError, Unavailable};
 pub use memory::{FaultCounts, Faults, MemoryCluster, MemoryConfig, Snapshot};
+pub use nats::{NatsConfig, NatsConnection, NatsError, NatsTlsConfig, ServerError, StreamLimits};
 pub use place::{Place, Subject};
 pub use traits::{Bus, Delivery, Entry, Keys, Log, LogInfo, Message, Quorum, ReplyTo, Revision, Stored};

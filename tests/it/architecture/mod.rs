@@ -63,6 +63,12 @@ const RESTRICTED: &[RestrictedIdentifier] = &[
         instead: "go through xapi, the only door to X, or access/jwt/fetch, the only one to key sets",
     },
     RestrictedIdentifier {
+        words: &["async_nats"],
+        text: false,
+        places: &["quorum/nats"],
+        instead: "go through quorum, whose backend nats is the only door to NATS",
+    },
+    RestrictedIdentifier {
         words: &["crate::proto"],
         text: false,
         places: &["grpc", "hub/entry", "cli"],

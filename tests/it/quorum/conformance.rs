@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use powerstream_gateway::model::Epoch;
 use powerstream_gateway::quorum::{
     AppendError, Chain, Delivery, LogInfo, Message, Place, Quorum, RequestError, Revision, SetError, Stored, Subject,
@@ -48,6 +48,28 @@ pub fn messages(count: u64, bytes: usize) -> Vec<Message> {
     (0..count).map(message).collect()
 }
 
+/// Creates the log, as often as that takes: nodes that elect a leader create none.
+pub async fn create(replica: &Quorum, epoch: Epoch) -> LogInfo {
+    let mut created = Err(String::new());
+    eventually("the log is created", async || {
+        created = replica.log.create(epoch).await.map_err(|error| error.to_string());
+        created.is_ok()
+    })
+    .await;
+    created.expect("it was created")
+}
+
+/// Sets a key that does not exist, as soon as the nodes have created the place for it.
+async fn set_first(replica: &Quorum, key: &str, value: &'static [u8]) -> Revision {
+    let mut set = Err(SetError::Conflict);
+    eventually("the key is set", async || {
+        set = replica.keys.compare_and_set(key, None, Bytes::from_static(value)).await;
+        !matches!(set, Err(SetError::Unknown(_)))
+    })
+    .await;
+    set.expect("it is new")
+}
+
 pub async fn info(replica: &Quorum) -> Option<LogInfo> {
     replica.log.info().await.expect("no fault is injected")
 }
@@ -67,7 +89,7 @@ pub async fn read_to(replica: &Quorum, last: Place, bytes_max: usize) -> Vec<Sto
 async fn log_is_created_once(Replicas { one, two }: Replicas) {
     assert_eq!(info(&one).await, None);
     assert!(one.log.read(1, 1_000).await.is_err(), "a log that does not exist is not an empty one");
-    let created = one.log.create(EPOCH).await.expect("no fault is injected");
+    let created = create(&one, EPOCH).await;
     assert_eq!((created.epoch, created.first, created.last), (EPOCH, 1, 0));
     assert_eq!(one.log.read(1, 1_000).await, Ok(vec![]));
     assert_eq!(two.log.create(OTHER_EPOCH).await, Ok(created.clone()), "the first one stays");
@@ -79,7 +101,7 @@ async fn log_is_created_once(Replicas { one, two }: Replicas) {
 }
 
 async fn append_stores_at_expected_place(Replicas { one, two }: Replicas) {
-    one.log.create(EPOCH).await.expect("no fault is injected");
+    create(&one, EPOCH).await;
     let messages = messages(4, 10);
     let conflict = |expected| Err(AppendError::Conflict { expected });
     assert_eq!(one.log.append(1, messages[0].clone()).await, conflict(1), "the log does not reach this place");
@@ -96,7 +118,7 @@ async fn append_stores_at_expected_place(Replicas { one, two }: Replicas) {
 }
 
 async fn messages_are_read_as_written(Replicas { one, two }: Replicas) {
-    one.log.create(EPOCH).await.expect("no fault is injected");
+    create(&one, EPOCH).await;
     let all_bytes: Vec<u8> = (0..=u8::MAX).cycle().take(900 << 10).collect();
     let payloads = [Bytes::new(), Bytes::from_static(b"\r\n\r\n"), Bytes::from(all_bytes)];
     let mut chain = Chain::START;
@@ -110,7 +132,7 @@ async fn messages_are_read_as_written(Replicas { one, two }: Replicas) {
 }
 
 async fn one_of_concurrent_appends_succeeds(Replicas { one, two }: Replicas) {
-    one.log.create(EPOCH).await.expect("no fault is injected");
+    create(&one, EPOCH).await;
     let mut winners = Vec::new();
     for place in 0..50 {
         let (first, second) = (messages(1, 10)[0].clone(), messages(1, 20)[0].clone());
@@ -128,7 +150,7 @@ async fn one_of_concurrent_appends_succeeds(Replicas { one, two }: Replicas) {
 }
 
 async fn reads_are_bounded_and_in_order(Replicas { one, two }: Replicas) {
-    one.log.create(EPOCH).await.expect("no fault is injected");
+    create(&one, EPOCH).await;
     let messages = messages(600, 100);
     for (place, message) in (0..).zip(&messages) {
         assert_eq!(one.log.append(place, message.clone()).await, Ok(place + 1));
@@ -148,7 +170,7 @@ async fn reads_are_bounded_and_in_order(Replicas { one, two }: Replicas) {
 }
 
 async fn keys_compare_revisions(Replicas { one, two }: Replicas) {
-    one.log.create(EPOCH).await.expect("no fault is injected");
+    create(&one, EPOCH).await;
     let value = Bytes::from_static;
     assert_eq!(one.keys.get("lease").await, Ok(None));
     let absent = one.keys.compare_and_set("lease", Some(Revision(7)), value(b"x")).await;
@@ -177,8 +199,8 @@ async fn keys_compare_revisions(Replicas { one, two }: Replicas) {
 }
 
 async fn one_of_concurrent_sets_succeeds(Replicas { one, two }: Replicas) {
-    one.log.create(EPOCH).await.expect("no fault is injected");
-    let mut revision = None;
+    create(&one, EPOCH).await;
+    let mut revision = Some(set_first(&one, "lease", b"first").await);
     for round in 0..50 {
         let set = |replica: &Quorum, value: &'static str| {
             let keys = replica.keys.clone();
@@ -196,16 +218,33 @@ async fn bus_delivers_to_subscriptions(Replicas { one, two }: Replicas) {
         [one.bus.subscribe("tip").await.expect("no fault"), two.bus.subscribe("tip").await.expect("no fault")];
     let mut status = two.bus.subscribe("status").await.expect("no fault");
     let delivery = |text: &'static str| Delivery { payload: Bytes::from_static(text.as_bytes()), reply_to: None };
+    // A subscription is known to the whole cluster only after a while.
+    for tips in &mut tips {
+        eventually("the subscription is known", async || {
+            one.bus.publish("tip", Bytes::from_static(b"0")).await.expect("no fault");
+            tips.next().now_or_never().flatten().is_some()
+        })
+        .await;
+    }
+    eventually("the subscription is known", async || {
+        one.bus.publish("status", Bytes::from_static(b"connected")).await.expect("no fault");
+        status.next().now_or_never().flatten() == Some(delivery("connected"))
+    })
+    .await;
     for text in ["1", "2", "3"] {
         one.bus.publish("tip", Bytes::from_static(text.as_bytes())).await.expect("no fault");
     }
-    one.bus.publish("status", Bytes::from_static(b"connected")).await.expect("no fault");
     for tips in &mut tips {
+        let mut received = in_time("a tip", tips.next()).await;
+        while received == Some(delivery("0")) {
+            received = in_time("a tip", tips.next()).await;
+        }
         for text in ["1", "2", "3"] {
-            assert_eq!(in_time("a tip", tips.next()).await, Some(delivery(text)));
+            assert_eq!(received, Some(delivery(text)));
+            received = if text == "3" { None } else { in_time("a tip", tips.next()).await };
         }
     }
-    assert_eq!(in_time("the status", status.next()).await, Some(delivery("connected")));
+    assert!(!matches!(status.next().now_or_never().flatten(), Some(other) if other != delivery("connected")));
 }
 
 async fn requests_are_answered(Replicas { one, two }: Replicas) {
@@ -223,7 +262,13 @@ async fn requests_are_answered(Replicas { one, two }: Replicas) {
     };
     let asking = async {
         for text in ["end", "place", "term"] {
-            let answer = two.bus.request("leader", Bytes::from_static(text.as_bytes()), limit).await;
+            let mut answer = Err(RequestError::NoResponders);
+            // Until the whole cluster knows the subscription.
+            eventually("a replica responds", async || {
+                answer = two.bus.request("leader", Bytes::from_static(text.as_bytes()), limit).await;
+                answer != Err(RequestError::NoResponders)
+            })
+            .await;
             assert_eq!(answer, Ok(Bytes::from(format!("{text} is 7"))));
         }
     };
