@@ -36,7 +36,7 @@ mod tests;
 mod timing;
 mod value;
 
-pub use rules::{LeaseRules, Outcome, Step, Tenure};
+pub use rules::{LeaseRules, LeaseStep, Tenure, WriteOutcome};
 pub use task::{LeaseHandle, LeaseTask, lease};
 pub use timing::{Config, Timing};
 pub use value::{LeaseValue, Replica, Version};

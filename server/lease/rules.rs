@@ -1,7 +1,7 @@
 //! The rules of the lease: a state machine that decides when to read and write the key. Pure.
 //!
-//! The caller asks for the next [`Step`], performs it, and reports the outcome together with the moments at which it was
-//! sent and answered. It may be late with either: what counts is when an update was *sent* and a value was *received*.
+//! The caller asks for the next [`LeaseStep`], performs it, and reports the outcome together with the moments at which it
+//! was sent and answered. It may be late with either: what counts is when an update was *sent* and a value was *received*.
 
 use std::collections::VecDeque;
 
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use super::timing::Timing;
 use super::value::{LeaseValue, Replica, Version};
 use crate::clock::Moment;
-use crate::quorum::{Entry, Revision};
+use crate::quorum::{KeyEntry, Revision};
 
 /// Updates whose outcome can still be read. With one per look interval this covers the time to live.
 const UPDATES_REMEMBERED: usize = 32;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LeaseStep {
     /// Nothing before this moment.
     Wait(Moment),
     /// Read the key.
@@ -35,7 +35,7 @@ pub enum Step {
 
 /// Outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WriteOutcome {
     /// Stored, with this revision.
     Stored(Revision),
     /// Not stored.
@@ -63,7 +63,7 @@ impl Tenure {
 /// A value that a candidate watches.
 #[derive(Clone, Debug, PartialEq)]
 struct Sighting {
-    entry: Option<Entry>,
+    entry: Option<KeyEntry>,
     /// When it was first received.
     since: Moment,
     /// Share of the maximum jitter, 0 to 1.
@@ -76,13 +76,13 @@ struct Held {
     /// Revision of the own value, as last known.
     revision: Revision,
     /// What the own value replaced: a stale read can still return it.
-    replaced: Option<Entry>,
+    replaced: Option<KeyEntry>,
     /// The key may have another revision: read it before the next write.
     in_doubt: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Phase {
+enum LeasePhase {
     /// Watches the key. `ready`: the value of the sighting is to be replaced now.
     Candidate {
         sighting: Option<Sighting>,
@@ -108,7 +108,7 @@ enum Phase {
 pub struct LeaseRules {
     timing: Timing,
     own: Replica,
-    phase: Phase,
+    phase: LeasePhase,
     /// Number of the newest update.
     updates: u64,
     /// When updates were sent, the newest last.
@@ -125,7 +125,7 @@ impl LeaseRules {
         Self {
             timing,
             own,
-            phase: Phase::Candidate { sighting: None, ready: false },
+            phase: LeasePhase::Candidate { sighting: None, ready: false },
             updates: 0,
             sent: VecDeque::new(),
             attempt_at: Moment::ZERO,
@@ -136,67 +136,67 @@ impl LeaseRules {
     /// Returns the current tenure. It may have ended: compare it with the time of use.
     pub fn tenure(&self) -> Option<Tenure> {
         match &self.phase {
-            Phase::Holder { tenure, .. } => Some(*tenure),
+            LeasePhase::Holder { tenure, .. } => Some(*tenure),
             _ => None,
         }
     }
 
     /// True if this replica wants the lease and does not hold it.
     pub fn is_candidate(&self) -> bool {
-        matches!(self.phase, Phase::Candidate { .. })
+        matches!(self.phase, LeasePhase::Candidate { .. })
     }
 
     /// True while the own value is being removed.
     pub fn is_releasing(&self) -> bool {
-        matches!(self.phase, Phase::Releasing { .. })
+        matches!(self.phase, LeasePhase::Releasing { .. })
     }
 
-    /// Returns what to do at `now`. A [`Step::Write`] counts as sent at `now`.
-    pub fn step(&mut self, now: Moment) -> Step {
+    /// Returns what to do at `now`. A [`LeaseStep::Write`] counts as sent at `now`.
+    pub fn step(&mut self, now: Moment) -> LeaseStep {
         self.expire(now);
         let paced = now >= self.attempt_at;
         match &self.phase {
-            Phase::Stopped => Step::Stop,
-            Phase::Candidate { sighting: Some(sighting), ready: true } => {
+            LeasePhase::Stopped => LeaseStep::Stop,
+            LeasePhase::Candidate { sighting: Some(sighting), ready: true } => {
                 let expected = sighting.entry.as_ref().map(|entry| entry.revision);
                 self.update(expected, now)
             }
-            Phase::Holder { held: Held { in_doubt: true, .. }, .. }
-            | Phase::Releasing { held: Held { in_doubt: true, .. }, .. }
-            | Phase::Candidate { .. }
+            LeasePhase::Holder { held: Held { in_doubt: true, .. }, .. }
+            | LeasePhase::Releasing { held: Held { in_doubt: true, .. }, .. }
+            | LeasePhase::Candidate { .. }
                 if paced =>
             {
                 self.attempt_at = now.plus(self.timing.look_interval());
-                Step::Look
+                LeaseStep::Look
             }
-            Phase::Holder { held: Held { in_doubt: false, revision, .. }, renewal_at, .. }
+            LeasePhase::Holder { held: Held { in_doubt: false, revision, .. }, renewal_at, .. }
                 if paced && now >= *renewal_at =>
             {
                 let revision = *revision;
                 self.update(Some(revision), now)
             }
-            Phase::Releasing { held: Held { in_doubt: false, revision, .. }, .. } => {
-                Step::Write { expected: Some(*revision), value: Bytes::new() }
+            LeasePhase::Releasing { held: Held { in_doubt: false, revision, .. }, .. } => {
+                LeaseStep::Write { expected: Some(*revision), value: Bytes::new() }
             }
-            Phase::Holder { tenure, held: Held { in_doubt, .. }, renewal_at } => {
+            LeasePhase::Holder { tenure, held: Held { in_doubt, .. }, renewal_at } => {
                 let next = if *in_doubt { self.attempt_at } else { self.attempt_at.max(*renewal_at) };
-                Step::Wait(next.min(tenure.until))
+                LeaseStep::Wait(next.min(tenure.until))
             }
-            Phase::Releasing { until, .. } => Step::Wait(self.attempt_at.min(*until)),
-            Phase::Candidate { .. } => Step::Wait(self.attempt_at),
+            LeasePhase::Releasing { until, .. } => LeaseStep::Wait(self.attempt_at.min(*until)),
+            LeasePhase::Candidate { .. } => LeaseStep::Wait(self.attempt_at),
         }
     }
 
     /// Processes a read that was answered at `received`; `jitter` is a random number from 0 to 1.
-    pub fn on_look(&mut self, entry: Option<Entry>, received: Moment, jitter: f64) {
+    pub fn on_look(&mut self, entry: Option<KeyEntry>, received: Moment, jitter: f64) {
         self.expire(received);
         match &mut self.phase {
-            Phase::Stopped => {}
-            Phase::Candidate { .. } => self.watch(entry, received, jitter),
-            Phase::Holder { held, .. } | Phase::Releasing { held, .. } if entry == held.replaced => {
+            LeasePhase::Stopped => {}
+            LeasePhase::Candidate { .. } => self.watch(entry, received, jitter),
+            LeasePhase::Holder { held, .. } | LeasePhase::Releasing { held, .. } if entry == held.replaced => {
                 held.in_doubt = true
             }
-            Phase::Holder { tenure, held, renewal_at } => match own_value(&self.own, entry.as_ref()) {
+            LeasePhase::Holder { tenure, held, renewal_at } => match own_value(&self.own, entry.as_ref()) {
                 Some((revision, update)) => {
                     held.revision = revision;
                     held.in_doubt = false;
@@ -206,11 +206,11 @@ impl LeaseRules {
                     *renewal_at = received;
                 }
                 None => {
-                    self.phase = Phase::Candidate { sighting: None, ready: false };
+                    self.phase = LeasePhase::Candidate { sighting: None, ready: false };
                     self.watch(entry, received, jitter);
                 }
             },
-            Phase::Releasing { held, rejoin, .. } => match own_value(&self.own, entry.as_ref()) {
+            LeasePhase::Releasing { held, rejoin, .. } => match own_value(&self.own, entry.as_ref()) {
                 Some((revision, _)) => {
                     held.revision = revision;
                     held.in_doubt = false;
@@ -224,31 +224,34 @@ impl LeaseRules {
     }
 
     /// Processes the outcome of a write that was sent at `sent`.
-    pub fn on_write(&mut self, outcome: Outcome, sent: Moment) {
+    pub fn on_write(&mut self, outcome: WriteOutcome, sent: Moment) {
         let again_at = sent.plus(self.timing.look_interval());
         let (validity, renewal_interval) = (self.timing.validity(), self.timing.renewal_interval());
         match (&mut self.phase, outcome) {
-            (Phase::Stopped, _) => {}
-            (Phase::Candidate { sighting, .. }, Outcome::Stored(revision)) => {
+            (LeasePhase::Stopped, _) => {}
+            (LeasePhase::Candidate { sighting, .. }, WriteOutcome::Stored(revision)) => {
                 let replaced = sighting.take().and_then(|sighting| sighting.entry);
                 let tenure = Tenure { number: self.updates, until: sent.plus(validity) };
                 let held = Held { revision, replaced, in_doubt: false };
-                self.phase = Phase::Holder { tenure, held, renewal_at: sent.plus(renewal_interval) };
+                self.phase = LeasePhase::Holder { tenure, held, renewal_at: sent.plus(renewal_interval) };
             }
-            (Phase::Candidate { ready, .. }, Outcome::Conflict | Outcome::Unknown) => {
+            (LeasePhase::Candidate { ready, .. }, WriteOutcome::Conflict | WriteOutcome::Unknown) => {
                 *ready = false;
                 self.attempt_at = again_at;
             }
-            (Phase::Holder { tenure, held, renewal_at }, Outcome::Stored(revision)) => {
+            (LeasePhase::Holder { tenure, held, renewal_at }, WriteOutcome::Stored(revision)) => {
                 held.revision = revision;
                 tenure.until = tenure.until.max(sent.plus(validity));
                 *renewal_at = sent.plus(renewal_interval);
             }
-            (Phase::Releasing { rejoin, .. }, Outcome::Stored(_)) => {
+            (LeasePhase::Releasing { rejoin, .. }, WriteOutcome::Stored(_)) => {
                 let rejoin = *rejoin;
                 self.finish(rejoin);
             }
-            (Phase::Holder { held, .. } | Phase::Releasing { held, .. }, Outcome::Conflict | Outcome::Unknown) => {
+            (
+                LeasePhase::Holder { held, .. } | LeasePhase::Releasing { held, .. },
+                WriteOutcome::Conflict | WriteOutcome::Unknown,
+            ) => {
                 held.in_doubt = true;
                 self.attempt_at = again_at;
             }
@@ -268,27 +271,27 @@ impl LeaseRules {
         // No earlier update counts any more.
         self.sent.clear();
         match &self.phase {
-            Phase::Holder { tenure, held, .. } => {
+            LeasePhase::Holder { tenure, held, .. } => {
                 let held = Held { in_doubt: held.in_doubt || in_flight, ..held.clone() };
                 self.attempt_at = Moment::ZERO;
-                self.phase = Phase::Releasing { held, until: tenure.until, rejoin };
+                self.phase = LeasePhase::Releasing { held, until: tenure.until, rejoin };
             }
-            Phase::Releasing { held, until, .. } => {
-                self.phase = Phase::Releasing { held: held.clone(), until: *until, rejoin };
+            LeasePhase::Releasing { held, until, .. } => {
+                self.phase = LeasePhase::Releasing { held: held.clone(), until: *until, rejoin };
             }
-            Phase::Candidate { .. } => self.finish(rejoin),
-            Phase::Stopped => {}
+            LeasePhase::Candidate { .. } => self.finish(rejoin),
+            LeasePhase::Stopped => {}
         }
     }
 
     /// Ends what has run out.
     fn expire(&mut self, now: Moment) {
         match &self.phase {
-            Phase::Holder { tenure, .. } if !tenure.is_held_at(now) => {
-                self.phase = Phase::Candidate { sighting: None, ready: false };
+            LeasePhase::Holder { tenure, .. } if !tenure.is_held_at(now) => {
+                self.phase = LeasePhase::Candidate { sighting: None, ready: false };
             }
             // The other replicas do not wait for more than that.
-            Phase::Releasing { until, rejoin, .. } if now >= *until => {
+            LeasePhase::Releasing { until, rejoin, .. } if now >= *until => {
                 let rejoin = *rejoin;
                 self.finish(rejoin);
             }
@@ -300,14 +303,14 @@ impl LeaseRules {
         self.phase = match rejoin {
             Some(moment) => {
                 self.attempt_at = self.attempt_at.max(moment);
-                Phase::Candidate { sighting: None, ready: false }
+                LeasePhase::Candidate { sighting: None, ready: false }
             }
-            None => Phase::Stopped,
+            None => LeasePhase::Stopped,
         };
     }
 
     /// A candidate received this value.
-    fn watch(&mut self, entry: Option<Entry>, received: Moment, jitter: f64) {
+    fn watch(&mut self, entry: Option<KeyEntry>, received: Moment, jitter: f64) {
         let own = own_value(&self.own, entry.as_ref());
         if let Some((revision, update)) = own
             && let Some(sent) = sent_at(&self.sent, update)
@@ -316,10 +319,10 @@ impl LeaseRules {
             // A bid or renewal of unknown outcome was stored.
             let tenure = Tenure { number: update, until: sent.plus(self.timing.validity()) };
             let held = Held { revision, replaced: None, in_doubt: false };
-            self.phase = Phase::Holder { tenure, held, renewal_at: received };
+            self.phase = LeasePhase::Holder { tenure, held, renewal_at: received };
             return;
         }
-        let Phase::Candidate { sighting, ready } = &mut self.phase else { return };
+        let LeasePhase::Candidate { sighting, ready } = &mut self.phase else { return };
         let sighting = match sighting.take() {
             Some(known) if known.entry == entry => sighting.insert(known),
             _ => sighting.insert(Sighting { entry, since: received, jitter }),
@@ -338,7 +341,7 @@ impl LeaseRules {
     }
 
     /// Returns the next update.
-    fn update(&mut self, expected: Option<Revision>, now: Moment) -> Step {
+    fn update(&mut self, expected: Option<Revision>, now: Moment) -> LeaseStep {
         self.updates += 1;
         self.attempt_at = now.plus(self.timing.look_interval());
         self.sent.push_back((self.updates, now));
@@ -346,12 +349,12 @@ impl LeaseRules {
             self.sent.pop_front();
         }
         let value = LeaseValue { replica: self.own.clone(), update: self.updates };
-        Step::Write { expected, value: value.encode() }
+        LeaseStep::Write { expected, value: value.encode() }
     }
 }
 
 /// Returns revision and update of a value that this run wrote.
-fn own_value(own: &Replica, entry: Option<&Entry>) -> Option<(Revision, u64)> {
+fn own_value(own: &Replica, entry: Option<&KeyEntry>) -> Option<(Revision, u64)> {
     let entry = entry?;
     let value = LeaseValue::decode(&entry.value)?;
     (value.replica.name == own.name && value.replica.run == own.run).then_some((entry.revision, value.update))

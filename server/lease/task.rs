@@ -9,12 +9,12 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::rules::{LeaseRules, Outcome, Step, Tenure};
+use super::rules::{LeaseRules, LeaseStep, Tenure, WriteOutcome};
 use super::timing::{Config, Timing};
 use super::value::{Replica, Version};
 use crate::clock::{Clock, Moment};
 use crate::model::AccountName;
-use crate::quorum::{Delivery, Quorum, Revision, SetError};
+use crate::quorum::{BusMessage, CompareAndSetError, Quorum, Revision};
 use crate::task::Shutdown;
 
 /// Key of the lease.
@@ -54,7 +54,7 @@ pub struct LeaseTask {
     releases: mpsc::Receiver<Release>,
     /// Releases that are not done.
     releasing: Vec<oneshot::Sender<()>>,
-    announcements: Option<BoxStream<'static, Delivery>>,
+    announcements: Option<BoxStream<'static, BusMessage>>,
 }
 
 /// Creates the lease of an account for this replica.
@@ -134,7 +134,7 @@ impl LeaseHandle {
 /// End of a step.
 enum StepEnd {
     Done,
-    Announced(Delivery),
+    Announced(BusMessage),
     /// A call or wait was interrupted.
     Released(Release),
 }
@@ -156,10 +156,10 @@ impl LeaseTask {
             let step = self.rules.step(now);
             self.publish();
             let (end, is_write) = match step {
-                Step::Stop => return,
-                Step::Wait(moment) => (self.wait(moment).await, false),
-                Step::Look => (self.look().await, false),
-                Step::Write { expected, value } => (self.write(expected, value, now).await, true),
+                LeaseStep::Stop => return,
+                LeaseStep::Wait(moment) => (self.wait(moment).await, false),
+                LeaseStep::Look => (self.look().await, false),
+                LeaseStep::Write { expected, value } => (self.write(expected, value, now).await, true),
             };
             match end {
                 StepEnd::Done => {}
@@ -221,13 +221,13 @@ impl LeaseTask {
             Some(release) = self.releases.recv() => return StepEnd::Released(release),
         };
         let outcome = match set {
-            Ok(Ok(revision)) => Outcome::Stored(revision),
-            Ok(Err(SetError::Conflict)) => Outcome::Conflict,
-            Ok(Err(error @ (SetError::Unknown(_) | SetError::Rejected(_)))) => {
+            Ok(Ok(revision)) => WriteOutcome::Stored(revision),
+            Ok(Err(CompareAndSetError::Conflict)) => WriteOutcome::Conflict,
+            Ok(Err(error @ (CompareAndSetError::Unknown(_) | CompareAndSetError::Rejected(_)))) => {
                 tracing::debug!(account = %self.account, %error, "failed to update lease");
-                Outcome::Unknown
+                WriteOutcome::Unknown
             }
-            Err(_) => Outcome::Unknown,
+            Err(_) => WriteOutcome::Unknown,
         };
         self.rules.on_write(outcome, sent);
         StepEnd::Done
@@ -247,7 +247,7 @@ impl LeaseTask {
         self.clock.timeout(limit, bus.publish(ANNOUNCEMENTS, announcement.into())).await.ok();
     }
 
-    fn receive(&mut self, delivery: &Delivery) {
+    fn receive(&mut self, delivery: &BusMessage) {
         if let Ok((run, version)) = serde_json::from_slice::<(u64, Version)>(&delivery.payload)
             && run != self.run
         {

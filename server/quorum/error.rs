@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::place::Place;
+use super::place::LogPlace;
 
 /// No answer from the backend, or one that cannot be used. The call may be repeated.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -11,12 +11,12 @@ pub struct Unavailable(pub String);
 
 /// Failure of an append.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum AppendError {
+pub enum SharedAppendError {
     /// Not stored: the place is in use, or the log ends before it. Read the place to find out.
     #[error("shared log does not end at place {expected}")]
     Conflict {
         /// Expected end of the log.
-        expected: Place,
+        expected: LogPlace,
     },
     /// The message may be stored, now or later, or never. Repeat the same bytes for the same place.
     #[error("outcome of append is unknown: {0}")]
@@ -28,15 +28,15 @@ pub enum AppendError {
     #[error("message for place {expected} is stored at {actual}; the backend does not compare places")]
     Misplaced {
         /// Place after the expected end.
-        expected: Place,
+        expected: LogPlace,
         /// Where it is.
-        actual: Place,
+        actual: LogPlace,
     },
 }
 
 /// Failure of a compare-and-set.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum SetError {
+pub enum CompareAndSetError {
     /// Not stored: the key has another revision.
     #[error("key has another revision")]
     Conflict,

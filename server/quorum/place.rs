@@ -1,7 +1,7 @@
 //! Place and kind of a message of the shared log.
 
 /// Place of a message in the shared log: +1 per message, the first is 1; 0 = before the first.
-pub type Place = u64;
+pub type LogPlace = u64;
 
 /// Kind of a message. All kinds share one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::chain::Chain;
-use super::error::{AppendError, RequestError, SetError, Unavailable};
-use super::place::{Place, Subject};
+use super::error::{CompareAndSetError, RequestError, SharedAppendError, Unavailable};
+use super::place::{LogPlace, Subject};
 use crate::model::Epoch;
 
 /// A message of the shared log.
@@ -27,7 +27,7 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Its place.
-    pub place: Place,
+    pub place: LogPlace,
     /// The message.
     pub message: Message,
 }
@@ -40,13 +40,13 @@ pub struct LogInfo {
     /// Epoch of the account's log, as named when the shared log was created.
     pub epoch: Epoch,
     /// Place of the oldest message; `last` + 1 if there is none.
-    pub first: Place,
+    pub first: LogPlace,
     /// Place of the newest message; the last one ever used if all are trimmed.
-    pub last: Place,
+    pub last: LogPlace,
 }
 
 /// A shared log with one order, that several replicas read and one of them writes.
-pub trait Log: Send + Sync {
+pub trait QuorumLog: Send + Sync {
     /// Returns the state of the log. `None` if the backend as a whole knows no such log; while its nodes elect a leader
     /// it may report that by mistake, so only a report that lasts means that the log is gone.
     fn info(&self) -> BoxFuture<'_, Result<Option<LogInfo>, Unavailable>>;
@@ -56,12 +56,12 @@ pub trait Log: Send + Sync {
 
     /// Stores a message directly after `expected`, and returns its place when a quorum has it. An `Ok` is always
     /// `expected` + 1.
-    fn append(&self, expected: Place, message: Message) -> BoxFuture<'_, Result<Place, AppendError>>;
+    fn append(&self, expected: LogPlace, message: Message) -> BoxFuture<'_, Result<LogPlace, SharedAppendError>>;
 
     /// Returns messages from `from` (included) on in order: about `bytes_max` bytes, at least one message if any is
     /// found. The first one is later than `from` if the messages before it are trimmed. Stale: an empty result proves
     /// nothing.
-    fn read(&self, from: Place, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>>;
+    fn read(&self, from: LogPlace, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>>;
 }
 
 /// Identity of a stored value. It has no order: after a restore, later values have lower numbers.
@@ -70,7 +70,7 @@ pub struct Revision(pub u64);
 
 /// A value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct KeyEntry {
     /// Identity of this value.
     pub revision: Revision,
     /// The value.
@@ -78,9 +78,9 @@ pub struct Entry {
 }
 
 /// Keys with compare-and-set.
-pub trait Keys: Send + Sync {
+pub trait SharedKeys: Send + Sync {
     /// Returns the value of a key, `None` if it was never set. May be stale.
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, Unavailable>>;
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeyEntry>, Unavailable>>;
 
     /// Replaces the value of revision `expected`; `None` creates the key. Returns the new revision.
     fn compare_and_set<'a>(
@@ -88,7 +88,7 @@ pub trait Keys: Send + Sync {
         key: &'a str,
         expected: Option<Revision>,
         value: Bytes,
-    ) -> BoxFuture<'a, Result<Revision, SetError>>;
+    ) -> BoxFuture<'a, Result<Revision, CompareAndSetError>>;
 }
 
 /// Address of the answer to a request.
@@ -97,7 +97,7 @@ pub struct ReplyTo(pub String);
 
 /// A message of the bus as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub struct BusMessage {
     /// The bytes.
     pub payload: Bytes,
     /// Where the sender expects an answer, if it does.
@@ -110,7 +110,7 @@ pub trait Bus: Send + Sync {
     fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Result<(), Unavailable>>;
 
     /// Receives the messages of `subject` from now on. A subscription that is not read loses messages.
-    fn subscribe<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<BoxStream<'static, Delivery>, Unavailable>>;
+    fn subscribe<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<BoxStream<'static, BusMessage>, Unavailable>>;
 
     /// Sends a message and returns the first answer, within `limit`.
     fn request<'a>(
@@ -128,9 +128,9 @@ pub trait Bus: Send + Sync {
 #[derive(Clone)]
 pub struct Quorum {
     /// The shared log.
-    pub log: Arc<dyn Log>,
+    pub log: Arc<dyn QuorumLog>,
     /// Keys.
-    pub keys: Arc<dyn Keys>,
+    pub keys: Arc<dyn SharedKeys>,
     /// Messages.
     pub bus: Arc<dyn Bus>,
 }

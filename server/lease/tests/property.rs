@@ -7,11 +7,11 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::super::rules::{LeaseRules, Outcome, Step};
+use super::super::rules::{LeaseRules, LeaseStep, WriteOutcome};
 use super::super::timing::Timing;
 use super::super::value::{LeaseValue, Replica, Version};
 use crate::clock::Moment;
-use crate::quorum::{Entry, Revision};
+use crate::quorum::{KeyEntry, Revision};
 
 /// Time to live, in milliseconds.
 const TTL_MS: u64 = 10_000;
@@ -61,8 +61,8 @@ enum Call {
 }
 
 enum Answer {
-    Look(Option<Option<Entry>>),
-    Write(Outcome),
+    Look(Option<Option<KeyEntry>>),
+    Write(WriteOutcome),
 }
 
 struct Simulation {
@@ -73,7 +73,7 @@ struct Simulation {
     numbered: u64,
     nodes: Vec<Node>,
     /// All values that the key had, the newest last.
-    values: Vec<Option<Entry>>,
+    values: Vec<Option<KeyEntry>>,
     /// Faults that occurred.
     injected: u64,
     changes_of_holder: u64,
@@ -211,17 +211,17 @@ impl Simulation {
             self.nodes[node].rules.release(Some(sent), false);
         }
         let call = match self.nodes[node].rules.step(sent) {
-            Step::Wait(moment) => {
+            LeaseStep::Wait(moment) => {
                 let after = moment.since(sent).div_f64(self.nodes[node].rate).as_millis() as u64 + 1;
                 return self.schedule(after, Event::Wake { node, run });
             }
-            Step::Look => Call::Look,
-            Step::Write { expected, value } => Call::Write { expected, value },
-            Step::Stop => return,
+            LeaseStep::Look => Call::Look,
+            LeaseStep::Write { expected, value } => Call::Write { expected, value },
+            LeaseStep::Stop => return,
         };
         let timed_out = match call {
             Call::Look => Answer::Look(None),
-            Call::Write { .. } => Answer::Write(Outcome::Unknown),
+            Call::Write { .. } => Answer::Write(WriteOutcome::Unknown),
         };
         // It may be applied, now or late, whether the answer arrives in time or not.
         let (there, back) = (self.transit(), self.transit());
@@ -246,11 +246,11 @@ impl Simulation {
             Call::Write { expected, value } => {
                 let current = self.values[newest].as_ref().map(|entry| entry.revision);
                 if current != expected {
-                    return Answer::Write(Outcome::Conflict);
+                    return Answer::Write(WriteOutcome::Conflict);
                 }
                 let revision = Revision(newest as u64 + 1);
-                self.values.push(Some(Entry { revision, value }));
-                Answer::Write(Outcome::Stored(revision))
+                self.values.push(Some(KeyEntry { revision, value }));
+                Answer::Write(WriteOutcome::Stored(revision))
             }
         }
     }

@@ -10,7 +10,7 @@ use super::super::timing::Config;
 use super::super::value::{Replica, Version};
 use crate::clock::{Clock, Moment};
 use crate::model::{AccountName, UnixMillis};
-use crate::quorum::{Faults, MemoryCluster, MemoryConfig};
+use crate::quorum::{MemoryCluster, MemoryConfig, QuorumFaults};
 use crate::task::{ExitPolicy, TaskGroup};
 
 const TTL: Duration = Duration::from_secs(15);
@@ -115,7 +115,7 @@ async fn holder_survives_lost_answers_and_stale_reads() {
     let env = TestEnv::new(3);
     let one = env.start("one", ONE);
     let tenure = one.acquired().await;
-    let faults = Faults { lost_answers: 0.3, stale_reads: 0.3, ..Faults::default() };
+    let faults = QuorumFaults { lost_answers: 0.3, stale_reads: 0.3, ..QuorumFaults::default() };
     env.cluster.set_faults(faults);
     env.clock.sleep(20 * TTL).await;
     assert_eq!(one.held().map(|held| held.number), Some(tenure.number));

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::rules::{LeaseRules, Outcome, Step};
+use super::super::rules::{LeaseRules, LeaseStep, WriteOutcome};
 use super::super::timing::Timing;
 use super::super::value::{LeaseValue, Replica, Version};
 use crate::clock::Moment;
-use crate::quorum::{Entry, Revision};
+use crate::quorum::{KeyEntry, Revision};
 
 /// Time to live, so that one percent of it is a second.
 const TTL: Duration = Duration::from_secs(100);
@@ -21,21 +21,21 @@ fn replica(name: &str, run: u64) -> Replica {
     Replica { name: name.into(), address: format!("{name}:1"), run, version: Version(1, 2, 0) }
 }
 
-fn entry(revision: u64, owner: &Replica, update: u64) -> Entry {
+fn entry(revision: u64, owner: &Replica, update: u64) -> KeyEntry {
     let value = LeaseValue { replica: owner.clone(), update }.encode();
-    Entry { revision: Revision(revision), value }
+    KeyEntry { revision: Revision(revision), value }
 }
 
-fn own(revision: u64, update: u64) -> Option<Entry> {
+fn own(revision: u64, update: u64) -> Option<KeyEntry> {
     Some(entry(revision, &replica("a", 1), update))
 }
 
-fn other(revision: u64) -> Option<Entry> {
+fn other(revision: u64) -> Option<KeyEntry> {
     Some(entry(revision, &replica("b", 9), 1))
 }
 
-fn released(revision: u64) -> Option<Entry> {
-    Some(Entry { revision: Revision(revision), value: Bytes::new() })
+fn released(revision: u64) -> Option<KeyEntry> {
+    Some(KeyEntry { revision: Revision(revision), value: Bytes::new() })
 }
 
 /// What happens to the rules, in order of time.
@@ -44,9 +44,9 @@ enum Event {
     /// The next step is due at this second; what it is.
     Step(u64, Expected),
     /// A read that was received at this second.
-    Look(u64, Option<Entry>),
+    Look(u64, Option<KeyEntry>),
     /// Outcome of a write that was sent at this second.
-    Written(u64, Outcome),
+    Written(u64, WriteOutcome),
     Release(Option<u64>),
     ReleaseInFlight,
     Announced(u64, Version),
@@ -68,19 +68,19 @@ enum Expected {
 use Event::{Announced, Held, Look, Release, ReleaseInFlight, Written};
 use Expected::{Acquire, Empty, Stop, Wait};
 
-const STORED: fn(u64) -> Outcome = |revision| Outcome::Stored(Revision(revision));
+const STORED: fn(u64) -> WriteOutcome = |revision| WriteOutcome::Stored(Revision(revision));
 
 fn next(seconds: u64, step: Expected) -> Event {
     Event::Step(seconds, step)
 }
 
-fn seen(step: &Step) -> Expected {
+fn seen(step: &LeaseStep) -> Expected {
     match step {
-        Step::Wait(moment) => Wait(moment.since(Moment::ZERO).as_secs()),
-        Step::Look => Expected::Look,
-        Step::Stop => Stop,
-        Step::Write { expected, value } if value.is_empty() => Empty(expected.expect("there is a value").0),
-        Step::Write { expected, .. } => Acquire(expected.map(|revision| revision.0)),
+        LeaseStep::Wait(moment) => Wait(moment.since(Moment::ZERO).as_secs()),
+        LeaseStep::Look => Expected::Look,
+        LeaseStep::Stop => Stop,
+        LeaseStep::Write { expected, value } if value.is_empty() => Empty(expected.expect("there is a value").0),
+        LeaseStep::Write { expected, .. } => Acquire(expected.map(|revision| revision.0)),
     }
 }
 
@@ -131,15 +131,15 @@ fn candidate_transitions_follow_table() {
         "earlier run of the same name is another",
         &[look(), Look(0, Some(entry(3, &replica("a", 0), 1))), next(0, Wait(5))],
     );
-    let unreadable = Some(Entry { revision: Revision(3), value: Bytes::from_static(b"v2") });
+    let unreadable = Some(KeyEntry { revision: Revision(3), value: Bytes::from_static(b"v2") });
     check("unreadable value is another's", &[look(), Look(0, unreadable), next(0, Wait(5))]);
     let bid = [look(), Look(0, released(3)), next(0, Acquire(Some(3)))];
     let then = |events: &[Event]| [&bid[..], events].concat();
     check(
         "bid refused",
-        &then(&[Written(0, Outcome::Conflict), Held(None), next(1, Wait(5)), next(5, Expected::Look)]),
+        &then(&[Written(0, WriteOutcome::Conflict), Held(None), next(1, Wait(5)), next(5, Expected::Look)]),
     );
-    let unknown = then(&[Written(0, Outcome::Unknown), Held(None), next(5, Expected::Look)]);
+    let unknown = then(&[Written(0, WriteOutcome::Unknown), Held(None), next(5, Expected::Look)]);
     let unknown = |events: &[Event]| [&unknown[..], events].concat();
     check(
         "unknown bid, stored: from when it was sent",
@@ -191,7 +191,10 @@ fn holder_transitions_follow_table() {
         &holder(&[next(130, Acquire(Some(1))), Written(130, STORED(2)), Held(Some(210))]),
     );
     let conflict = |events: &[Event]| {
-        then(Outcome::Conflict, &[&[Held(Some(180)), next(120, Wait(125)), next(125, Expected::Look)], events].concat())
+        then(
+            WriteOutcome::Conflict,
+            &[&[Held(Some(180)), next(120, Wait(125)), next(125, Expected::Look)], events].concat(),
+        )
     };
     check(
         "conflict, own value: renew it",
@@ -211,8 +214,9 @@ fn holder_transitions_follow_table() {
         &conflict(&[Look(126, None), Held(Some(180)), next(130, Expected::Look)]),
     );
     check("failed read in doubt: again", &conflict(&[next(126, Wait(130)), next(130, Expected::Look)]));
-    let unknown =
-        |events: &[Event]| then(Outcome::Unknown, &[&[Held(Some(180)), next(125, Expected::Look)], events].concat());
+    let unknown = |events: &[Event]| {
+        then(WriteOutcome::Unknown, &[&[Held(Some(180)), next(125, Expected::Look)], events].concat())
+    };
     check(
         "unknown, stored: from when it was sent",
         &unknown(&[Look(150, own(2, 2)), Held(Some(200)), next(150, Acquire(Some(2)))]),
@@ -247,7 +251,10 @@ fn release_transitions_follow_table() {
     let release = |events: &[Event]| holder(&[&[Release(None), Held(None), next(101, Empty(1))], events].concat());
     check("stored: done", &release(&[Written(101, STORED(2)), next(101, Stop)]));
     let conflict = |events: &[Event]| {
-        release(&[&[Written(101, Outcome::Conflict), next(101, Wait(106)), next(106, Expected::Look)], events].concat())
+        release(
+            &[&[Written(101, WriteOutcome::Conflict), next(101, Wait(106)), next(106, Expected::Look)], events]
+                .concat(),
+        )
     };
     check("conflict, own value: again", &conflict(&[Look(106, own(2, 2)), Held(None), next(106, Empty(2))]));
     check("conflict, another's: done", &conflict(&[Look(106, other(2)), next(106, Stop)]));
@@ -256,9 +263,14 @@ fn release_transitions_follow_table() {
     check("failed read: again", &conflict(&[next(111, Expected::Look)]));
     check(
         "unknown: read",
-        &release(&[Written(101, Outcome::Unknown), next(106, Expected::Look), Look(107, released(2)), next(107, Stop)]),
+        &release(&[
+            Written(101, WriteOutcome::Unknown),
+            next(106, Expected::Look),
+            Look(107, released(2)),
+            next(107, Stop),
+        ]),
     );
-    check("not longer than the lease", &release(&[Written(101, Outcome::Unknown), next(180, Stop)]));
+    check("not longer than the lease", &release(&[Written(101, WriteOutcome::Unknown), next(180, Stop)]));
     let rejoin = holder(&[
         Release(Some(150)),
         next(101, Empty(1)),

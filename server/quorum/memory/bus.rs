@@ -9,13 +9,13 @@ use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::error::{RequestError, Unavailable};
-use super::super::traits::{Bus, Delivery, ReplyTo};
+use super::super::traits::{Bus, BusMessage, ReplyTo};
 use super::replica::MemoryReplica;
 use super::state::SubscriptionState;
 
 impl MemoryReplica {
     /// Sends a message to each subscription of `subject`. Returns how many there are.
-    fn deliver(&self, subject: &str, delivery: &Delivery) -> usize {
+    fn deliver(&self, subject: &str, delivery: &BusMessage) -> usize {
         let now = self.nodes.clock.moment();
         let mut state = self.nodes.state.lock();
         state.subscriptions.retain(|subscription| !subscription.sender.is_closed());
@@ -45,7 +45,7 @@ impl MemoryReplica {
             inbox
         };
         let is_reachable = self.nodes.state.lock().is_reachable(&self.name);
-        let found = self.deliver(subject, &Delivery { payload, reply_to: Some(ReplyTo(inbox)) });
+        let found = self.deliver(subject, &BusMessage { payload, reply_to: Some(ReplyTo(inbox)) });
         if found == 0 && is_reachable {
             return Err(RequestError::NoResponders);
         }
@@ -64,11 +64,11 @@ impl MemoryReplica {
 
 impl Bus for MemoryReplica {
     fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Result<(), Unavailable>> {
-        self.deliver(subject, &Delivery { payload, reply_to: None });
+        self.deliver(subject, &BusMessage { payload, reply_to: None });
         std::future::ready(Ok(())).boxed()
     }
 
-    fn subscribe<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<BoxStream<'static, Delivery>, Unavailable>> {
+    fn subscribe<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<BoxStream<'static, BusMessage>, Unavailable>> {
         let (sender, receiver) = mpsc::channel(self.nodes.config.subscription_messages_max);
         let subscription = SubscriptionState { replica: self.name.clone(), subject: subject.to_owned(), sender };
         self.nodes.state.lock().subscriptions.push(subscription);

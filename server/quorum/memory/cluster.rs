@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::super::place::Place;
+use super::super::place::LogPlace;
 use super::super::traits::Quorum;
-use super::faults::{FaultCounts, Faults};
+use super::faults::{FaultCounts, QuorumFaults};
 use super::replica::{MemoryReplica, Nodes};
 use super::state::{MemoryConfig, State};
-use super::store::Store;
+use super::store::MemoryStore;
 use crate::clock::Clock;
 
 /// A cluster in memory that several replicas of one process share.
@@ -20,7 +20,7 @@ pub struct MemoryCluster {
 
 /// A copy of the volumes of all nodes.
 #[derive(Clone, Debug)]
-pub struct Snapshot(Store);
+pub struct MemorySnapshot(MemoryStore);
 
 impl MemoryCluster {
     /// Creates an empty cluster.
@@ -35,7 +35,7 @@ impl MemoryCluster {
     }
 
     /// Injects these faults from now on.
-    pub fn set_faults(&self, faults: Faults) {
+    pub fn set_faults(&self, faults: QuorumFaults) {
         self.with(|state| state.plan.faults = faults);
     }
 
@@ -72,17 +72,17 @@ impl MemoryCluster {
     }
 
     /// Copies the volumes of all nodes.
-    pub fn snapshot(&self) -> Snapshot {
-        self.with(|state| Snapshot(state.store.clone()))
+    pub fn snapshot(&self) -> MemorySnapshot {
+        self.with(|state| MemorySnapshot(state.store.clone()))
     }
 
     /// Restores the volumes of all nodes. Later messages and values are lost.
-    pub fn restore(&self, snapshot: &Snapshot) {
+    pub fn restore(&self, snapshot: &MemorySnapshot) {
         self.with(|state| state.store = snapshot.0.clone().restored_over(&state.store));
     }
 
     /// Removes the messages before this place; the numbering continues.
-    pub fn purge(&self, first: Place) {
+    pub fn purge(&self, first: LogPlace) {
         self.with(|state| state.store.purge(first));
     }
 

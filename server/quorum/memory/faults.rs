@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 /// Probabilities of faults, 0 to 1, and delays. All zero by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Faults {
+pub struct QuorumFaults {
     /// A write never arrives; its outcome is unknown.
     pub lost_requests: f64,
     /// A write is applied, but its answer is lost.
@@ -60,13 +60,13 @@ pub(super) struct WritePath {
 
 /// Draws faults, and counts them.
 pub(super) struct FaultPlan {
-    pub(super) faults: Faults,
+    pub(super) faults: QuorumFaults,
     pub(super) counts: FaultCounts,
     rng: StdRng,
 }
 
 impl FaultPlan {
-    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+    pub(super) fn new(seed: u64, faults: QuorumFaults) -> Self {
         Self { faults, counts: FaultCounts::default(), rng: StdRng::seed_from_u64(seed) }
     }
 

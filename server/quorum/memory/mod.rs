@@ -18,6 +18,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{MemoryCluster, Snapshot};
-pub use faults::{FaultCounts, Faults};
+pub use cluster::{MemoryCluster, MemorySnapshot};
+pub use faults::{FaultCounts, QuorumFaults};
 pub use state::MemoryConfig;

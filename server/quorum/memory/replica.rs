@@ -8,12 +8,12 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::super::error::{AppendError, SetError, Unavailable};
-use super::super::place::Place;
-use super::super::traits::{Entry, Keys, Log, LogInfo, Message, Revision, Stored};
+use super::super::error::{CompareAndSetError, SharedAppendError, Unavailable};
+use super::super::place::LogPlace;
+use super::super::traits::{KeyEntry, LogInfo, Message, QuorumLog, Revision, SharedKeys, Stored};
 use super::faults::FaultPlan;
 use super::state::{MemoryConfig, State};
-use super::store::Store;
+use super::store::MemoryStore;
 use crate::clock::{Clock, Moment};
 use crate::model::Epoch;
 
@@ -40,7 +40,7 @@ impl MemoryReplica {
     async fn write<T, F>(&self, mut apply: F) -> Option<T>
     where
         T: Send + 'static,
-        F: FnMut(&mut Store) -> T + Clone + Send + 'static,
+        F: FnMut(&mut MemoryStore) -> T + Clone + Send + 'static,
     {
         let nodes = &*self.nodes;
         let sent = nodes.clock.moment();
@@ -51,7 +51,7 @@ impl MemoryReplica {
             state.settle(sent);
             let path = state.plan.write();
             let (mut sender, mut first) = (Some(sender), apply.clone());
-            let first = Box::new(move |store: &mut Store| {
+            let first = Box::new(move |store: &mut MemoryStore| {
                 let result = first(store);
                 if let Some(sender) = sender.take() {
                     sender.send(result).ok();
@@ -67,7 +67,7 @@ impl MemoryReplica {
                     state.send(sent.plus(after), first);
                 }
                 if let Some(after) = path.repeats_after {
-                    let repeated = move |store: &mut Store| drop(apply(store));
+                    let repeated = move |store: &mut MemoryStore| drop(apply(store));
                     // Behind the original also where both arrive at once.
                     state.send(sent.plus(after.max(path.arrives_after.unwrap_or_default())), Box::new(repeated));
                 }
@@ -89,8 +89,8 @@ impl MemoryReplica {
     /// Reads from the state, which may be `stale`: it returns how far the read may go back.
     async fn read<T>(
         &self,
-        past: impl Fn(&Store) -> usize,
-        read: impl Fn(&Store, usize) -> T,
+        past: impl Fn(&MemoryStore) -> usize,
+        read: impl Fn(&MemoryStore, usize) -> T,
     ) -> Result<T, Unavailable> {
         let nodes = &*self.nodes;
         let delay = {
@@ -129,9 +129,9 @@ fn stale_by(plan: &mut FaultPlan, past: usize) -> usize {
     plan.stale_by(past.min(STALE_MESSAGES_MAX))
 }
 
-impl Log for MemoryReplica {
+impl QuorumLog for MemoryReplica {
     fn info(&self) -> BoxFuture<'_, Result<Option<LogInfo>, Unavailable>> {
-        self.read(Store::past_messages, Store::info).boxed()
+        self.read(MemoryStore::past_messages, MemoryStore::info).boxed()
     }
 
     fn create(&self, epoch: Epoch) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
@@ -139,19 +139,19 @@ impl Log for MemoryReplica {
         async move { created.await.ok_or_else(|| Unavailable(NO_ANSWER.into())) }.boxed()
     }
 
-    fn append(&self, expected: Place, message: Message) -> BoxFuture<'_, Result<Place, AppendError>> {
+    fn append(&self, expected: LogPlace, message: Message) -> BoxFuture<'_, Result<LogPlace, SharedAppendError>> {
         let appended = self.write(move |store| store.append(expected, &message));
-        async move { appended.await.unwrap_or_else(|| Err(AppendError::Unknown(NO_ANSWER.into()))) }.boxed()
+        async move { appended.await.unwrap_or_else(|| Err(SharedAppendError::Unknown(NO_ANSWER.into()))) }.boxed()
     }
 
-    fn read(&self, from: Place, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>> {
-        let read = self.read(Store::past_messages, move |store, stale_by| store.read(from, bytes_max, stale_by));
+    fn read(&self, from: LogPlace, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>> {
+        let read = self.read(MemoryStore::past_messages, move |store, stale_by| store.read(from, bytes_max, stale_by));
         async move { read.await? }.boxed()
     }
 }
 
-impl Keys for MemoryReplica {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, Unavailable>> {
+impl SharedKeys for MemoryReplica {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeyEntry>, Unavailable>> {
         self.read(|store| store.past_values(key), |store, stale_by| store.get(key, stale_by)).boxed()
     }
 
@@ -160,9 +160,9 @@ impl Keys for MemoryReplica {
         key: &'a str,
         expected: Option<Revision>,
         value: Bytes,
-    ) -> BoxFuture<'a, Result<Revision, SetError>> {
+    ) -> BoxFuture<'a, Result<Revision, CompareAndSetError>> {
         let key = key.to_owned();
         let set = self.write(move |store| store.set(&key, expected, value.clone()));
-        async move { set.await.unwrap_or_else(|| Err(SetError::Unknown(NO_ANSWER.into()))) }.boxed()
+        async move { set.await.unwrap_or_else(|| Err(CompareAndSetError::Unknown(NO_ANSWER.into()))) }.boxed()
     }
 }

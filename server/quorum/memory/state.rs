@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::traits::Delivery;
-use super::faults::{FaultPlan, Faults};
-use super::store::Store;
+use super::super::traits::BusMessage;
+use super::faults::{FaultPlan, QuorumFaults};
+use super::store::MemoryStore;
 use crate::clock::Moment;
 
 /// Settings of a memory cluster.
@@ -17,7 +17,7 @@ pub struct MemoryConfig {
     /// Seed of the faults.
     pub seed: u64,
     /// Faults from the start on.
-    pub faults: Faults,
+    pub faults: QuorumFaults,
     /// After this time a call without an answer fails.
     pub answer_timeout: Duration,
     /// Maximum number of messages that a subscription has not read; further ones are lost.
@@ -30,7 +30,7 @@ impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             seed: 0,
-            faults: Faults::default(),
+            faults: QuorumFaults::default(),
             answer_timeout: Duration::from_secs(2),
             subscription_messages_max: 1_024,
             held_writes_max: 1_024,
@@ -39,7 +39,7 @@ impl Default for MemoryConfig {
 }
 
 /// A write under way. It can be applied several times.
-pub(super) type Write = Box<dyn FnMut(&mut Store) + Send>;
+pub(super) type Write = Box<dyn FnMut(&mut MemoryStore) + Send>;
 
 /// A message on its way to a subscription, and when it arrives.
 pub(super) type Due<T> = (Moment, T);
@@ -47,11 +47,11 @@ pub(super) type Due<T> = (Moment, T);
 pub(super) struct SubscriptionState {
     pub(super) replica: String,
     pub(super) subject: String,
-    pub(super) sender: mpsc::Sender<Due<Delivery>>,
+    pub(super) sender: mpsc::Sender<Due<BusMessage>>,
 }
 
 pub(super) struct State {
-    pub(super) store: Store,
+    pub(super) store: MemoryStore,
     pub(super) plan: FaultPlan,
     /// False while all nodes are down.
     pub(super) is_running: bool,
@@ -71,7 +71,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(config: &MemoryConfig) -> Self {
         Self {
-            store: Store::default(),
+            store: MemoryStore::default(),
             plan: FaultPlan::new(config.seed, config.faults),
             is_running: true,
             disconnected: BTreeSet::new(),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::super::error::{AppendError, SetError, Unavailable};
-use super::super::place::Place;
-use super::super::traits::{Entry, LogInfo, Message, Revision, Stored};
+use super::super::error::{CompareAndSetError, SharedAppendError, Unavailable};
+use super::super::place::LogPlace;
+use super::super::traits::{KeyEntry, LogInfo, Message, Revision, Stored};
 use crate::model::Epoch;
 
 /// States of a key that stale reads can return.
@@ -14,7 +14,7 @@ const PAST_VALUES: usize = 4;
 
 /// The stored state. A clone is a copy of the volumes; messages share their bytes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Store {
+pub(super) struct MemoryStore {
     log: Option<StoredLog>,
     keys: BTreeMap<String, StoredKey>,
     revision: u64,
@@ -26,23 +26,23 @@ struct StoredLog {
     created: u64,
     epoch: Epoch,
     /// Place of the oldest message.
-    first: Place,
+    first: LogPlace,
     messages: VecDeque<Message>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct StoredKey {
     /// The newest is last.
-    values: VecDeque<Entry>,
+    values: VecDeque<KeyEntry>,
 }
 
 impl StoredLog {
-    fn last(&self) -> Place {
-        self.first + self.messages.len() as Place - 1
+    fn last(&self) -> LogPlace {
+        self.first + self.messages.len() as LogPlace - 1
     }
 }
 
-impl Store {
+impl MemoryStore {
     /// Creates the log, if there is none.
     pub(super) fn create(&mut self, epoch: Epoch) -> LogInfo {
         if self.log.is_none() {
@@ -61,23 +61,23 @@ impl Store {
     /// Returns the state of the log before the newest `stale_by` messages.
     pub(super) fn info(&self, stale_by: usize) -> Option<LogInfo> {
         let log = self.log.as_ref()?;
-        let last = log.last().saturating_sub(stale_by as Place).max(log.first - 1);
+        let last = log.last().saturating_sub(stale_by as LogPlace).max(log.first - 1);
         Some(LogInfo { created: log.created.to_string(), epoch: log.epoch, first: log.first, last })
     }
 
     /// Stores a message after `expected`.
-    pub(super) fn append(&mut self, expected: Place, message: &Message) -> Result<Place, AppendError> {
+    pub(super) fn append(&mut self, expected: LogPlace, message: &Message) -> Result<LogPlace, SharedAppendError> {
         // As the backend's nodes answer while they elect a leader: a log that is gone looks like one that is away.
-        let Some(log) = &mut self.log else { return Err(AppendError::Unknown("no such log".into())) };
+        let Some(log) = &mut self.log else { return Err(SharedAppendError::Unknown("no such log".into())) };
         if log.last() != expected {
-            return Err(AppendError::Conflict { expected });
+            return Err(SharedAppendError::Conflict { expected });
         }
         log.messages.push_back(message.clone());
         Ok(expected + 1)
     }
 
     /// Reads from `from` on, without the newest `stale_by` messages.
-    pub(super) fn read(&self, from: Place, bytes_max: usize, stale_by: usize) -> Result<Vec<Stored>, Unavailable> {
+    pub(super) fn read(&self, from: LogPlace, bytes_max: usize, stale_by: usize) -> Result<Vec<Stored>, Unavailable> {
         let log = self.log.as_ref().ok_or_else(|| Unavailable("no such log".into()))?;
         let visible = log.messages.len().saturating_sub(stale_by);
         let skipped = usize::try_from(from.saturating_sub(log.first)).unwrap_or(usize::MAX);
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Removes the messages before `first`; the numbering continues.
-    pub(super) fn purge(&mut self, first: Place) {
+    pub(super) fn purge(&mut self, first: LogPlace) {
         let Some(log) = &mut self.log else { return };
         while log.first < first && log.messages.pop_front().is_some() {
             log.first += 1;
@@ -106,15 +106,20 @@ impl Store {
     }
 
     /// Replaces the value of a key.
-    pub(super) fn set(&mut self, key: &str, expected: Option<Revision>, value: Bytes) -> Result<Revision, SetError> {
+    pub(super) fn set(
+        &mut self,
+        key: &str,
+        expected: Option<Revision>,
+        value: Bytes,
+    ) -> Result<Revision, CompareAndSetError> {
         let current = self.keys.get(key).and_then(|key| key.values.back()).map(|entry| entry.revision);
         if current != expected {
-            return Err(SetError::Conflict);
+            return Err(CompareAndSetError::Conflict);
         }
         self.revision += 1;
         let revision = Revision(self.revision);
         let values = &mut self.keys.entry(key.to_owned()).or_default().values;
-        values.push_back(Entry { revision, value });
+        values.push_back(KeyEntry { revision, value });
         if values.len() > PAST_VALUES {
             values.pop_front();
         }
@@ -122,7 +127,7 @@ impl Store {
     }
 
     /// Returns the value of a key as it was `stale_by` values ago.
-    pub(super) fn get(&self, key: &str, stale_by: usize) -> Option<Entry> {
+    pub(super) fn get(&self, key: &str, stale_by: usize) -> Option<KeyEntry> {
         let values = &self.keys.get(key)?.values;
         values.iter().rev().nth(stale_by).cloned()
     }

@@ -6,15 +6,17 @@ use bytes::Bytes;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 
-use super::super::{AppendError, Chain, Message, Place, Quorum, RequestError, Revision, SetError, Stored, Subject};
-use super::{Faults, MemoryCluster, MemoryConfig};
+use super::super::{
+    Chain, CompareAndSetError, LogPlace, Message, Quorum, RequestError, Revision, SharedAppendError, Stored, Subject,
+};
+use super::{MemoryCluster, MemoryConfig, QuorumFaults};
 use crate::clock::Clock;
 use crate::model::{Epoch, UnixMillis};
 
 const EPOCH: Epoch = Epoch(7);
 const T0: UnixMillis = UnixMillis(1_700_000_000_000);
 
-fn cluster(seed: u64, faults: Faults) -> MemoryCluster {
+fn cluster(seed: u64, faults: QuorumFaults) -> MemoryCluster {
     MemoryCluster::new(MemoryConfig { seed, faults, ..MemoryConfig::default() }, Clock::of_runtime(T0))
 }
 
@@ -48,12 +50,12 @@ fn texts(stored: &[Stored]) -> Vec<String> {
 
 /// Appends as a leader does: the same bytes for the same place until the outcome is known. Returns the place, `None` if
 /// another message is there.
-async fn append(replica: &Quorum, expected: Place, own: &Message) -> Option<Place> {
+async fn append(replica: &Quorum, expected: LogPlace, own: &Message) -> Option<LogPlace> {
     loop {
         match replica.log.append(expected, own.clone()).await {
             Ok(place) => return Some(place),
-            Err(AppendError::Unknown(_)) => {}
-            Err(AppendError::Conflict { .. }) => {
+            Err(SharedAppendError::Unknown(_)) => {}
+            Err(SharedAppendError::Conflict { .. }) => {
                 let found = replica.log.read(expected + 1, 1).await.unwrap_or_default();
                 if let Some(found) = found.first().filter(|found| found.place == expected + 1) {
                     return (found.message == *own).then_some(found.place);
@@ -67,7 +69,7 @@ async fn append(replica: &Quorum, expected: Place, own: &Message) -> Option<Plac
 #[tokio::test(start_paused = true)]
 async fn writers_under_faults_never_share_place() {
     for seed in 0..100 {
-        let faults = Faults {
+        let faults = QuorumFaults {
             lost_requests: 0.1,
             lost_answers: 0.2,
             late_requests: 0.1,
@@ -97,7 +99,7 @@ async fn writers_under_faults_never_share_place() {
         });
         let acknowledged = join_all(writers).await;
         let counts = cluster.fault_counts();
-        cluster.set_faults(Faults::default());
+        cluster.set_faults(QuorumFaults::default());
         let replica = cluster.replica("reader");
         // What is late arrives now, and is refused.
         Clock::of_runtime(T0).sleep(Duration::from_secs(20)).await;
@@ -122,7 +124,7 @@ async fn writers_under_faults_never_share_place() {
 #[tokio::test(start_paused = true)]
 async fn same_seed_repeats_run() {
     let run = async |seed| {
-        let faults = Faults { lost_answers: 0.5, stale_reads: 0.5, ..Faults::default() };
+        let faults = QuorumFaults { lost_answers: 0.5, stale_reads: 0.5, ..QuorumFaults::default() };
         let cluster = cluster(seed, faults);
         let replica = created(&cluster, "a").await;
         let mut results = Vec::new();
@@ -138,11 +140,11 @@ async fn same_seed_repeats_run() {
 
 #[tokio::test(start_paused = true)]
 async fn write_of_disconnected_replica_arrives_late() {
-    let cluster = cluster(1, Faults::default());
+    let cluster = cluster(1, QuorumFaults::default());
     let (one, two) = (created(&cluster, "one").await, created(&cluster, "two").await);
     assert_eq!(one.log.append(0, message("first")).await, Ok(1));
     cluster.disconnect("one");
-    assert!(matches!(one.log.append(1, message("late")).await, Err(AppendError::Unknown(_))));
+    assert!(matches!(one.log.append(1, message("late")).await, Err(SharedAppendError::Unknown(_))));
     assert!(one.log.read(1, 100).await.is_err());
     assert_eq!(texts(&all(&two).await), ["first"]);
     let before = cluster.snapshot();
@@ -152,24 +154,24 @@ async fn write_of_disconnected_replica_arrives_late() {
     // A leader that was elected meanwhile is in its place: refused.
     cluster.restore(&before);
     cluster.disconnect("one");
-    assert!(matches!(one.log.append(1, message("late")).await, Err(AppendError::Unknown(_))));
+    assert!(matches!(one.log.append(1, message("late")).await, Err(SharedAppendError::Unknown(_))));
     assert_eq!(two.log.append(1, message("elected")).await, Ok(2));
     cluster.connect("one");
     assert_eq!(texts(&all(&one).await), ["first", "elected"]);
-    assert_eq!(one.log.append(1, message("late")).await, Err(AppendError::Conflict { expected: 1 }));
+    assert_eq!(one.log.append(1, message("late")).await, Err(SharedAppendError::Conflict { expected: 1 }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stopped_cluster_answers_no_call() {
-    let cluster = cluster(1, Faults::default());
+    let cluster = cluster(1, QuorumFaults::default());
     let replica = created(&cluster, "a").await;
     cluster.stop();
-    assert!(matches!(replica.log.append(0, message("one")).await, Err(AppendError::Unknown(_))));
+    assert!(matches!(replica.log.append(0, message("one")).await, Err(SharedAppendError::Unknown(_))));
     assert!(replica.log.read(1, 100).await.is_err());
     assert!(replica.log.info().await.is_err());
     assert!(replica.keys.get("lease").await.is_err());
     let set = replica.keys.compare_and_set("lease", None, Bytes::from_static(b"a")).await;
-    assert!(matches!(set, Err(SetError::Unknown(_))));
+    assert!(matches!(set, Err(CompareAndSetError::Unknown(_))));
     cluster.start();
     assert_eq!(replica.log.append(0, message("one")).await, Ok(1), "the write before is lost");
     assert_eq!(replica.keys.get("lease").await, Ok(None));
@@ -177,7 +179,7 @@ async fn stopped_cluster_answers_no_call() {
 
 #[tokio::test(start_paused = true)]
 async fn restored_volumes_turn_places_and_revisions_back() {
-    let cluster = cluster(1, Faults::default());
+    let cluster = cluster(1, QuorumFaults::default());
     let replica = created(&cluster, "a").await;
     let value = |text: &'static str| Bytes::from_static(text.as_bytes());
     let revision = replica.keys.compare_and_set("lease", None, value("one")).await.expect("no fault");
@@ -187,10 +189,13 @@ async fn restored_volumes_turn_places_and_revisions_back() {
     let later = replica.keys.compare_and_set("lease", Some(revision), value("two")).await.expect("no fault");
     cluster.restore(&copy);
     // The signature of a restore: refused after the known end, and nothing there.
-    assert_eq!(replica.log.append(2, message("three")).await, Err(AppendError::Conflict { expected: 2 }));
+    assert_eq!(replica.log.append(2, message("three")).await, Err(SharedAppendError::Conflict { expected: 2 }));
     assert_eq!(replica.log.read(3, 100).await, Ok(vec![]));
     assert_eq!(replica.log.info().await.expect("no fault").expect("it exists").last, 1);
-    assert_eq!(replica.keys.compare_and_set("lease", Some(later), value("three")).await, Err(SetError::Conflict));
+    assert_eq!(
+        replica.keys.compare_and_set("lease", Some(later), value("three")).await,
+        Err(CompareAndSetError::Conflict)
+    );
     let restored = replica.keys.get("lease").await.expect("no fault").expect("it was set");
     assert_eq!((restored.revision, restored.value), (revision, value("one")));
     assert_ne!(Revision(0), revision);
@@ -198,7 +203,7 @@ async fn restored_volumes_turn_places_and_revisions_back() {
 
 #[tokio::test(start_paused = true)]
 async fn purge_and_deletion_are_visible() {
-    let cluster = cluster(1, Faults::default());
+    let cluster = cluster(1, QuorumFaults::default());
     let replica = created(&cluster, "a").await;
     for n in 0..5 {
         assert_eq!(replica.log.append(n, message(&n.to_string())).await, Ok(n + 1));
@@ -214,7 +219,7 @@ async fn purge_and_deletion_are_visible() {
     cluster.delete_log();
     assert_eq!(replica.log.info().await, Ok(None));
     assert!(replica.log.read(1, 100).await.is_err());
-    assert!(matches!(replica.log.append(6, message("7")).await, Err(AppendError::Unknown(_))));
+    assert!(matches!(replica.log.append(6, message("7")).await, Err(SharedAppendError::Unknown(_))));
     let again = replica.log.create(EPOCH).await.expect("no fault");
     assert_eq!((again.first, again.last), (1, 0));
     assert_ne!(again.created, before.created);
@@ -222,7 +227,7 @@ async fn purge_and_deletion_are_visible() {
 
 #[tokio::test(start_paused = true)]
 async fn lost_messages_of_bus_time_out() {
-    let cluster = cluster(1, Faults::default());
+    let cluster = cluster(1, QuorumFaults::default());
     let (one, two) = (cluster.replica("one"), cluster.replica("two"));
     let second = Duration::from_secs(1);
     let request =
@@ -235,10 +240,10 @@ async fn lost_messages_of_bus_time_out() {
         one.bus.respond(&to, request.payload).await.expect("no fault");
     };
     assert_eq!(tokio::join!(request("end"), answers).0, Ok(Bytes::from_static(b"end")));
-    cluster.set_faults(Faults { lost_messages: 1.0, ..Faults::default() });
+    cluster.set_faults(QuorumFaults { lost_messages: 1.0, ..QuorumFaults::default() });
     assert_eq!(request("end").await, Err(RequestError::Timeout));
     assert_eq!(cluster.fault_counts().lost_messages, 1);
-    cluster.set_faults(Faults::default());
+    cluster.set_faults(QuorumFaults::default());
     cluster.disconnect("two");
     assert_eq!(request("end").await, Err(RequestError::Timeout));
     assert!(requests.next().now_or_never().is_none(), "neither arrived");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::chain::Chain;
 use super::super::error::Unavailable;
-use super::super::place::{Place, Subject};
+use super::super::place::{LogPlace, Subject};
 use super::super::traits::{Message, Stored};
 use super::connection::NatsConnection;
 use super::stream::{CHAIN, SUBJECTS, suffix};
@@ -24,7 +24,7 @@ const NO_RESPONDERS: u16 = 503;
 pub(super) async fn read(
     connection: &NatsConnection,
     stream: &str,
-    from: Place,
+    from: LogPlace,
     bytes_max: usize,
 ) -> Result<Vec<Stored>, Unavailable> {
     let NatsConnection { client, clock, call_timeout } = connection;

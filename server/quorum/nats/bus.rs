@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
 use super::super::error::{RequestError, Unavailable};
-use super::super::traits::{Bus, Delivery, ReplyTo};
-use super::connection::{CallError, NatsConnection};
+use super::super::traits::{Bus, BusMessage, ReplyTo};
+use super::connection::{NatsCallError, NatsConnection};
 use crate::model::AccountName;
 
 /// The bus of an account.
@@ -32,7 +32,7 @@ impl NatsBus {
         }
     }
 
-    async fn receive(&self, subject: String) -> Result<BoxStream<'static, Delivery>, Unavailable> {
+    async fn receive(&self, subject: String) -> Result<BoxStream<'static, BusMessage>, Unavailable> {
         let NatsConnection { client, clock, call_timeout } = &self.connection;
         let subscribing = async {
             let subscriber = client.subscribe(subject).await.map_err(|error| Unavailable(error.to_string()))?;
@@ -42,7 +42,7 @@ impl NatsBus {
         };
         let subscriber = clock.timeout(*call_timeout, subscribing).await;
         let subscriber = subscriber.map_err(|_| Unavailable("no answer in time".into()))??;
-        let delivery = |message: async_nats::Message| Delivery {
+        let delivery = |message: async_nats::Message| BusMessage {
             payload: message.payload,
             reply_to: message.reply.map(|reply| ReplyTo(reply.to_string())),
         };
@@ -55,7 +55,7 @@ impl Bus for NatsBus {
         self.send(format!("{}.{subject}", self.prefix), payload).boxed()
     }
 
-    fn subscribe<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<BoxStream<'static, Delivery>, Unavailable>> {
+    fn subscribe<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<BoxStream<'static, BusMessage>, Unavailable>> {
         self.receive(format!("{}.{subject}", self.prefix)).boxed()
     }
 
@@ -68,9 +68,9 @@ impl Bus for NatsBus {
         async move {
             let answer = self.connection.call(format!("{}.{subject}", self.prefix), None, payload, limit).await;
             answer.map(|message| message.payload).map_err(|error| match error {
-                CallError::NoResponders => RequestError::NoResponders,
-                CallError::Unknown(_) => RequestError::Timeout,
-                CallError::Rejected(reason) => RequestError::Unavailable(Unavailable(reason)),
+                NatsCallError::NoResponders => RequestError::NoResponders,
+                NatsCallError::Unknown(_) => RequestError::Timeout,
+                NatsCallError::Rejected(reason) => RequestError::Unavailable(Unavailable(reason)),
             })
         }
         .boxed()

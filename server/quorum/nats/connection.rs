@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::super::error::Unavailable;
 use super::config::NatsConfig;
-use super::tls::{TlsError, client_config};
+use super::tls::{NatsTlsError, client_config};
 use crate::clock::Clock;
 use crate::task;
 
@@ -47,7 +47,7 @@ pub enum NatsError {
     },
     /// TLS settings that cannot be used.
     #[error("replication.nats.tls: {0}")]
-    Tls(#[from] TlsError),
+    Tls(#[from] NatsTlsError),
     /// The client does not start.
     #[error("failed to start NATS client: {0}")]
     Client(String),
@@ -85,7 +85,7 @@ pub enum ServerError {
 
 /// A call without a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CallError {
+pub(super) enum NatsCallError {
     /// No node responds at the moment: it is not processed.
     NoResponders,
     /// It may be processed, now or later.
@@ -94,11 +94,11 @@ pub(super) enum CallError {
     Rejected(String),
 }
 
-impl From<CallError> for Unavailable {
-    fn from(error: CallError) -> Self {
+impl From<NatsCallError> for Unavailable {
+    fn from(error: NatsCallError) -> Self {
         match error {
-            CallError::NoResponders => Self("no node responds".into()),
-            CallError::Unknown(reason) | CallError::Rejected(reason) => Self(reason),
+            NatsCallError::NoResponders => Self("no node responds".into()),
+            NatsCallError::Unknown(reason) | NatsCallError::Rejected(reason) => Self(reason),
         }
     }
 }
@@ -170,21 +170,21 @@ impl NatsConnection {
         headers: Option<HeaderMap>,
         payload: Bytes,
         limit: Duration,
-    ) -> Result<Message, CallError> {
+    ) -> Result<Message, NatsCallError> {
         // The client's own limit does not include the wait for its queue.
         let mut request = Request::new().payload(payload).timeout(None);
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
         match self.clock.timeout(limit, self.client.send_request(subject, request)).await {
-            Err(_) => Err(CallError::Unknown("no answer in time".into())),
+            Err(_) => Err(NatsCallError::Unknown("no answer in time".into())),
             Ok(Ok(message)) => Ok(message),
             Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => CallError::NoResponders,
+                RequestErrorKind::NoResponders => NatsCallError::NoResponders,
                 RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
-                    CallError::Rejected(error.to_string())
+                    NatsCallError::Rejected(error.to_string())
                 }
-                RequestErrorKind::TimedOut | RequestErrorKind::Other => CallError::Unknown(error.to_string()),
+                RequestErrorKind::TimedOut | RequestErrorKind::Other => NatsCallError::Unknown(error.to_string()),
             }),
         }
     }
@@ -195,8 +195,8 @@ impl NatsConnection {
         operation: &str,
         stream: &str,
         request: &impl Serialize,
-    ) -> Result<Result<T, (ErrorCode, String)>, CallError> {
-        let payload = serde_json::to_vec(request).map_err(|error| CallError::Rejected(error.to_string()))?;
+    ) -> Result<Result<T, (ErrorCode, String)>, NatsCallError> {
+        let payload = serde_json::to_vec(request).map_err(|error| NatsCallError::Rejected(error.to_string()))?;
         let subject = format!("$JS.API.{operation}.{stream}");
         let message = self.call(subject, None, payload.into(), self.call_timeout).await?;
         match parse(&message)? {
@@ -211,7 +211,7 @@ impl NatsConnection {
         subject: String,
         headers: HeaderMap,
         payload: Bytes,
-    ) -> Result<Result<u64, (ErrorCode, String)>, CallError> {
+    ) -> Result<Result<u64, (ErrorCode, String)>, NatsCallError> {
         let message = self.call(subject, Some(headers), payload, self.call_timeout).await?;
         match parse::<async_nats::jetstream::publish::PublishAck>(&message)? {
             Response::Ok(ack) => Ok(Ok(ack.sequence)),
@@ -236,8 +236,9 @@ pub(super) fn is_rejection(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-fn parse<T: DeserializeOwned>(message: &Message) -> Result<Response<T>, CallError> {
-    serde_json::from_slice(&message.payload).map_err(|error| CallError::Unknown(format!("malformed answer: {error}")))
+fn parse<T: DeserializeOwned>(message: &Message) -> Result<Response<T>, NatsCallError> {
+    serde_json::from_slice(&message.payload)
+        .map_err(|error| NatsCallError::Unknown(format!("malformed answer: {error}")))
 }
 
 fn log(event: &Event) {

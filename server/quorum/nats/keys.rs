@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::super::error::{SetError, Unavailable};
-use super::super::traits::{Entry, Keys, Revision};
+use super::super::error::{CompareAndSetError, Unavailable};
+use super::super::traits::{KeyEntry, Revision, SharedKeys};
 use super::batch::number;
-use super::connection::{CallError, NatsConnection, is_conflict, is_rejection};
+use super::connection::{NatsCallError, NatsConnection, is_conflict, is_rejection};
 use super::stream::{self, StreamLimits};
 use crate::model::AccountName;
 
@@ -41,14 +41,14 @@ impl NatsKeys {
         Ok(())
     }
 
-    fn failed(&self, error: CallError) -> Unavailable {
-        if error == CallError::NoResponders {
+    fn failed(&self, error: NatsCallError) -> Unavailable {
+        if error == NatsCallError::NoResponders {
             self.is_created.store(false, Ordering::Relaxed);
         }
         error.into()
     }
 
-    async fn read(&self, key: &str) -> Result<Option<Entry>, Unavailable> {
+    async fn read(&self, key: &str) -> Result<Option<KeyEntry>, Unavailable> {
         self.create().await?;
         let subject = format!("$JS.API.DIRECT.GET.{}.$KV.{}.{key}", self.config.name, self.bucket);
         let NatsConnection { call_timeout, .. } = self.connection;
@@ -59,15 +59,15 @@ impl NatsKeys {
                 let revision = answer.headers.as_ref().and_then(|headers| number(headers, "Nats-Sequence"));
                 let revision = revision.ok_or_else(|| Unavailable("answer has no sequence".into()))?;
                 // A key that an operator deleted has an empty value, as a released lease has.
-                Ok(Some(Entry { revision: Revision(revision), value: answer.payload }))
+                Ok(Some(KeyEntry { revision: Revision(revision), value: answer.payload }))
             }
             Some(NOT_FOUND) => Ok(None),
             Some(status) => Err(Unavailable(format!("read of key refused with status {status}"))),
         }
     }
 
-    async fn write(&self, key: &str, expected: Option<Revision>, value: Bytes) -> Result<Revision, SetError> {
-        self.create().await.map_err(|error| SetError::Unknown(error.0))?;
+    async fn write(&self, key: &str, expected: Option<Revision>, value: Bytes) -> Result<Revision, CompareAndSetError> {
+        self.create().await.map_err(|error| CompareAndSetError::Unknown(error.0))?;
         let mut headers = HeaderMap::new();
         // 0: the key has no value yet.
         let expected = expected.map_or(0, |revision| revision.0);
@@ -76,17 +76,17 @@ impl NatsKeys {
         let subject = format!("$KV.{}.{key}", self.bucket);
         match self.connection.publish(subject, headers, value).await {
             Ok(Ok(revision)) => Ok(Revision(revision)),
-            Ok(Err((code, _))) if is_conflict(code) => Err(SetError::Conflict),
-            Ok(Err((code, error))) if is_rejection(code) => Err(SetError::Rejected(error)),
-            Ok(Err((_, error))) => Err(SetError::Unknown(error)),
-            Err(CallError::Rejected(error)) => Err(SetError::Rejected(error)),
-            Err(error) => Err(SetError::Unknown(self.failed(error).0)),
+            Ok(Err((code, _))) if is_conflict(code) => Err(CompareAndSetError::Conflict),
+            Ok(Err((code, error))) if is_rejection(code) => Err(CompareAndSetError::Rejected(error)),
+            Ok(Err((_, error))) => Err(CompareAndSetError::Unknown(error)),
+            Err(NatsCallError::Rejected(error)) => Err(CompareAndSetError::Rejected(error)),
+            Err(error) => Err(CompareAndSetError::Unknown(self.failed(error).0)),
         }
     }
 }
 
-impl Keys for NatsKeys {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, Unavailable>> {
+impl SharedKeys for NatsKeys {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeyEntry>, Unavailable>> {
         self.read(key).boxed()
     }
 
@@ -95,7 +95,7 @@ impl Keys for NatsKeys {
         key: &'a str,
         expected: Option<Revision>,
         value: Bytes,
-    ) -> BoxFuture<'a, Result<Revision, SetError>> {
+    ) -> BoxFuture<'a, Result<Revision, CompareAndSetError>> {
         self.write(key, expected, value).boxed()
     }
 }

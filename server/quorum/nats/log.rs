@@ -4,11 +4,11 @@ use async_nats::HeaderMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::super::error::{AppendError, Unavailable};
-use super::super::place::{Place, Subject};
-use super::super::traits::{Log, LogInfo, Message, Stored};
+use super::super::error::{SharedAppendError, Unavailable};
+use super::super::place::{LogPlace, Subject};
+use super::super::traits::{LogInfo, Message, QuorumLog, Stored};
 use super::batch;
-use super::connection::{CallError, NatsConnection, is_conflict, is_rejection};
+use super::connection::{NatsCallError, NatsConnection, is_conflict, is_rejection};
 use super::stream::{self, StreamLimits};
 use crate::model::{AccountName, Epoch};
 
@@ -29,7 +29,7 @@ impl NatsLog {
         format!("psgw.{}.{}", self.account, stream::suffix(subject))
     }
 
-    async fn publish(&self, expected: Place, message: Message) -> Result<Place, AppendError> {
+    async fn publish(&self, expected: LogPlace, message: Message) -> Result<LogPlace, SharedAppendError> {
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_EXPECTED_LAST_SEQUENCE, expected.to_string().as_str());
         headers.insert(async_nats::header::NATS_EXPECTED_STREAM, self.stream.as_str());
@@ -38,14 +38,14 @@ impl NatsLog {
         let stored = self.connection.publish(subject, headers, message.payload).await;
         match stored {
             Ok(Ok(place)) if place == expected + 1 => Ok(place),
-            Ok(Ok(actual)) => Err(AppendError::Misplaced { expected: expected + 1, actual }),
-            Ok(Err((code, _))) if is_conflict(code) => Err(AppendError::Conflict { expected }),
-            Ok(Err((code, error))) if is_rejection(code) => Err(AppendError::Rejected(error)),
-            Ok(Err((_, error))) => Err(AppendError::Unknown(error)),
-            Err(CallError::Rejected(error)) => Err(AppendError::Rejected(error)),
+            Ok(Ok(actual)) => Err(SharedAppendError::Misplaced { expected: expected + 1, actual }),
+            Ok(Err((code, _))) if is_conflict(code) => Err(SharedAppendError::Conflict { expected }),
+            Ok(Err((code, error))) if is_rejection(code) => Err(SharedAppendError::Rejected(error)),
+            Ok(Err((_, error))) => Err(SharedAppendError::Unknown(error)),
+            Err(NatsCallError::Rejected(error)) => Err(SharedAppendError::Rejected(error)),
             // While the nodes elect a leader, none of them responds for the stream.
-            Err(error @ (CallError::NoResponders | CallError::Unknown(_))) => {
-                Err(AppendError::Unknown(Unavailable::from(error).0))
+            Err(error @ (NatsCallError::NoResponders | NatsCallError::Unknown(_))) => {
+                Err(SharedAppendError::Unknown(Unavailable::from(error).0))
             }
         }
     }
@@ -57,7 +57,7 @@ impl NatsLog {
     }
 }
 
-impl Log for NatsLog {
+impl QuorumLog for NatsLog {
     fn info(&self) -> BoxFuture<'_, Result<Option<LogInfo>, Unavailable>> {
         stream::info(&self.connection, &self.stream).boxed()
     }
@@ -66,11 +66,11 @@ impl Log for NatsLog {
         self.create_log(epoch).boxed()
     }
 
-    fn append(&self, expected: Place, message: Message) -> BoxFuture<'_, Result<Place, AppendError>> {
+    fn append(&self, expected: LogPlace, message: Message) -> BoxFuture<'_, Result<LogPlace, SharedAppendError>> {
         self.publish(expected, message).boxed()
     }
 
-    fn read(&self, from: Place, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>> {
+    fn read(&self, from: LogPlace, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>> {
         batch::read(&self.connection, &self.stream, from, bytes_max).boxed()
     }
 }

@@ -15,7 +15,7 @@ use crate::state_file;
 
 /// A file or setting of TLS that cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum TlsError {
+pub enum NatsTlsError {
     /// A file.
     #[error("{path}: {detail}")]
     File {
@@ -30,8 +30,8 @@ pub enum TlsError {
 }
 
 /// Builds the client's side. Reads files: call it outside of the runtime's threads.
-pub(super) fn client_config(config: &NatsTlsConfig) -> Result<ClientConfig, TlsError> {
-    let refuse = |error: rustls::Error| TlsError::Settings(error.to_string());
+pub(super) fn client_config(config: &NatsTlsConfig) -> Result<ClientConfig, NatsTlsError> {
+    let refuse = |error: rustls::Error| NatsTlsError::Settings(error.to_string());
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(refuse)?;
@@ -52,11 +52,11 @@ pub(super) fn client_config(config: &NatsTlsConfig) -> Result<ClientConfig, TlsE
             builder.with_client_auth_cert(certificates(cert)?, private).map_err(refuse)
         }
         (None, None) => Ok(builder.with_no_client_auth()),
-        _ => Err(TlsError::Settings("cert_file and key_file belong together: set both".into())),
+        _ => Err(NatsTlsError::Settings("cert_file and key_file belong together: set both".into())),
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NatsTlsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     let found = found.map_err(|error| file_error(path, error.to_string()))?;
     if found.is_empty() {
@@ -65,10 +65,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read(path: &Path) -> Result<Vec<u8>, NatsTlsError> {
     state_file::read(path).map_err(|error| file_error(path, error.to_string()))
 }
 
-fn file_error(path: &Path, detail: String) -> TlsError {
-    TlsError::File { path: path.to_owned(), detail }
+fn file_error(path: &Path, detail: String) -> NatsTlsError {
+    NatsTlsError::File { path: path.to_owned(), detail }
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use powerstream_gateway::model::Epoch;
 use powerstream_gateway::quorum::{
-    AppendError, Chain, Delivery, LogInfo, Message, Place, Quorum, RequestError, Revision, SetError, Stored, Subject,
+    BusMessage, Chain, CompareAndSetError, LogInfo, LogPlace, Message, Quorum, RequestError, Revision,
+    SharedAppendError, Stored, Subject,
 };
 
 use crate::harness::eventually::{eventually, in_time};
@@ -61,10 +62,10 @@ pub async fn create(replica: &Quorum, epoch: Epoch) -> LogInfo {
 
 /// Sets a key that does not exist, as soon as the nodes have created the place for it.
 async fn set_first(replica: &Quorum, key: &str, value: &'static [u8]) -> Revision {
-    let mut set = Err(SetError::Conflict);
+    let mut set = Err(CompareAndSetError::Conflict);
     eventually("the key is set", async || {
         set = replica.keys.compare_and_set(key, None, Bytes::from_static(value)).await;
-        !matches!(set, Err(SetError::Unknown(_)))
+        !matches!(set, Err(CompareAndSetError::Unknown(_)))
     })
     .await;
     set.expect("it is new")
@@ -75,7 +76,7 @@ pub async fn info(replica: &Quorum) -> Option<LogInfo> {
 }
 
 /// Reads all messages up to `last`, in reads of these bytes.
-pub async fn read_to(replica: &Quorum, last: Place, bytes_max: usize) -> Vec<Stored> {
+pub async fn read_to(replica: &Quorum, last: LogPlace, bytes_max: usize) -> Vec<Stored> {
     let mut found: Vec<Stored> = Vec::new();
     eventually("the messages are read", async || {
         let from = found.last().map_or(1, |stored| stored.place + 1);
@@ -103,7 +104,7 @@ async fn log_is_created_once(Replicas { one, two }: Replicas) {
 async fn append_stores_at_expected_place(Replicas { one, two }: Replicas) {
     create(&one, EPOCH).await;
     let messages = messages(4, 10);
-    let conflict = |expected| Err(AppendError::Conflict { expected });
+    let conflict = |expected| Err(SharedAppendError::Conflict { expected });
     assert_eq!(one.log.append(1, messages[0].clone()).await, conflict(1), "the log does not reach this place");
     assert_eq!(one.log.append(0, messages[0].clone()).await, Ok(1));
     assert_eq!(one.log.append(0, messages[0].clone()).await, conflict(0), "the same bytes again");
@@ -125,8 +126,8 @@ async fn messages_are_read_as_written(Replicas { one, two }: Replicas) {
     for (place, payload) in payloads.iter().enumerate() {
         chain = chain.after(Subject::Checkpoint, payload);
         let message = Message { subject: Subject::Checkpoint, chain, payload: payload.clone() };
-        assert_eq!(one.log.append(place as Place, message.clone()).await, Ok(place as Place + 1));
-        let stored = read_to(&two, place as Place + 1, 1 << 20).await;
+        assert_eq!(one.log.append(place as LogPlace, message.clone()).await, Ok(place as LogPlace + 1));
+        let stored = read_to(&two, place as LogPlace + 1, 1 << 20).await;
         assert_eq!(stored.last().map(|stored| &stored.message), Some(&message));
     }
 }
@@ -139,8 +140,8 @@ async fn one_of_concurrent_appends_succeeds(Replicas { one, two }: Replicas) {
         let both = (one.log.append(place, first.clone()), two.log.append(place, second.clone()));
         let both = tokio::join!(both.0, both.1);
         let winner = match both {
-            (Ok(at), Err(AppendError::Conflict { .. })) if at == place + 1 => first,
-            (Err(AppendError::Conflict { .. }), Ok(at)) if at == place + 1 => second,
+            (Ok(at), Err(SharedAppendError::Conflict { .. })) if at == place + 1 => first,
+            (Err(SharedAppendError::Conflict { .. }), Ok(at)) if at == place + 1 => second,
             other => panic!("place {place}: {other:?}"),
         };
         winners.push(winner);
@@ -174,13 +175,13 @@ async fn keys_compare_revisions(Replicas { one, two }: Replicas) {
     let value = Bytes::from_static;
     assert_eq!(one.keys.get("lease").await, Ok(None));
     let absent = one.keys.compare_and_set("lease", Some(Revision(7)), value(b"x")).await;
-    assert_eq!(absent, Err(SetError::Conflict), "there is no such revision");
+    assert_eq!(absent, Err(CompareAndSetError::Conflict), "there is no such revision");
     let first = one.keys.compare_and_set("lease", None, value(b"one")).await.expect("it is new");
-    assert_eq!(two.keys.compare_and_set("lease", None, value(b"two")).await, Err(SetError::Conflict));
+    assert_eq!(two.keys.compare_and_set("lease", None, value(b"two")).await, Err(CompareAndSetError::Conflict));
     let second =
         two.keys.compare_and_set("lease", Some(first), value(b"two\0\r\n")).await.expect("it is the current one");
     assert_ne!(first, second);
-    assert_eq!(one.keys.compare_and_set("lease", Some(first), value(b"late")).await, Err(SetError::Conflict));
+    assert_eq!(one.keys.compare_and_set("lease", Some(first), value(b"late")).await, Err(CompareAndSetError::Conflict));
     let is_read = async |replica: &Quorum, bytes: &'static [u8]| {
         eventually("the value is read", async || {
             replica.keys.get("lease").await.ok().flatten().is_some_and(|entry| entry.value == bytes)
@@ -207,7 +208,9 @@ async fn one_of_concurrent_sets_succeeds(Replicas { one, two }: Replicas) {
             async move { keys.compare_and_set("lease", revision, Bytes::from_static(value.as_bytes())).await }
         };
         revision = match tokio::join!(set(&one, "one"), set(&two, "two")) {
-            (Ok(revision), Err(SetError::Conflict)) | (Err(SetError::Conflict), Ok(revision)) => Some(revision),
+            (Ok(revision), Err(CompareAndSetError::Conflict)) | (Err(CompareAndSetError::Conflict), Ok(revision)) => {
+                Some(revision)
+            }
             other => panic!("round {round}: {other:?}"),
         };
     }
@@ -217,7 +220,7 @@ async fn bus_delivers_to_subscriptions(Replicas { one, two }: Replicas) {
     let mut tips =
         [one.bus.subscribe("tip").await.expect("no fault"), two.bus.subscribe("tip").await.expect("no fault")];
     let mut status = two.bus.subscribe("status").await.expect("no fault");
-    let delivery = |text: &'static str| Delivery { payload: Bytes::from_static(text.as_bytes()), reply_to: None };
+    let delivery = |text: &'static str| BusMessage { payload: Bytes::from_static(text.as_bytes()), reply_to: None };
     // A subscription is known to the whole cluster only after a while.
     for tips in &mut tips {
         eventually("the subscription is known", async || {

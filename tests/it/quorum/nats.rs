@@ -1,7 +1,7 @@
 //! The backend on NATS conforms to the contract, on three real servers.
 
 use powerstream_gateway::model::Epoch;
-use powerstream_gateway::quorum::{AppendError, Unavailable};
+use powerstream_gateway::quorum::{SharedAppendError, Unavailable};
 use serde_json::json;
 
 use super::conformance::{self, Replicas, create, messages, read_to};
@@ -40,7 +40,7 @@ async fn purge_of_stream_keeps_places() {
     let deleted = servers.api("STREAM.DELETE.psgw_main", json!(null)).await;
     assert_eq!(deleted["success"], true, "{deleted}");
     assert_eq!(one.log.info().await, Ok(None));
-    assert!(matches!(one.log.append(10, messages(1, 10)[0].clone()).await, Err(AppendError::Unknown(_))));
+    assert!(matches!(one.log.append(10, messages(1, 10)[0].clone()).await, Err(SharedAppendError::Unknown(_))));
     assert!(one.log.read(1, 1_000).await.is_err());
 
     config["deny_purge"] = json!(false);

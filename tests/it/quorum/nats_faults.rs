@@ -1,7 +1,7 @@
 //! Faults of real NATS servers and of the network: nothing is lost, nothing is stored twice, and it continues by itself.
 
 use powerstream_gateway::model::Epoch;
-use powerstream_gateway::quorum::{AppendError, Message, Place, Quorum};
+use powerstream_gateway::quorum::{LogPlace, Message, Quorum, SharedAppendError};
 
 use super::conformance::{create, messages, read_to};
 use super::link::{Held, Link};
@@ -12,18 +12,18 @@ const EPOCH: Epoch = Epoch(7);
 
 /// Appends as a leader does: the same bytes for the same place, until the outcome is known. Returns how often the outcome
 /// was unknown.
-async fn append(replica: &Quorum, expected: Place, own: &Message) -> usize {
+async fn append(replica: &Quorum, expected: LogPlace, own: &Message) -> usize {
     let mut unknown = 0;
     eventually("the message is stored", async || match replica.log.append(expected, own.clone()).await {
         Ok(place) => {
             assert_eq!(place, expected + 1);
             true
         }
-        Err(AppendError::Unknown(_)) => {
+        Err(SharedAppendError::Unknown(_)) => {
             unknown += 1;
             false
         }
-        Err(AppendError::Conflict { .. }) => {
+        Err(SharedAppendError::Conflict { .. }) => {
             let found = replica.log.read(expected + 1, 1).await.unwrap_or_default();
             let found = found.first().filter(|stored| stored.place == expected + 1);
             assert!(found.is_none_or(|stored| stored.message == *own), "there is one writer");
@@ -81,7 +81,7 @@ async fn outage_of_all_nodes_ends_by_itself() {
         servers.kill(n);
     }
     let failed = one.log.append(10, all[10].clone()).await;
-    assert!(matches!(failed, Err(AppendError::Unknown(_))), "{failed:?}");
+    assert!(matches!(failed, Err(SharedAppendError::Unknown(_))), "{failed:?}");
     assert!(one.log.read(1, 1_000).await.is_err());
     assert!(one.keys.get("lease").await.is_err());
     for n in 0..3 {
@@ -120,7 +120,7 @@ async fn lost_ack_is_found_in_log() {
     append(&one, 0, &all[0]).await;
     link.hold(Held::Answers);
     let lost = one.log.append(1, all[1].clone()).await;
-    assert!(matches!(lost, Err(AppendError::Unknown(_))), "{lost:?}");
+    assert!(matches!(lost, Err(SharedAppendError::Unknown(_))), "{lost:?}");
     assert!(link.held_bytes() > 0, "the answer was held");
     let stored = read_to(&two, 2, 1_000).await;
     assert_eq!(stored[1].message, all[1], "it is stored");
@@ -141,7 +141,7 @@ async fn late_append_of_old_leader_is_refused() {
     append(&old, 0, &of_old[0]).await;
     link.hold(Held::All);
     let lost = old.log.append(1, of_old[1].clone()).await;
-    assert!(matches!(lost, Err(AppendError::Unknown(_))), "{lost:?}");
+    assert!(matches!(lost, Err(SharedAppendError::Unknown(_))), "{lost:?}");
     let held = link.held_bytes();
     assert!(held > 200, "the append was held: {held} bytes");
     assert_eq!(new.log.append(1, of_new[1].clone()).await, Ok(2));
@@ -149,10 +149,10 @@ async fn late_append_of_old_leader_is_refused() {
     let mut refused = Ok(0);
     eventually("the old leader is connected again", async || {
         refused = old.log.append(1, of_old[1].clone()).await;
-        !matches!(refused, Err(AppendError::Unknown(_)))
+        !matches!(refused, Err(SharedAppendError::Unknown(_)))
     })
     .await;
-    assert_eq!(refused, Err(AppendError::Conflict { expected: 1 }), "its place is in use");
+    assert_eq!(refused, Err(SharedAppendError::Conflict { expected: 1 }), "its place is in use");
     let stored = read_to(&new, 2, 1_000).await;
     assert_eq!(stored.iter().map(|stored| &stored.message).collect::<Vec<_>>(), [&of_old[0], &of_new[1]]);
     assert_eq!(new.log.info().await.map(|info| info.map(|info| info.last)), Ok(Some(2)));
