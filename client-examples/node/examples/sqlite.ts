@@ -8,22 +8,32 @@ import { gapRows } from './gap_rows.js';
 const { GATEWAY = 'http://127.0.0.1:50051', BEARER_FILE, ACCOUNT, CONSUMER = 'sqlite', FILTER_TAGS = '' } = process.env;
 
 const db = new DatabaseSync(process.env.DATABASE ?? 'posts.db');
-db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-  CREATE TABLE IF NOT EXISTS posts (post_id text, event text);
-  CREATE TABLE IF NOT EXISTS gaps (gap_id text PRIMARY KEY, state text, start_time text, end_time text);
-  CREATE TABLE IF NOT EXISTS dead_letters (post_id text, reason text);
-  CREATE TABLE IF NOT EXISTS cursor (consumer text PRIMARY KEY, token blob);`);
-const insertPost = db.prepare('INSERT INTO posts VALUES (?, ?)');
-const insertGap = db.prepare('INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?)');
-const insertDeadLetter = db.prepare('INSERT INTO dead_letters VALUES (?, ?)');
-const storeToken = db.prepare('INSERT OR REPLACE INTO cursor VALUES (?, ?)');
-const loadToken = db.prepare('SELECT CAST(token AS text) AS token FROM cursor WHERE consumer = ?');
 
+/** May fail while another process locks the database: `run` repeats it. */
 function load(): string | undefined {
-  return loadToken.get(CONSUMER)?.token as string | undefined;
+  db.exec(`PRAGMA busy_timeout = 2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+    CREATE TABLE IF NOT EXISTS posts (post_id text, event text);
+    CREATE TABLE IF NOT EXISTS gaps (gap_id text PRIMARY KEY, state text, start_time text, end_time text);
+    CREATE TABLE IF NOT EXISTS dead_letters (post_id text, reason text);
+    CREATE TABLE IF NOT EXISTS cursor (consumer text PRIMARY KEY, token blob);`);
+  statements ??= prepare();
+  return statements.loadToken.get(CONSUMER)?.token as string | undefined;
 }
 
-function insert(event: Event): void {
+function prepare() {
+  return {
+    insertPost: db.prepare('INSERT INTO posts VALUES (?, ?)'),
+    insertGap: db.prepare('INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?)'),
+    insertDeadLetter: db.prepare('INSERT INTO dead_letters VALUES (?, ?)'),
+    storeToken: db.prepare('INSERT OR REPLACE INTO cursor VALUES (?, ?)'),
+    loadToken: db.prepare('SELECT CAST(token AS text) AS token FROM cursor WHERE consumer = ?'),
+  };
+}
+
+type Statements = ReturnType<typeof prepare>;
+let statements: Statements | undefined;
+
+function insert({ insertPost }: Statements, event: Event): void {
   if (event.postId.toString() === process.env.FAIL_ON) {
     throw new PoisonError(event, 'rejected by FAIL_ON');
   }
@@ -36,15 +46,18 @@ function insert(event: Event): void {
 }
 
 function handle(frame: Frame): void {
+  const own = (statements ??= prepare());
   db.exec('BEGIN IMMEDIATE');
   try {
     if (frame.kind === 'batch') {
-      frame.events.forEach(insert);
-      frame.deadLetters.forEach(({ event, reason }) => insertDeadLetter.run(event.postId.toString(), reason));
+      frame.events.forEach((event) => {
+        insert(own, event);
+      });
+      frame.deadLetters.forEach(({ event, reason }) => own.insertDeadLetter.run(event.postId.toString(), reason));
     }
-    gapRows(frame).forEach((row) => insertGap.run(...row));
+    gapRows(frame).forEach((row) => own.insertGap.run(...row));
     if (frame.token !== undefined) {
-      storeToken.run(CONSUMER, Buffer.from(frame.token));
+      own.storeToken.run(CONSUMER, Buffer.from(frame.token));
     }
     db.exec('COMMIT');
   } catch (error) {

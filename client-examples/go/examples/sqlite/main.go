@@ -32,7 +32,7 @@ type store struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	db, err := sql.Open("sqlite", os.Getenv("DATABASE")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(2000)&_txlock=immediate")
+	db, err := sql.Open("sqlite", os.Getenv("DATABASE")+"?_pragma=busy_timeout(2000)&_pragma=journal_mode(WAL)&_txlock=immediate")
 	if err != nil {
 		log.Fatal(err)
 	}
