@@ -9,6 +9,8 @@ use super::truth::{MINUTE, Ms, SECOND, Traffic, Want};
 
 /// How far the clock of a host is ahead.
 const HOSTS_AHEAD: &[Ms] = &[0, 0, 0, 1_500, -1_500];
+/// The same of a host whose clock is wrong.
+const FAR_AHEAD: &[Ms] = &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE];
 
 /// Parts of histories, to find out on which of them a failure depends.
 struct Switches {
@@ -28,6 +30,8 @@ struct Switches {
     no_backfill: bool,
     /// X recovers less than a history is long.
     short_window: bool,
+    /// Other programs fill the disk.
+    full_disk: bool,
 }
 
 impl Switches {
@@ -44,6 +48,7 @@ impl Switches {
             redundant: is_on("redundant"),
             no_backfill: is_on("no_backfill"),
             short_window: is_on("short_window"),
+            full_disk: is_on("full_disk"),
         }
     }
 }
@@ -57,7 +62,7 @@ pub(super) fn plan(seed: u64) -> Plan {
     let times = &mut StdRng::seed_from_u64(seed ^ 0x7469_6d65);
     let mut setup = setup(&mut rng, more, switches);
     let mut lives: Vec<Live> = (0..rng.random_range(0..8)).map(|_| live(&mut rng, more, switches)).collect();
-    let jobs = (0..rng.random_range(0..8)).map(|_| job(&mut rng)).collect();
+    let jobs: Vec<Job> = (0..rng.random_range(0..8)).map(|_| job(&mut rng)).collect();
     let mut steps = vec![Step::Subscribe(want(&mut rng), Start::Latest)];
     steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, &setup, switches)));
     if switches.small_wrong_dates {
@@ -70,7 +75,47 @@ pub(super) fn plan(seed: u64) -> Plan {
         lives.iter_mut().for_each(|live| (live.date, live.answer) = (Date::Right, Answer::Stream));
     }
     begin_now(&mut steps, &mut StdRng::seed_from_u64(seed ^ 0x6e_6f77));
-    Plan { seed, setup, steps, lives, jobs }
+    let mut plan = Plan { seed, setup, steps, lives, jobs };
+    let rng = |salt: u64| StdRng::seed_from_u64(seed ^ salt);
+    limit_requests(&mut plan, &mut rng(0x6c_696d));
+    refuse_recoveries(&mut plan.jobs, &mut rng(0x72_6566));
+    look_back(&mut plan.steps, &mut rng(0x62_6163));
+    if switches.full_disk && plan.setup.files {
+        fill_disk(&mut plan.steps, &mut rng(0x66_756c));
+    }
+    plan
+}
+
+/// Hosts of X are off by less than the grain of a `Date`, each its own way, and some gateways ask for short windows.
+fn limit_requests(plan: &mut Plan, rng: &mut StdRng) {
+    const EDGES: &[Ms] = &[0, 400, -400];
+    plan.setup.request_max = pick(rng, &[120, 120, 10, 3]) * MINUTE;
+    plan.lives.iter_mut().for_each(|live| live.edge = pick(rng, EDGES));
+    plan.jobs.iter_mut().for_each(|job| job.edge = pick(rng, EDGES));
+}
+
+/// In some histories X refuses several recoveries in a row, and grants them later.
+fn refuse_recoveries(jobs: &mut Vec<Job>, rng: &mut StdRng) {
+    if rng.random_bool(0.06) {
+        let refused = Job { answer: Answer::Refuse(pick(rng, &[400, 403]), true), ..Job::good() };
+        jobs.splice(0..0, std::iter::repeat_n(refused, rng.random_range(3..7)));
+    }
+}
+
+/// Some subscriptions begin at a time before the last start of the gateway.
+fn look_back(steps: &mut Vec<Step>, rng: &mut StdRng) {
+    let kills = steps.iter().enumerate().filter(|(_, step)| matches!(step, Step::Kill { .. })).map(|(at, _)| at);
+    let Some(at) = kills.collect::<Vec<_>>().choose(rng).copied().filter(|_| rng.random_bool(0.3)) else { return };
+    let back = Step::Subscribe(want(rng), Start::Back(rng.random_range(0..25 * MINUTE)));
+    steps.splice(at + 1..at + 1, [Step::Pass(rng.random_range(SECOND..90 * SECOND)), back]);
+}
+
+/// In some histories other programs fill the disk for a while.
+fn fill_disk(steps: &mut Vec<Step>, rng: &mut StdRng) {
+    if rng.random_bool(0.1) {
+        let at = rng.random_range(1..=steps.len());
+        steps.insert(at, Step::Full(rng.random_range(5 * SECOND..3 * MINUTE)));
+    }
 }
 
 /// Some subscriptions begin at the present time.
@@ -102,7 +147,7 @@ fn make_hosts_wrong(setup: &mut Setup, steps: &mut [Step], times: &mut StdRng) -
     let mut is_far = false;
     for ahead in std::iter::once(&mut setup.host_ahead).chain(later) {
         if times.random_bool(0.1) {
-            *ahead = pick(times, &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE]);
+            *ahead = pick(times, FAR_AHEAD);
             is_far = true;
         }
     }
@@ -144,6 +189,7 @@ fn setup(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Setup {
         recovery_window: if switches.short_window && more.random_bool(0.2) { 30 * MINUTE } else { 24 * 60 * MINUTE },
         connections: if switches.redundant && more.random_bool(0.15) { 2 } else { 1 },
         session_age: pick(rng, &[0, 0, 0, 4 * MINUTE]),
+        request_max: 120 * MINUTE,
     }
 }
 
@@ -193,6 +239,7 @@ fn live(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Live {
         lag: pick(rng, &[0, 0, 0, 10 * SECOND, 25 * SECOND, if switches.long_lag { 60 * SECOND } else { 0 }]),
         backfill: !switches.no_backfill || more.random_bool(0.7),
         backfill_more: pick(rng, &[0, 0, MINUTE]),
+        edge: 0,
         order: pick(rng, &[Order::ByTime, Order::WithinMinutes, Order::Any]),
         pace: pick(rng, &[0, 0, 20]),
         twice: pick(rng, &[0, 0, 3]),
@@ -215,6 +262,7 @@ fn job(rng: &mut StdRng) -> Job {
         order: pick(rng, &[Order::ByTime, Order::WithinMinutes, Order::Any]),
         pace: pick(rng, &[0, 5, 200]),
         delay: pick(rng, &[0, 0, 45 * SECOND]),
+        edge: 0,
         sent: pick(rng, &[0, 20, 50, 90, 100]),
         word: pick(
             rng,

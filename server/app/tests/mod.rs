@@ -55,11 +55,11 @@ const FAULT_CHARS_MAX: usize = 260;
 /// Everything that is wrong with a history; a panic is a fault.
 fn faults(plan: &Plan) -> Vec<String> {
     let play = || {
-        let record = play::play(plan);
+        let mut record = play::play(plan);
         if std::env::var_os("HISTORY_TRACE").is_some() {
             record.print();
         }
-        oracle::find_faults(&record)
+        oracle::find_faults(&mut record)
     };
     let played = std::panic::catch_unwind(AssertUnwindSafe(play));
     played.unwrap_or_else(|panic| vec![format!("panic: {}", stage::text(panic.as_ref()))])

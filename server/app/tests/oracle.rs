@@ -8,19 +8,36 @@
 mod announced;
 mod covered;
 mod delivery;
+mod started;
 mod tight;
 
 use ::oracle::{Fault, Gap, Kind};
 
+pub(super) use delivery::CUTS_WITHIN;
+
 use super::record::Record;
 
 /// Everything that is wrong with a history.
-pub(super) fn find_faults(record: &Record) -> Vec<String> {
+pub(super) fn find_faults(record: &mut Record) -> Vec<String> {
+    let mut faults = own_faults(record);
+    // Origins near a reconnect and marks after damage are bounded here, by what the plain data of a history leave out.
+    let is_checked_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
+    let history = super::plain::history(record);
+    let text = |fault: &Fault| of(fault.subscription, format!("{}: {}", fault.kind.check(), fault.text));
+    faults.extend(::oracle::check(&history).iter().filter(|fault| !is_checked_here(fault)).map(text));
+    faults.truncate(40);
+    record.subscriptions.iter_mut().zip(history.subscriptions).for_each(|(seen, got)| seen.got = got);
+    faults
+}
+
+/// What only a history on the virtual clock shows to be wrong.
+fn own_faults(record: &Record) -> Vec<String> {
     let mut faults = record.faults.clone();
     let (arrivals, sources) = (delivery::arrivals(record), announced::sources(record));
     for seen in &record.subscriptions {
         let mut own = delivery::check(record, seen, &arrivals);
         own.extend(announced::check(record, seen, &sources));
+        own.extend(started::check(record, seen));
         let gaps = seen.last_gaps();
         let gaps: Vec<&Gap> = gaps.iter().filter(|gap| !gap.is_private).collect();
         own.extend(gaps.iter().filter_map(|gap| tight::check(record, gap, &gaps)));
@@ -28,12 +45,6 @@ pub(super) fn find_faults(record: &Record) -> Vec<String> {
     }
     faults.extend(announced::compare(record));
     faults.extend(covered::check(record, &arrivals));
-    // Origins near a reconnect and marks after damage are bounded here, by what the plain data of a history leave out.
-    let is_checked_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
-    let plain = ::oracle::check(&super::plain::history(record));
-    let text = |fault: &Fault| of(fault.subscription, format!("{}: {}", fault.kind.check(), fault.text));
-    faults.extend(plain.iter().filter(|fault| !is_checked_here(fault)).map(text));
-    faults.truncate(40);
     faults
 }
 

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use ::oracle as plain;
 
+use super::oracle::CUTS_WITHIN;
 use super::record::Record;
 use super::truth::{MINUTE, Post, RULES, Rule, RuleSet, SECOND, UNCERTAINTY};
 use super::x::{Arrival, Connection};
 
-/// The record as plain data.
-pub(super) fn history(record: &Record) -> plain::History {
+/// The record as plain data. What subscriptions got is moved into it.
+pub(super) fn history(record: &mut Record) -> plain::History {
+    let none = || plain::Subscription { number: 0, filter: plain::Filter::default(), sessions: Vec::new() };
+    let taken = record.subscriptions.iter_mut().map(|seen| std::mem::replace(&mut seen.got, none()));
+    let subscriptions = taken.collect();
     let setup = &record.plan.setup;
     let terms = plain::Terms {
         retention: setup.retention,
@@ -20,6 +24,7 @@ pub(super) fn history(record: &Record) -> plain::History {
         tight_within: None,
         // The player reports what stays open.
         is_settled: false,
+        skips_within: CUTS_WITHIN,
         is_killed: true,
         ..plain::Terms::new()
     };
@@ -28,7 +33,7 @@ pub(super) fn history(record: &Record) -> plain::History {
         posts: record.posts.iter().map(|own| post(own, &known)).collect(),
         writes: record.arrivals.iter().map(|arrival| write(record, arrival, &known)).collect(),
         connections: record.connections.iter().map(connection).collect(),
-        subscriptions: record.subscriptions.iter().map(|seen| seen.got.clone()).collect(),
+        subscriptions,
         losses: record.losses.iter().map(|loss| plain::Loss { at: loss.at, kept_to: loss.kept_to }).collect(),
         pauses: record.pauses.clone(),
         tallies: Vec::new(),
@@ -54,7 +59,7 @@ fn post(post: &Post, known: &[plain::Rule]) -> plain::Post {
         rules: plain_rules(post.rules, known),
         rules_ever: plain_rules(post.rules_ever(), known),
         is_carried: true,
-        is_sent_again: post.again.is_some() || post.more.is_some(),
+        is_sent_again: post.is_sent_again(),
     }
 }
 

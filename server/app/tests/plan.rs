@@ -25,9 +25,18 @@ impl Plan {
     pub(super) fn hosts_agree(&self) -> bool {
         const OFF_MAX: Ms = 1_500;
         const SPREAD_MAX: Ms = 1_000;
-        let (least, most) =
-            self.hosts_ahead().fold((Ms::MAX, Ms::MIN), |(least, most), it| (least.min(it), most.max(it)));
+        let (least, most) = self.hosts_bounds();
         -OFF_MAX <= least && most <= OFF_MAX && most - least <= SPREAD_MAX
+    }
+
+    /// How far the hosts are from each other.
+    pub(super) fn hosts_spread(&self) -> Ms {
+        let (least, most) = self.hosts_bounds();
+        most - least
+    }
+
+    fn hosts_bounds(&self) -> (Ms, Ms) {
+        self.hosts_ahead().fold((Ms::MAX, Ms::MIN), |(least, most), it| (least.min(it), most.max(it)))
     }
 
     /// How far each host is ahead of X.
@@ -60,6 +69,8 @@ pub(super) struct Setup {
     pub connections: u8,
     /// Age at which a session is ended; never if it is 0.
     pub session_age: Ms,
+    /// Duration of the longest recovery request.
+    pub request_max: Ms,
 }
 
 /// Something that happens to the gateway, to its subscribers, or to the connection from outside.
@@ -83,6 +94,8 @@ pub(super) enum Step {
     Snapshot,
     /// The disk cannot read the log for so long.
     Unreadable(Ms),
+    /// Other programs fill the disk for so long.
+    Full(Ms),
 }
 
 /// What becomes of the log when the process is killed.
@@ -168,6 +181,8 @@ pub(super) struct Live {
     pub backfill: bool,
     /// Time for which there is backfill beyond the minutes that were asked for.
     pub backfill_more: Ms,
+    /// How far the host of X that answers is off, within the grain of a `Date`: bounds of requests are so much later.
+    pub edge: Ms,
     pub order: Order,
     /// Time between two posts of the backfill.
     pub pace: Ms,
@@ -223,6 +238,8 @@ pub(super) struct Job {
     pub pace: Ms,
     /// Time to the first post, with heartbeats.
     pub delay: Ms,
+    /// As of a live connection.
+    pub edge: Ms,
     /// Per cent of the posts that are sent before the end.
     pub sent: u8,
     pub word: Word,
@@ -239,6 +256,7 @@ impl Live {
             lag: 0,
             backfill: true,
             backfill_more: 0,
+            edge: 0,
             order: Order::ByTime,
             pace: 0,
             twice: 0,
@@ -252,7 +270,7 @@ impl Job {
     /// What X does when it behaves.
     pub(super) fn good() -> Self {
         let (answer, order, word, end) = (Answer::Stream, Order::ByTime, Word::Completed, End::Clean);
-        Self { answer, order, pace: 0, delay: 0, sent: 100, word, end }
+        Self { answer, order, pace: 0, delay: 0, edge: 0, sent: 100, word, end }
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn play(plan: &Plan) -> Record {
 
 fn length(step: &Step) -> Ms {
     match step {
-        Step::Pass(time) | Step::Freeze(time, _) | Step::Unreadable(time) => *time,
+        Step::Pass(time) | Step::Freeze(time, _) | Step::Unreadable(time) | Step::Full(time) => *time,
         Step::Kill { down, .. } => *down,
         _ => 0,
     }
@@ -140,6 +140,13 @@ impl Play {
                 pass(20).await;
             }
             Step::Snapshot => self.snapshot(now),
+            Step::Full(time) => {
+                self.stage.disk.is_full.store(true, Ordering::Relaxed);
+                pass(time).await;
+                self.stage.disk.is_full.store(false, Ordering::Relaxed);
+                self.pauses.push((now, self.stage.x.now()));
+                pass(5 * SECOND).await;
+            }
             Step::Unreadable(time) => {
                 self.stage.disk.is_unreadable.store(true, Ordering::Relaxed);
                 pass(time).await;
@@ -276,7 +283,7 @@ impl Play {
             posts,
             arrivals,
             connections,
-            subscriptions: self.readers.iter().map(Reader::seen).collect(),
+            subscriptions: self.readers.into_iter().map(Reader::into_seen).collect(),
             losses: self.losses,
             from,
             to,

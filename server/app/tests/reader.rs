@@ -49,8 +49,9 @@ impl Reader {
         self.seen.lock().sessions.last().is_some_and(|last| last.outcome == Outcome::Refused)
     }
 
-    pub(super) fn seen(&self) -> Seen {
-        self.seen.lock().clone()
+    /// Everything that it got. It has gone away.
+    pub(super) fn into_seen(self) -> Seen {
+        Arc::try_unwrap(self.seen).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner)
     }
 
     /// Looks at what it got so far.

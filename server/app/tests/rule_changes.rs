@@ -32,6 +32,7 @@ fn stage(dir: &std::path::Path) -> Stage {
         recovery_window: 24 * 60 * MINUTE,
         connections: 1,
         session_age: 0,
+        request_max: 120 * MINUTE,
     };
     Stage { setup, x, dir: dir.to_owned(), disk: Arc::new(TestDisk::default()) }
 }

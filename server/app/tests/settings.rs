@@ -166,6 +166,7 @@ fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<
             recovery_window: 0,
             connections: settings.accounts[0].connections,
             session_age: 0,
+            request_max: 0,
         };
         let disk = Arc::new(TestDisk::default());
         let recovery_max = settings.ingest.recovery.requests_per_minute_max;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
@@ -43,11 +44,17 @@ pub(super) struct Stage {
     pub disk: Arc<TestDisk>,
 }
 
-/// Times for which the disk cannot read.
+/// A disk that can fail.
 #[derive(Debug, Default)]
 pub(super) struct TestDisk {
-    pub is_unreadable: std::sync::atomic::AtomicBool,
+    /// It cannot read.
+    pub is_unreadable: AtomicBool,
+    /// Other programs have filled it.
+    pub is_full: AtomicBool,
 }
+
+/// Free space below which the log is not appended to.
+const HEADROOM_BYTES: u64 = 64 << 20;
 
 impl Disk for TestDisk {
     fn write_at(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
@@ -63,11 +70,11 @@ impl Disk for TestDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> std::io::Result<u64> {
-        Ok(u64::MAX)
+        Ok(if self.is_full.load(Ordering::Relaxed) { HEADROOM_BYTES / 2 } else { u64::MAX })
     }
 
     fn read_at(&self, file: &std::fs::File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-        if self.is_unreadable.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.is_unreadable.load(Ordering::Relaxed) {
             return Err(std::io::Error::from_raw_os_error(5));
         }
         SystemDisk.read_at(file, buffer, offset)
@@ -106,10 +113,11 @@ impl Stage {
         settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };
         settings.journal.retention_age_max = millis(setup.retention);
         settings.journal.segment_bytes_max = 16 << 10;
-        settings.journal.disk_headroom_bytes_min = 0;
+        settings.journal.disk_headroom_bytes_min = HEADROOM_BYTES;
         settings.hub.ring_bytes_max = setup.ring_bytes;
         settings.hub.recovery_window = millis(setup.recovery_window);
         settings.hub.session_age_max = millis(setup.session_age);
+        settings.ingest.recovery.window_max = millis(setup.request_max);
         settings.upstream.message_bytes_max = 4 << 10;
         settings
     }

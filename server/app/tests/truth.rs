@@ -52,8 +52,10 @@ pub(super) struct Post {
     pub late: Ms,
     /// Every arrival of it has these.
     pub rules: RuleSet,
-    /// From this time on every arrival has these as well, and X sends it once more then.
+    /// From this time on every arrival has these as well.
     pub more: Option<(Ms, RuleSet)>,
+    /// X does not send it once more by itself when it gets further rules.
+    pub is_quiet: bool,
     /// X sends it once more at this time, as it was.
     pub again: Option<Ms>,
 }
@@ -62,6 +64,11 @@ impl Post {
     /// When X can send it.
     pub(super) fn available(&self) -> Ms {
         self.created + self.late
+    }
+
+    /// True if X sends it once more by itself.
+    pub(super) fn is_sent_again(&self) -> bool {
+        self.again.is_some() || (self.more.is_some() && !self.is_quiet)
     }
 
     /// Its rules, as X has them at a time.
@@ -126,10 +133,12 @@ pub(super) fn posts(traffic: &Traffic, from: Ms, to: Ms) -> Vec<Post> {
         }
         let late = if traffic.late_max == 0 { 150 } else { 150 + rng.random_range(0..traffic.late_max) };
         let rules = rng.random_range(1..64);
-        let mut post = Post { id: id(created, posts.len() as u64), created, late, rules, more: None, again: None };
+        let id = id(created, posts.len() as u64);
+        let mut post = Post { id, created, late, rules, more: None, is_quiet: false, again: None };
         let after = post.available() + rng.random_range(SECOND..10 * MINUTE);
         if rng.random_range(0..traffic.repeated.max(1)) == 0 {
             post.more = Some((after, rng.random_range(1..64)));
+            post.is_quiet = (posts.len() as u64).wrapping_mul(0x9e37_79b9) >> 3 & 1 == 1;
         } else if rng.random_range(0..traffic.repeated.max(1)) == 0 {
             post.again = Some(after);
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::history::Ms;
-use crate::index::{Index, rules_of};
+use crate::index::Index;
 use crate::seen::{Content, Event, From, Gap, Origin, Session, Subscription};
 use crate::{Fault, Kind};
 
@@ -76,7 +76,7 @@ fn passed_over(index: &Index<'_>, seen: &Subscription, records: &BTreeMap<Positi
             // What is older than the subscription, and came late, is not for it.
             let is_due = event.origin == Origin::Live || created >= since + terms.uncertainty;
             let is_whole = event.is_delta == Some(false) || terms.retention == Ms::MAX;
-            if is_due && is_whole && !ids.contains(&event.id) && seen.filter.takes(&rules_of(event)) {
+            if is_due && is_whole && !ids.contains(&event.id) && seen.filter.takes(&index.rules_of(event)) {
                 let text = format!("another subscription shows post {} at {position:?}", event.id);
                 faults.push(Fault::of_post(Kind::MissingReceived, event.id, text));
             }

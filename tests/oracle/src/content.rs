@@ -1,38 +1,42 @@
 //! What is delivered is of upstream, for the filter, byte for byte, and under the rules, tags and origin of an arrival.
 
-use std::collections::BTreeSet;
-
 use crate::history::{Rule, Write};
-use crate::index::{Index, is_subset, rules_of};
+use crate::index::{Index, is_subset};
 use crate::seen::{Event, From, Origin, Subscription};
 use crate::{Fault, Kind};
 
 pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     let mut faults = Vec::new();
+    let is_exact = seen.is_exact();
     for (_, events, _, is_private) in seen.batches() {
         for event in events {
             let Some(at) = index.place(event.id) else {
                 faults.push(Fault::of_post(Kind::Foreign, event.id, format!("post {} is not of upstream", event.id)));
                 continue;
             };
-            faults.extend(one(index, seen, event, at, is_private));
+            one(index, (seen, is_exact), (event, is_private), at, &mut faults);
         }
     }
     faults
 }
 
-fn one(index: &Index<'_>, seen: &Subscription, event: &Event, at: usize, is_private: bool) -> Vec<Fault> {
-    let (rules, id) = (rules_of(event), event.id);
+/// Checks an event of a subscription, which began exactly or not.
+fn one(
+    index: &Index<'_>,
+    (seen, is_exact): (&Subscription, bool),
+    (event, is_private): (&Event, bool),
+    at: usize,
+    faults: &mut Vec<Fault>,
+) {
+    let (rules, id) = (index.rules_of(event), event.id);
     let about = || index.about(id);
-    let mut faults = Vec::new();
     let mut fault = |kind, text: String| faults.push(Fault::of_post(kind, id, text));
     if !seen.filter.takes(&rules) {
         fault(Kind::Unwanted, format!("post {id} under {rules:?} is not for {:?}", seen.filter));
     }
     let sources = index.by_payload(event);
     if sources.is_empty() {
-        fault(Kind::Damaged, format!("post {id} has a payload that never came ({})", about()));
-        return faults;
+        return fault(Kind::Damaged, format!("post {id} has a payload that never came ({})", about()));
     }
     let writes: Vec<&Write> = sources.iter().map(|at| &index.history.writes[*at]).collect();
     if !are_of_arrivals(index, at, &writes, &rules) || !are_tags(event) {
@@ -43,15 +47,17 @@ fn one(index: &Index<'_>, seen: &Subscription, event: &Event, at: usize, is_priv
     if !is_private && !is_origin(index, &writes, event) {
         fault(Kind::Origin, format!("post {id} is reported as {:?} ({})", event.origin, about()));
     }
-    if !is_private && let Some(text) = undue_delta(index, seen, event, at) {
+    if !is_private
+        && is_exact
+        && let Some(text) = undue_delta(index, seen, event, at)
+    {
         fault(Kind::Unwanted, text);
     }
-    faults
 }
 
 /// True if the rules are those of an arrival with this payload, and of some others of the post.
 fn are_of_arrivals(index: &Index<'_>, at: usize, sources: &[&Write], rules: &[Rule]) -> bool {
-    if rules.iter().collect::<BTreeSet<_>>().len() != rules.len() {
+    if rules.iter().enumerate().any(|(at, rule)| rules[..at].contains(rule)) {
         return false;
     }
     let within: Vec<&Write> = index.writes(at).map(|(_, it)| it).filter(|it| is_subset(&it.rules, rules)).collect();
@@ -98,10 +104,11 @@ fn is_origin(index: &Index<'_>, sources: &[&Write], event: &Event) -> bool {
     sources.iter().any(is_possible)
 }
 
-/// A post that was logged under rules which the filter takes is not delivered again under more rules, to no session.
+/// A post that was logged under rules which the filter takes is not delivered again under more rules, to no session of a
+/// subscription that began exactly.
 fn undue_delta(index: &Index<'_>, seen: &Subscription, event: &Event, at: usize) -> Option<String> {
     let first = seen.sessions.first()?;
-    if !seen.is_exact() || first.from == From::Earliest || !index.history.losses.is_empty() {
+    if first.from == From::Earliest || !index.history.losses.is_empty() {
         return None;
     }
     let sources = index.sources(event);

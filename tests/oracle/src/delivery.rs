@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use crate::gaps::token_time;
 use crate::history::{Ms, Post, Write};
-use crate::index::{Index, rules_of};
+use crate::index::Index;
 use crate::seen::{Content, Event, From, Gap, Outcome, Subscription};
 use crate::{Fault, Filter, Kind, SECOND};
 
 pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
-    let case = Case { index, seen, gaps: seen.last_gaps() };
+    let case = Case { index, seen, gaps: seen.last_gaps(), is_exact: seen.is_exact() };
     let mut faults = case.repeats();
     faults.extend(case.marks());
     faults.extend(case.missing());
@@ -20,6 +20,7 @@ struct Case<'a> {
     index: &'a Index<'a>,
     seen: &'a Subscription,
     gaps: Vec<Gap>,
+    is_exact: bool,
 }
 
 impl Case<'_> {
@@ -103,7 +104,7 @@ impl Case<'_> {
         let first = self.seen.sessions.first()?;
         let history = self.index.history;
         let since = first.at + history.terms.uncertainty.max(SECOND);
-        if !self.seen.is_exact() || !history.losses.is_empty() || post.created < since || self.is_skipped(at) {
+        if !self.is_exact || !history.losses.is_empty() || post.created < since || self.is_skipped(at) {
             return None;
         }
         let (filter, margin) = (&self.seen.filter, history.terms.lateness);
@@ -190,22 +191,20 @@ impl Case<'_> {
     /// True if it came in a form that cannot be taken, and that was announced.
     fn is_skipped(&self, at: usize) -> bool {
         let history = self.index.history;
-        let uncertainty = history.terms.uncertainty;
-        let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
+        let (uncertainty, within) = (history.terms.uncertainty, history.terms.skips_within);
         let is_announced = |time: Ms| {
-            frames.iter().any(|frame| match &frame.content {
+            self.seen.sessions.iter().flat_map(|session| &session.frames).any(|frame| match &frame.content {
                 Content::Skip(skip) => {
                     let to = skip.to.unwrap_or(Ms::MAX);
                     // The time of a stop is that of the last turn before it.
                     let paused = history.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
                     let earliest = paused.map_or(time, |(from, _)| *from) - uncertainty;
-                    skip.from <= time + uncertainty && earliest <= to
+                    skip.from <= time + uncertainty.max(within) && earliest <= to
                 }
                 _ => false,
             })
         };
         // Skips are announced once a second: those of the last one are lost with the process.
-        let within = history.terms.skips_within;
         let is_lost = |time: Ms| history.losses.iter().any(|loss| (time..time + within).contains(&loss.at));
         let mut ruined = self.index.all_writes(at).filter(|(_, write)| write.is_ruined);
         ruined.any(|(_, write)| is_announced(write.at) || is_lost(write.at))
@@ -221,7 +220,7 @@ impl Case<'_> {
             })
         });
         let passed = |(log, event): (&String, &Event)| {
-            self.seen.filter.takes(&rules_of(event))
+            self.seen.filter.takes(&self.index.rules_of(event))
                 && self.seen.sessions.windows(2).any(|pair| {
                     let last = pair[0].frames.iter().rev().find_map(|frame| match &frame.content {
                         Content::Posts { events, is_private: false, .. } => events.last().map(|event| event.sequence),

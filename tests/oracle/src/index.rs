@@ -8,6 +8,8 @@ use crate::seen::{Event, Origin};
 pub(crate) struct Index<'a> {
     pub(crate) history: &'a History,
     posts: HashMap<u64, usize>,
+    /// Every rule of upstream, once.
+    rules: Vec<&'a Rule>,
     /// Places of the writes of each post, in the order of the history.
     writes: Vec<Vec<usize>>,
 }
@@ -19,7 +21,22 @@ impl<'a> Index<'a> {
         for (at, write) in history.writes.iter().enumerate() {
             writes[write.post].push(at);
         }
-        Self { history, posts, writes }
+        let mut rules: Vec<&Rule> = Vec::new();
+        for rule in history.posts.iter().flat_map(|post| &post.rules_ever) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        Self { history, posts, rules, writes }
+    }
+
+    /// The rules that an event is delivered with.
+    pub(crate) fn rules_of(&self, event: &Event) -> Vec<Rule> {
+        let known = |(id, tag): &(u64, Option<String>)| {
+            let rule = self.rules.iter().find(|rule| rule.id == *id && rule.tag.as_deref() == tag.as_deref());
+            rule.map_or_else(|| Rule { id: *id, tag: tag.as_deref().map(Into::into) }, |rule| (*rule).clone())
+        };
+        event.rules.iter().map(known).collect()
     }
 
     /// The place of a post.
@@ -93,9 +110,4 @@ impl<'a> Index<'a> {
 /// True if all of `some` are in `all`.
 pub(crate) fn is_subset(some: &[Rule], all: &[Rule]) -> bool {
     some.iter().all(|rule| all.contains(rule))
-}
-
-/// The rules that an event is delivered with.
-pub(crate) fn rules_of(event: &Event) -> Vec<Rule> {
-    event.rules.iter().map(|(id, tag)| Rule { id: *id, tag: tag.as_deref().map(Into::into) }).collect()
 }

@@ -252,6 +252,12 @@ impl Session {
         !gap.is_private && (is_other || (is_over && self.open_gaps.iter().all(|open| open.id != gap.id)))
     }
 
+    /// True if a gap of the subscription itself is announced in it.
+    pub fn has_private_gap(&self) -> bool {
+        let is_private = |frame: &Frame| matches!(&frame.content, Content::Gap(gap) if gap.is_private);
+        self.open_gaps.iter().any(|gap| gap.is_private) || self.frames.iter().any(is_private)
+    }
+
     /// True if it began exactly where it was asked to.
     pub fn is_exact(&self) -> bool {
         matches!(self.outcome, Outcome::Live | Outcome::Exact)
@@ -292,6 +298,7 @@ impl Subscription {
 
     /// True if every session began exactly where it was asked to, and nothing of its own is missing.
     pub(crate) fn is_exact(&self) -> bool {
-        self.sessions.iter().all(Session::is_exact) && self.last_gaps().iter().all(|gap| !gap.is_private)
+        // A private gap is superseded by private gaps only.
+        self.sessions.iter().all(|session| session.is_exact() && !session.has_private_gap())
     }
 }

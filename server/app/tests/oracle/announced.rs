@@ -38,10 +38,11 @@ pub(super) fn sources(record: &Record) -> Sources<'_> {
 }
 
 fn main_events(session: &Session) -> impl Iterator<Item = (Ms, &Event)> {
-    session.frames.iter().flat_map(|frame| match &frame.content {
-        Content::Posts { events, is_private: false, .. } => events.iter().map(|event| (frame.at, event)).collect(),
-        _ => Vec::new(),
-    })
+    let batches = session.frames.iter().filter_map(|frame| match &frame.content {
+        Content::Posts { events, is_private: false, .. } => Some((frame.at, events)),
+        _ => None,
+    });
+    batches.flat_map(|(at, events)| events.iter().map(move |event| (at, event)))
 }
 
 /// A session continues exactly only where the log has all that the token covers, and the gaps that are open there are announced to it.

@@ -1,20 +1,20 @@
 //! An interval that GetCoverage calls complete misses no post of the truth.
 
-use super::delivery::Arrivals;
+use super::delivery::{Arrivals, skips_within};
 use crate::app::tests::record::Record;
 use crate::app::tests::truth::{Ms, SECOND, UNCERTAINTY};
 use crate::app::tests::x::Arrival;
 
 /// Most faults that are reported.
 const FAULTS_MAX: usize = 4;
-/// A message that cannot be taken is announced within so long; before that, a kill loses it.
-const SKIPS_WITHIN: Ms = 2 * SECOND;
 
-/// Posts of complete intervals that no log has got, although none of them was announced as skipped.
+/// Posts of complete intervals that no log has got, although none of them was announced as skipped. A kill loses what was not
+/// announced yet.
 pub(super) fn check(record: &Record, arrivals: &Arrivals<'_>) -> Vec<String> {
     let is_kept = |it: &Arrival| !record.losses.iter().any(|loss| loss.at >= it.at && loss.kept_to < it.at);
     let is_lost_skip = |it: &Arrival| {
-        it.is_ruined && record.losses.iter().any(|loss| (it.at..it.at + SKIPS_WITHIN).contains(&loss.at))
+        let within = skips_within(it);
+        it.is_ruined && record.losses.iter().any(|loss| (it.at..it.at + within).contains(&loss.at))
     };
     let is_absent = |at: usize| {
         let mut own = arrivals.get(&at).into_iter().flatten();

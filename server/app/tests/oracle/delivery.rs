@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use ::oracle::{Content, Event, Frame, From, Gap, Origin, Outcome, Reason};
 
+use crate::app::tests::plan::Extra;
 use crate::app::tests::record::{Record, Seen};
-use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, UNCERTAINTY, rules};
+use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, Post, RuleSet, SECOND, UNCERTAINTY, rules};
 use crate::app::tests::x::Arrival;
 
 /// Time within which a message that cannot be taken is announced.
-const SKIPS_WITHIN: Ms = 1_500;
+const SKIPS_WITHIN: Ms = 2 * SECOND;
+/// The same of a message that is cut off: the lines behind it show that it does not continue.
+pub(in crate::app::tests) const CUTS_WITHIN: Ms = 45 * SECOND;
 /// Most faults of a kind that are reported of a subscription.
 const FAULTS_MAX: usize = 4;
 /// A post that is so young at the end may be on its way.
@@ -46,6 +49,8 @@ pub(super) struct Case<'a> {
     seen: &'a Seen,
     arrivals: &'a Arrivals<'a>,
     gaps: Vec<Gap>,
+    /// No session began by time, the subscription has no gap of its own, and no damage was announced to it.
+    is_whole: bool,
 }
 
 /// Arrivals of each post, by its place.
@@ -60,7 +65,10 @@ pub(super) fn arrivals(record: &Record) -> Arrivals<'_> {
 }
 
 pub(super) fn check(record: &Record, seen: &Seen, arrivals: &Arrivals<'_>) -> Vec<String> {
-    let case = Case { record, seen, arrivals, gaps: seen.last_gaps() };
+    let mut case = Case { record, seen, arrivals, gaps: seen.last_gaps(), is_whole: false };
+    // Of records that are damaged only the number is announced.
+    let is_damage = |frame: &Frame| matches!(&frame.content, Content::Skip(skip) if skip.reason == Reason::Damaged);
+    case.is_whole = case.is_exact() && !seen.sessions.iter().flat_map(|session| &session.frames).any(is_damage);
     let kinds = [case.completeness(), case.content()];
     kinds.into_iter().flat_map(|faults| faults.into_iter().take(FAULTS_MAX)).collect()
 }
@@ -68,17 +76,13 @@ pub(super) fn check(record: &Record, seen: &Seen, arrivals: &Arrivals<'_>) -> Ve
 impl Case<'_> {
     /// What came, whether it was marked as a possible repeat, and out of which log.
     fn events(&self) -> impl Iterator<Item = (&Event, bool, &str)> {
-        let frames = self
-            .seen
-            .sessions
-            .iter()
-            .flat_map(|session| session.frames.iter().map(move |frame| (frame, session.log.as_str())));
-        frames.flat_map(|(frame, log)| match &frame.content {
-            Content::Posts { events, may_repeat, .. } => {
-                events.iter().map(|event| (event, *may_repeat, log)).collect::<Vec<_>>()
-            }
-            _ => Vec::new(),
-        })
+        let sessions = self.seen.sessions.iter();
+        let frames = sessions.flat_map(|session| session.frames.iter().map(|frame| (frame, session.log.as_str())));
+        let batches = frames.filter_map(|(frame, log)| match &frame.content {
+            Content::Posts { events, may_repeat, .. } => Some((events, *may_repeat, log)),
+            _ => None,
+        });
+        batches.flat_map(|(events, may_repeat, log)| events.iter().map(move |event| (event, may_repeat, log)))
     }
 
     fn completeness(&self) -> Vec<String> {
@@ -125,19 +129,29 @@ impl Case<'_> {
     fn is_wanted_later(&self, at: usize, post: &Post) -> bool {
         let began = self.seen.sessions.first().map_or(Ms::MAX, |first| first.at);
         let until = self.record.to - UNDER_WAY;
-        // Of records that are damaged only the number is announced, and a start by time moves the start of a subscription.
-        let is_damage = |frame: &Frame| matches!(&frame.content, Content::Skip(skip) if skip.reason == Reason::Damaged);
-        if !self.is_exact() || self.seen.sessions.iter().flat_map(|session| &session.frames).any(is_damage) {
+        // A start by time moves the start of a subscription.
+        if !self.is_whole || post.more.is_none() {
             return false;
         }
         let is_taken = |it: &&Arrival| {
-            began + SECOND < it.at && it.at < until && self.is_logged(it) && self.seen.want.takes(it.rules)
+            let enters = self.is_logged(it) || self.is_delta_of_logged(at, it);
+            began + SECOND < it.at && it.at < until && enters && self.seen.want.takes(it.rules)
         };
-        post.more.is_some() && self.arrived(at).any(is_taken)
+        self.arrived(at).any(is_taken)
+    }
+
+    /// True if recovery got the post under further rules while the account's log had it: a DELTA enters that log.
+    fn is_delta_of_logged(&self, at: usize, arrival: &Arrival) -> bool {
+        let kept_for = self.record.plan.setup.retention - MINUTE;
+        let is_held = |it: &Arrival| {
+            let age = arrival.at - it.at;
+            self.is_logged(it) && (SECOND..kept_for).contains(&age) && arrival.rules & !it.rules != 0
+        };
+        self.is_kept(arrival) && self.arrived(at).any(|it| is_held(it))
     }
 
     fn is_sent_twice(&self, id: u64) -> bool {
-        self.record.posts.iter().any(|post| post.id == id && (post.again.is_some() || post.more.is_some()))
+        self.record.posts.iter().any(|post| post.id == id && post.is_sent_again())
     }
 
     fn arrived(&self, at: usize) -> impl Iterator<Item = &&Arrival> {
@@ -236,23 +250,25 @@ impl Case<'_> {
     /// True if it came in a form that cannot be taken, and that was announced.
     fn is_skipped(&self, at: usize) -> bool {
         let ruined = self.arrivals.get(&at).into_iter().flatten().filter(|arrival| arrival.is_ruined);
-        let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
-        let is_announced = |time: Ms| {
-            frames.iter().any(|frame| match &frame.content {
+        let is_announced = |time: Ms, within: Ms| {
+            self.seen.sessions.iter().flat_map(|session| &session.frames).any(|frame| match &frame.content {
                 Content::Skip(skip) => {
                     let to = skip.to.unwrap_or(Ms::MAX);
                     // The time of a stop is that of the last turn before it.
                     let paused = self.record.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
                     let earliest = paused.map_or(time, |(from, _)| *from) - UNCERTAINTY;
-                    skip.from <= time + UNCERTAINTY && earliest <= to
+                    skip.from <= time + within.max(UNCERTAINTY) && earliest <= to
                 }
                 _ => false,
             })
         };
         // Skips are announced once a second: those of the last one are lost with the process.
         let unannounced =
-            |time: Ms| self.record.losses.iter().any(|loss| (time..time + SKIPS_WITHIN).contains(&loss.at));
-        ruined.into_iter().any(|arrival| is_announced(arrival.at) || unannounced(arrival.at))
+            |time: Ms, within: Ms| self.record.losses.iter().any(|loss| (time..time + within).contains(&loss.at));
+        ruined.into_iter().any(|arrival| {
+            let within = skips_within(arrival);
+            is_announced(arrival.at, within) || unannounced(arrival.at, within)
+        })
     }
 
     fn about(&self, id: u64) -> String {
@@ -344,6 +360,11 @@ impl Case<'_> {
             Origin::Live => own.window.is_none() && !(older(-UNCERTAINTY) && arrival.at < first + BACKFILL_MIN),
         }
     }
+}
+
+/// Time within which a message of this kind that cannot be taken is announced.
+pub(super) fn skips_within(arrival: &Arrival) -> Ms {
+    if arrival.ruin == Some(Extra::CutPost) { CUTS_WITHIN } else { SKIPS_WITHIN }
 }
 
 fn rule_set(event: &Event) -> RuleSet {

@@ -116,5 +116,7 @@ fn outages(record: &Record, carried: &[Carried]) -> Vec<(Ms, Ms)> {
 /// The clock of the host, and stops of the process, widen a gap.
 fn allowed_lateness(record: &Record) -> Ms {
     let longest = record.pauses.iter().map(|(from, to)| to - from).max().unwrap_or(0);
-    longest + record.plan.setup.maintenance_interval
+    // A correction of the clock may count twice: for the host before and for the one after.
+    let corrected = if record.plan.hosts_agree() { 0 } else { record.plan.hosts_spread() };
+    longest + record.plan.setup.maintenance_interval + corrected
 }

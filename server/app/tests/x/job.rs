@@ -20,7 +20,8 @@ impl State {
         let (from, to) = window;
         let held = |at: &usize| {
             let post = &self.posts[*at];
-            from <= post.created && post.created < to && post.available() <= now
+            let bounds = from + script.edge..to + script.edge;
+            bounds.contains(&post.created) && post.available() <= now
         };
         let all: Vec<usize> = (0..self.posts.len()).filter(held).collect();
         let content = self.content(script, all.clone(), window);

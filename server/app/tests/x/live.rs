@@ -25,7 +25,7 @@ impl State {
         let is_given = script.backfill || !self.shows_without_backfill(now);
         let given = asked.filter(|_| is_given && !without_backfill);
         if let Some(minutes) = given {
-            let from = now - Ms::from(minutes) * MINUTE - script.backfill_more;
+            let from = now - Ms::from(minutes) * MINUTE - script.backfill_more + script.edge;
             self.backfill(script, from, now, &mut pieces);
         }
         let until = self.posts.last().map_or(now, |last| last.available().max(now) + 300 * MINUTE);
@@ -96,7 +96,7 @@ impl State {
     fn live_posts(&mut self, script: &Live, (now, until): (Ms, Ms), is_withheld: bool, pieces: &mut Vec<Piece>) {
         let mut sends: Vec<(Ms, usize)> = Vec::new();
         for (at, post) in self.posts.iter().enumerate() {
-            let again = post.again.or(post.more.map(|(when, _)| when));
+            let again = post.again.or(post.more.filter(|_| !post.is_quiet).map(|(when, _)| when));
             let first = Self::sent(post, script.lag);
             // Before the first time it would hide how late the connection is.
             let again = again.filter(|due| script.lag <= ALLOWED_LATENESS || *due >= first);
@@ -138,6 +138,17 @@ fn message(due: Ms, extra: Extra) -> Option<Piece> {
     }
 }
 
+/// Where the text of a post is cut: in a string, behind a colon, a bracket or an object of an array, or in a number. Behind
+/// some of them the next line could belong to the value.
+fn cut_at(text: &str, copy: u32) -> usize {
+    let marks = ["of a post", r#"[{"tag""#, r#"{"tag""#];
+    match copy as usize % 5 {
+        mark @ 0..=2 => text.find(marks[mark]).unwrap_or(text.len() / 2),
+        3 => text.len() - "]}".len(),
+        _ => r#"{"id":21"#.len(),
+    }
+}
+
 /// A post in a form that the gateway cannot take, but has to announce.
 fn ruined(due: Ms, post: &Post, at: usize, copy: u32, extra: Extra) -> Piece {
     let rules: RuleSet = post.rules_at(due);
@@ -148,7 +159,7 @@ fn ruined(due: Ms, post: &Post, at: usize, copy: u32, extra: Extra) -> Piece {
             let id = post.id;
             format!(r#"{{"id":"tag:search.example.com,2005:{id}","objectType":"activity","verb":"post","body":"x"}}"#)
         }
-        _ => text[..text.find("of a post").unwrap_or(text.len() / 2)].to_owned(),
+        _ => text[..cut_at(&text, copy)].to_owned(),
     };
     Piece {
         post: Some((at, rules, copy, true)),

@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -94,7 +95,7 @@ pub(super) struct Connection {
 pub(super) struct Piece {
     pub due: Ms,
     /// What is sent; empty for a whole post, which is written when it is sent, for most are never due.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// The post that it is, under which rules, which copy, and whether it is ruined.
     pub post: Option<(usize, RuleSet, u32, bool)>,
     /// How it is ruined.
@@ -105,11 +106,11 @@ pub(super) struct Piece {
 
 impl Piece {
     fn line(due: Ms, text: &str) -> Self {
-        Self { due, bytes: format!("{text}\r\n").into_bytes(), post: None, ruin: None, is_sign: true }
+        Self { bytes: format!("{text}\r\n").into(), ..Self::heartbeat(due) }
     }
 
     fn heartbeat(due: Ms) -> Self {
-        Self::line(due, "")
+        Self { due, bytes: Bytes::from_static(b"\r\n"), post: None, ruin: None, is_sign: true }
     }
 
     fn malformed(due: Ms, text: &str) -> Self {
@@ -117,7 +118,7 @@ impl Piece {
     }
 
     fn whole(due: Ms, at: usize, rules: RuleSet, copy: u32) -> Self {
-        Self { due, bytes: Vec::new(), post: Some((at, rules, copy, false)), ruin: None, is_sign: true }
+        Self { due, bytes: Bytes::new(), post: Some((at, rules, copy, false)), ruin: None, is_sign: true }
     }
 }
 
@@ -257,8 +258,8 @@ fn refused_connection() -> TransportError {
     TransportError { kind: ErrorKind::Connect, detail: "connection refused".into() }
 }
 
-fn short(text: String) -> BoxStream<'static, Result<bytes::Bytes, crate::xapi::BodyError>> {
-    futures::stream::iter([Ok(bytes::Bytes::from(text))]).boxed()
+fn short(text: String) -> BoxStream<'static, Result<Bytes, crate::xapi::BodyError>> {
+    futures::stream::iter([Ok(Bytes::from(text))]).boxed()
 }
 
 /// The upstream as the gateway has it.

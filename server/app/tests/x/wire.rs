@@ -111,7 +111,9 @@ impl Wire {
         let words = match end {
             End::SlowReader => {
                 state.without_backfill = true;
-                format!("{}\r\n", words::SLOW_READER)
+                // Its last message may be another one.
+                let last = if self.number.is_multiple_of(2) { "" } else { words::OPERATIONAL };
+                format!("{}\r\n{last}\r\n", words::SLOW_READER)
             }
             End::Operational => format!("{}\r\n", words::OPERATIONAL),
             End::Half => {
