@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::grpc::REASON_TRAILER;
 use powerstream_gateway::proto::StartOutcome;
-use powerstream_gateway::simulator::{BogusResponse, CutKind, ErrorResponse, Repeat, Scope, SimulatorHandle};
+use powerstream_gateway::simulator::{BogusResponse, CutKind, ErrorResponse, Repeat, Scope, SentPost, SimulatorHandle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -23,6 +23,8 @@ const KILLS_IN_OUTAGES: usize = 25;
 const STOPS: usize = 10;
 /// Posts drawn per second; posts that match a rule are sent.
 const RATE: f64 = 500.0;
+/// Heartbeats, of a second, after which a consumer that misses something stops waiting for it.
+const BEATS_MAX: usize = 45;
 /// Seed of the moments of the kills.
 const SEED: u64 = 50;
 
@@ -120,11 +122,12 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     env.connected().await;
     more_posts(&env, 10).await;
     env.x.pause();
+    let truth = env.x.sent_posts();
     let mut caught_up = Vec::new();
     for consumer in consumers {
-        caught_up.push(consumer.read(gateway.client().await, at_rest).await);
+        caught_up.push(read_all(consumer, &gateway, &truth).await);
     }
-    let whole = ResumingConsumer::new(&env.x, filters::all()).read(gateway.client().await, at_rest).await;
+    let whole = read_all(ResumingConsumer::new(&env.x, filters::all()), &gateway, &truth).await;
     let mut metrics = String::new();
     eventually("all that came in is accounted for", async || {
         metrics = probe::get(gateway.admin(), "/metrics").await.1;
@@ -142,10 +145,17 @@ async fn end(mut gateway: Gateway, by: By) {
     assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
 }
 
-/// At the tip, and a heartbeat confirms that nothing arrived since.
-fn at_rest(session: &Subscriber) -> bool {
-    let beats = session.heartbeats.len();
-    beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
+/// Reads until everything is there and heartbeats confirm that nothing more came, or for so many heartbeats: the gateway may
+/// still be reading the last backfill, and what is missing then is for the oracle to say.
+async fn read_all(consumer: ResumingConsumer, gateway: &Gateway, truth: &[SentPost]) -> ResumingConsumer {
+    let due = expected(truth, &consumer.filter).len().saturating_sub(consumer.got.len());
+    let is_whole = move |session: &Subscriber| {
+        let beats = &session.heartbeats;
+        let at_rest =
+            beats.len() >= 2 && beats[beats.len() - 1].delivered_total == beats[beats.len() - 2].delivered_total;
+        (at_rest && session.got.len() >= due) || beats.len() >= BEATS_MAX
+    };
+    consumer.read(gateway.client().await, is_whole).await
 }
 
 fn verify(

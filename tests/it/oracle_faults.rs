@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use oracle::{
     Connection, Content, End, Event, Filter, Frame, From, Gap, History, Kind, Loss, Ms, Origin, Outcome, Post, Rule,
-    Session, State, Subscription, Tally, Terms, Write,
+    Session, State, Subscription, Tally, Terms, Write, running_until,
 };
 
 /// Posts are made every ten seconds. The first connection lasts 300 s; X is away for 60 s; backfill delivers what it made
@@ -343,4 +343,29 @@ fn oracle_knows_merged_private_gaps() {
     assert_eq!(with((90_000, 140_000)), []);
     assert_eq!(with((90_000, 119_999)), [Kind::Open]);
     assert_eq!(with((100_001, 140_000)), [Kind::Open]);
+}
+
+/// The gateway does nothing in pauses: what it has some time for takes longer over them.
+#[test]
+fn pauses_extend_waits_that_they_touch() {
+    let pauses = [(0, 10), (20, 50), (55, 60), (100, 200)];
+    for (since, duration, until) in
+        [(10, 10, 50), (12, 7, 19), (30, 4, 54), (30, 5, 60), (60, 40, 200), (60, 39, 99), (200, 5, 205)]
+    {
+        assert_eq!(running_until(&pauses, since, duration), until, "{duration} from {since}");
+    }
+}
+
+/// A log that is lost takes its open gaps with it, which are part of a gap of the subscription. What is final stays.
+#[test]
+fn final_gaps_outlive_their_log() {
+    for state in [State::Detected, State::Recovering, State::Backfilled, State::Recovered, State::Unrecoverable] {
+        let mut subscription = subscription(0);
+        subscription.sessions.truncate(1);
+        subscription.sessions[0].frames = vec![frame(BACK, Content::Gap(gap(state)))];
+        let mut next = subscription.sessions[0].clone();
+        (next.log, next.outcome, next.frames) = ("next".into(), Outcome::TimeBounded, Vec::new());
+        subscription.sessions.push(next);
+        assert_eq!(subscription.last_gaps().len(), usize::from(state.is_final()), "{state:?}");
+    }
 }

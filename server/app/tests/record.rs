@@ -56,6 +56,11 @@ pub(super) struct Loss {
 }
 
 impl Record {
+    /// When the gateway has run for so long since then.
+    pub(super) fn running_until(&self, since: Ms, duration: Ms) -> Ms {
+        ::oracle::running_until(&self.pauses, since, duration)
+    }
+
     /// Prints what happened, by seconds since the start.
     pub(super) fn print(&self) {
         let relative = |time: Ms| (time - self.from) as f64 / 1_000.0;

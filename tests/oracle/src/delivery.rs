@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::gaps::token_time;
-use crate::history::{Ms, Post, Write};
+use crate::history::{Ms, Post, Write, running_until};
 use crate::index::Index;
 use crate::seen::{Content, Event, From, Gap, Outcome, Subscription};
 use crate::{Fault, Filter, Kind, SECOND};
@@ -94,7 +94,9 @@ impl Case<'_> {
             (false, true) => (Kind::Missing, "no gap was announced".to_owned()),
             (false, false) => (Kind::ClosedTooEarly, format!("announced as closed: {announced:?}")),
         };
-        let text = format!("post {} is missing: {why} ({})", post.id, self.index.about(post.id));
+        let began = self.seen.sessions.first().map(|first| self.index.relative(first.at));
+        let about = self.index.about(post.id);
+        let text = format!("post {} is missing: {why} ({about}, subscription began {began:?})", post.id);
         Some(Fault::of_post(kind, post.id, text))
     }
 
@@ -199,13 +201,16 @@ impl Case<'_> {
                     // The time of a stop is that of the last turn before it.
                     let paused = history.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
                     let earliest = paused.map_or(time, |(from, _)| *from) - uncertainty;
-                    skip.from <= time + uncertainty.max(within) && earliest <= to
+                    skip.from <= running_until(&history.pauses, time, uncertainty.max(within)) && earliest <= to
                 }
                 _ => false,
             })
         };
         // Skips are announced once a second: those of the last one are lost with the process.
-        let is_lost = |time: Ms| history.losses.iter().any(|loss| (time..time + within).contains(&loss.at));
+        let is_lost = |time: Ms| {
+            let until = running_until(&history.pauses, time, within);
+            history.losses.iter().any(|loss| (time..until).contains(&loss.at))
+        };
         let mut ruined = self.index.all_writes(at).filter(|(_, write)| write.is_ruined);
         ruined.any(|(_, write)| is_announced(write.at) || is_lost(write.at))
     }

@@ -183,6 +183,18 @@ impl Connection {
     }
 }
 
+/// When the gateway has run for so long since then: it does nothing in pauses, which are in order.
+pub fn running_until(pauses: &[(Ms, Ms)], since: Ms, duration: Ms) -> Ms {
+    let mut until = since + duration;
+    for (from, to) in pauses.iter().filter(|(_, to)| *to > since) {
+        if *from > until {
+            break;
+        }
+        until += to - (*from).max(since);
+    }
+    until
+}
+
 impl History {
     /// Notes which writes the gateway certainly read, where upstream knows only what it wrote: writes that were delivered to
     /// any subscription, and what stands before them on the same connection. First and last signs of connections and their

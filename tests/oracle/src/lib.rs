@@ -26,7 +26,7 @@ mod seen;
 mod tight;
 
 pub use filter::Filter;
-pub use history::{Connection, History, Loss, Ms, Post, Rule, Tally, Terms, Write};
+pub use history::{Connection, History, Loss, Ms, Post, Rule, Tally, Terms, Write, running_until};
 pub use seen::{Content, End, Event, Frame, From, Gap, Origin, Outcome, Reason, Session, Skip, State, Subscription};
 
 use index::Index;

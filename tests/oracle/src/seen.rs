@@ -244,12 +244,13 @@ impl Gap {
 }
 
 impl Session {
-    /// True if the session knows of a gap's end by what it begins with: a gap of another log, or one whose end was trimmed,
-    /// is part of a gap of the subscription itself.
+    /// True if the session knows of a gap's end by what it begins with: an open gap of another log, or one whose end was
+    /// trimmed, is part of a gap of the subscription itself. A final state is final.
     pub fn supersedes(&self, gap: &Gap) -> bool {
         let is_other = gap.log != self.log;
-        let is_over = self.outcome == Outcome::TimeBounded && !gap.state.is_final();
-        !gap.is_private && (is_other || (is_over && self.open_gaps.iter().all(|open| open.id != gap.id)))
+        let is_over = self.outcome == Outcome::TimeBounded;
+        let is_known = self.open_gaps.iter().any(|open| open.id == gap.id);
+        !gap.is_private && !gap.state.is_final() && (is_other || (is_over && !is_known))
     }
 
     /// True if a gap of the subscription itself is announced in it.

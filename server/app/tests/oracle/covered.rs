@@ -13,8 +13,8 @@ const FAULTS_MAX: usize = 4;
 pub(super) fn check(record: &Record, arrivals: &Arrivals<'_>) -> Vec<String> {
     let is_kept = |it: &Arrival| !record.losses.iter().any(|loss| loss.at >= it.at && loss.kept_to < it.at);
     let is_lost_skip = |it: &Arrival| {
-        let within = skips_within(it);
-        it.is_ruined && record.losses.iter().any(|loss| (it.at..it.at + within).contains(&loss.at))
+        let until = record.running_until(it.at, skips_within(it));
+        it.is_ruined && record.losses.iter().any(|loss| (it.at..until).contains(&loss.at))
     };
     let is_absent = |at: usize| {
         let mut own = arrivals.get(&at).into_iter().flatten();

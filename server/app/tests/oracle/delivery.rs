@@ -257,14 +257,16 @@ impl Case<'_> {
                     // The time of a stop is that of the last turn before it.
                     let paused = self.record.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
                     let earliest = paused.map_or(time, |(from, _)| *from) - UNCERTAINTY;
-                    skip.from <= time + within.max(UNCERTAINTY) && earliest <= to
+                    skip.from <= self.record.running_until(time, within.max(UNCERTAINTY)) && earliest <= to
                 }
                 _ => false,
             })
         };
         // Skips are announced once a second: those of the last one are lost with the process.
-        let unannounced =
-            |time: Ms, within: Ms| self.record.losses.iter().any(|loss| (time..time + within).contains(&loss.at));
+        let unannounced = |time: Ms, within: Ms| {
+            let until = self.record.running_until(time, within);
+            self.record.losses.iter().any(|loss| (time..until).contains(&loss.at))
+        };
         ruined.into_iter().any(|arrival| {
             let within = skips_within(arrival);
             is_announced(arrival.at, within) || unannounced(arrival.at, within)
