@@ -69,7 +69,7 @@ impl Transport for Client {
 
 fn head(url: &Url, bearer: &Secret) -> Result<Request<Full<Bytes>>, TransportError> {
     let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort])
-        .map_err(|_| not_allowed("base_url has an invalid host"))?;
+        .map_err(|_| not_allowed("accounts[].url has an invalid host"))?;
     let mut request = Request::new(Full::default());
     *request.uri_mut() = uri(&url[Position::BeforePath..])?;
     let headers = request.headers_mut();
@@ -82,7 +82,7 @@ fn head(url: &Url, bearer: &Secret) -> Result<Request<Full<Bytes>>, TransportErr
 }
 
 fn uri(text: &str) -> Result<Uri, TransportError> {
-    text.parse().map_err(|_| not_allowed("base_url is not a valid URI"))
+    text.parse().map_err(|_| not_allowed("accounts[].url is not a valid URI"))
 }
 
 fn into_response(response: http::Response<UpstreamBody>) -> Response {
@@ -103,12 +103,12 @@ fn authorization(bearer: &Secret) -> Result<HeaderValue, TransportError> {
 fn check_origin(url: &Url) -> Result<(), TransportError> {
     let detail = match url.scheme() {
         _ if !url.username().is_empty() || url.password().is_some() => {
-            "base_url must not contain a user name or password"
+            "accounts[].url must not contain a user name or password"
         }
         "https" => return Ok(()),
         "http" if is_local(url) => return Ok(()),
-        "http" => "base_url must be https; http is for loopback only",
-        _ => "base_url must be an https URL",
+        "http" => "accounts[].url must be https; http is for loopback only",
+        _ => "accounts[].url must be an https URL",
     };
     Err(not_allowed(detail))
 }

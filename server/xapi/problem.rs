@@ -115,8 +115,10 @@ impl ProblemKind {
             Self::Forbidden => "account has no access to this stream; request access from X",
             Self::NoRules => "stream has no rules; add rules",
             Self::Provisioning => "X is changing the subscription; waiting",
-            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => "request rejected by X; check base_url",
-            Self::Redirect => "redirects are not followed; check base_url",
+            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => {
+                "request rejected by X; check accounts[].url"
+            }
+            Self::Redirect => "redirects are not followed; check accounts[].url",
             Self::Server => "server error of X; waiting",
             Self::Other => "unexpected response",
         }

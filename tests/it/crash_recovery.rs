@@ -146,7 +146,7 @@ async fn end(mut gateway: Gateway, by: By) {
 }
 
 /// Reads until everything is there and heartbeats confirm that nothing more came, or for so many heartbeats: the gateway may
-/// still be reading the last backfill, and what is missing then is for the oracle to say.
+/// still be reading the last backfill, and the oracle reports what is missing then.
 async fn read_all(consumer: ResumingConsumer, gateway: &Gateway, truth: &[SentPost]) -> ResumingConsumer {
     let due = expected(truth, &consumer.filter).len().saturating_sub(consumer.got.len());
     let is_whole = move |session: &Subscriber| {

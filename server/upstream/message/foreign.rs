@@ -69,8 +69,10 @@ impl ForeignFormat {
             Self::ActivityStreams => {
                 "the stream sends Activity Streams; set its output format to native enriched (original) at X"
             }
-            Self::V2 => "the endpoint sends the v2 format, as Filtered Stream does; point base_url at Powerstream",
-            Self::Envelope => "the endpoint wraps posts in an unknown object; point base_url at Powerstream",
+            Self::V2 => {
+                "the endpoint sends the v2 format, as Filtered Stream does; point accounts[].url at Powerstream"
+            }
+            Self::Envelope => "the endpoint wraps posts in an unknown object; point accounts[].url at Powerstream",
             _ => "compliance messages are not delivered to subscribers; read them from X's compliance stream",
         }
     }
