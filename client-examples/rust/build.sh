@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the example into target/. Ends with 77 without Rust.
+# Builds the library, the program and the examples into target/. Ends with 77 without Rust.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -8,4 +8,4 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 77
 fi
 # A directory of its own: the features of its dependencies are not those of the gateway.
-cargo build --quiet --locked --example consumer --target-dir target
+cargo build --quiet --locked --manifest-path examples/Cargo.toml --target-dir target

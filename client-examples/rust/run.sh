@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Runs what build.sh built, as the process itself.
-exec "$(dirname "$0")/target/debug/examples/consumer" "$@"
+# Runs what build.sh built, as the process itself: the program, or the example that EXAMPLE names.
+exec "$(dirname "$0")/target/debug/${EXAMPLE:-consumer}" "$@"

@@ -10,7 +10,7 @@ use crate::consumer::Consumer;
 use crate::credential::CredentialFiles;
 use crate::cursor_file::CursorFile;
 use crate::delivery::ResumeToken;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, UNSOUND_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, STOP_WAIT_MAX, UNSOUND_MAX};
 use crate::proto::subscribe_request::Start as WireStart;
 use crate::proto::{Earliest, Latest, ResumePolicy, SubscribeRequest, TagFilter};
 use crate::wire_time::to_wire;
@@ -34,13 +34,13 @@ pub enum Start {
 }
 
 impl Start {
-    fn wire(&self) -> WireStart {
+    fn wire(self) -> WireStart {
         match self {
             Self::Latest => WireStart::Latest(Latest {}),
             Self::Earliest => WireStart::Earliest(Earliest {}),
             Self::Token(token) => WireStart::ResumeToken(token.as_str().into()),
-            Self::Time(time) => WireStart::StartTime(*time),
-            Self::Lookback(lookback) => WireStart::Lookback(to_wire(*lookback)),
+            Self::Time(time) => WireStart::StartTime(time),
+            Self::Lookback(lookback) => WireStart::Lookback(to_wire(lookback)),
         }
     }
 }
@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) credentials: CredentialFiles,
     pub(crate) violations_max: u32,
     pub(crate) heartbeat: Duration,
+    pub(crate) handler_failures_max: Option<u32>,
+    pub(crate) stop_wait_max: Duration,
     /// The request without a token.
     request: SubscribeRequest,
 }
@@ -82,6 +84,8 @@ pub struct ConsumerBuilder {
     allows_plaintext: bool,
     violations_max: u32,
     heartbeat: Duration,
+    handler_failures_max: Option<u32>,
+    stop_wait_max: Duration,
     token: Option<ResumeToken>,
     cursor: Option<CursorFile>,
     request: SubscribeRequest,
@@ -95,6 +99,8 @@ impl ConsumerBuilder {
             allows_plaintext: false,
             violations_max: UNSOUND_MAX,
             heartbeat: HEARTBEAT_DEFAULT,
+            handler_failures_max: None,
+            stop_wait_max: STOP_WAIT_MAX,
             token: None,
             cursor: None,
             request: SubscribeRequest {
@@ -176,6 +182,18 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Failures of the handler in succession after which [`Consumer::run`] returns its error. Default: no limit.
+    pub fn handler_failures_max(mut self, failures: u32) -> Self {
+        self.handler_failures_max = Some(failures);
+        self
+    }
+
+    /// Time in which the handler of [`Consumer::run`] must finish the frame in hand after a stop. Default: [`STOP_WAIT_MAX`].
+    pub fn stop_wait_max(mut self, wait: Duration) -> Self {
+        self.stop_wait_max = wait;
+        self
+    }
+
     /// Resumes after the position of this token, for a consumer that stores its token itself.
     pub fn resume_from(mut self, token: ResumeToken) -> Self {
         self.token = Some(token);
@@ -189,6 +207,9 @@ impl ConsumerBuilder {
     }
 
     /// Returns the consumer; [`Consumer::next`] connects it.
+    ///
+    /// # Errors
+    /// Returns an error if the address is invalid, or a credential would be sent over the network without TLS.
     pub fn build(mut self) -> Result<Consumer, OptionError> {
         let endpoint = endpoint(&self.address)?;
         let uri = endpoint.uri();
@@ -202,6 +223,8 @@ impl ConsumerBuilder {
             credentials: self.credentials,
             violations_max: self.violations_max,
             heartbeat: self.heartbeat,
+            handler_failures_max: self.handler_failures_max,
+            stop_wait_max: self.stop_wait_max,
             request: self.request,
         };
         let stored = self.cursor.as_ref().and_then(CursorFile::token).cloned();

@@ -9,6 +9,9 @@ use crate::limits::{CONNECT_WAIT_MAX, HTTP2_FRAME_BYTES_MAX, KEEPALIVE_INTERVAL,
 use crate::retry_policy::{Disconnect, innermost};
 
 /// Returns the endpoint of an address, with the timeouts of a consumer.
+///
+/// # Errors
+/// Returns [`OptionError::Address`] if it is not `http://host:port` or `https://host:port`.
 pub fn endpoint(address: &str) -> Result<Endpoint, OptionError> {
     let endpoint = Endpoint::from_shared(address.to_owned())
         .ok()
@@ -27,7 +30,10 @@ fn with_limits(endpoint: Endpoint) -> Endpoint {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
 }
 
-/// Connects to an endpoint with these credentials, for other calls than a subscription. Returns the cause if it fails.
+/// Connects to an endpoint with these credentials, for other calls than a subscription.
+///
+/// # Errors
+/// Returns the cause if a file of the credential cannot be used, or no address of the name accepts the connection.
 pub async fn connect(endpoint: &Endpoint, files: &CredentialFiles) -> Result<Channel, String> {
     let credential = Credential::read(files).map_err(|error| error.to_string())?;
     open(endpoint, files, &credential).await.map_err(|end| end.to_string())

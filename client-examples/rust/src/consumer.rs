@@ -1,6 +1,8 @@
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::stream::{self, BoxStream, StreamExt};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -18,6 +20,8 @@ use crate::validator::ContractViolation;
 pub struct Consumer {
     settings: Arc<Settings>,
     state: State,
+    /// Further deliveries of the frame that arrived last.
+    pending: VecDeque<Delivery>,
     /// Token of the last delivery.
     token: Option<ResumeToken>,
     cursor: Option<CursorFile>,
@@ -56,22 +60,58 @@ impl Consumer {
     }
 
     pub(crate) fn new(settings: Arc<Settings>, token: Option<ResumeToken>, cursor: Option<CursorFile>) -> Self {
-        let (sent, backoff) = (Credential::default(), Backoff::default());
-        Self { settings, state: State::Connect, token, cursor, sent, backoff, violations: 0 }
+        let (pending, sent, backoff) = (VecDeque::new(), Credential::default(), Backoff::default());
+        Self { settings, state: State::Connect, pending, token, cursor, sent, backoff, violations: 0 }
     }
 
     /// Returns the next delivery; connects and waits as needed. Cancel safe: a call that is dropped loses nothing.
     ///
+    /// # Errors
     /// Returns an error if a retry would fail again. The consumer is not usable after that.
     pub async fn next(&mut self) -> Result<Delivery, ConsumerError> {
-        match self.next_frame().await {
-            Ok(delivery) => Ok(delivery),
-            Err(end) => self.disconnected(end),
+        let delivery = match self.pending.pop_front() {
+            Some(delivery) => delivery,
+            None => match self.next_frame().await {
+                Ok(response) => {
+                    let (first, rest) = Delivery::split(response);
+                    self.pending = rest;
+                    first
+                }
+                Err(end) => return self.disconnected(end),
+            },
+        };
+        if let Some(token) = &delivery.token {
+            self.token = Some(token.clone());
         }
+        Ok(delivery)
+    }
+
+    /// Returns the deliveries as a stream, for a consumer that stores its token itself. It ends after an error.
+    pub fn into_stream(self) -> BoxStream<'static, Result<Delivery, ConsumerError>> {
+        let next = async |consumer: Option<Self>| {
+            let mut consumer = consumer?;
+            let next = consumer.next().await;
+            let consumer = next.is_ok().then_some(consumer);
+            Some((next, consumer))
+        };
+        stream::unfold(Some(self), next).boxed()
+    }
+
+    /// Ends the session. The next one resumes after the position of this token; without one at the start position.
+    ///
+    /// Call it with the token that you have stored, after an error of your code: a transaction may have been committed although
+    /// it reported an error. [`Consumer::run`] does so.
+    pub fn resume_from(&mut self, token: Option<ResumeToken>) {
+        self.state = State::Connect;
+        self.pending.clear();
+        self.token = token;
     }
 
     /// Stores the token of a delivery in the cursor file, after all effects of it and of all deliveries before it are durable.
     /// Without a cursor file it does nothing.
+    ///
+    /// # Errors
+    /// Returns [`CursorError::Write`] if the file cannot be replaced; the old token is still in it.
     pub fn commit(&mut self, delivery: &Delivery) -> Result<(), CursorError> {
         match (&mut self.cursor, &delivery.token) {
             (Some(cursor), Some(token)) => cursor.store(token),
@@ -80,6 +120,9 @@ impl Consumer {
     }
 
     /// Syncs the cursor file, if it is not synced at each commit.
+    ///
+    /// # Errors
+    /// Returns [`CursorError::Write`] if the file cannot be synced.
     pub fn flush(&mut self) -> Result<(), CursorError> {
         self.cursor.as_mut().map_or(Ok(()), CursorFile::sync)
     }
@@ -89,7 +132,11 @@ impl Consumer {
         self.token.as_ref()
     }
 
-    async fn next_frame(&mut self) -> Result<Delivery, Disconnect> {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    async fn next_frame(&mut self) -> Result<SubscribeResponse, Disconnect> {
         let response = loop {
             match &mut self.state {
                 State::BackOff(until) => {
@@ -105,7 +152,8 @@ impl Consumer {
                 State::Streaming(session) => break session.next().await?,
             }
         };
-        self.accept(response)
+        self.accept(&response)?;
+        Ok(response)
     }
 
     fn open(&mut self) -> Result<Opening, Disconnect> {
@@ -113,16 +161,12 @@ impl Consumer {
         Ok(Box::pin(Session::open(Arc::clone(&self.settings), self.sent.clone(), self.token.clone())))
     }
 
-    fn accept(&mut self, response: SubscribeResponse) -> Result<Delivery, Disconnect> {
+    fn accept(&mut self, response: &SubscribeResponse) -> Result<(), Disconnect> {
         if let State::Streaming(session) = &mut self.state {
-            session.accept(&response).map_err(Disconnect::Violation)?;
+            session.accept(response).map_err(Disconnect::Violation)?;
         }
         self.backoff.reset();
-        let delivery = Delivery::from(response);
-        if let Some(token) = &delivery.token {
-            self.token = Some(token.clone());
-        }
-        Ok(delivery)
+        Ok(())
     }
 
     fn disconnected(&mut self, end: Disconnect) -> Result<Delivery, ConsumerError> {

@@ -38,17 +38,26 @@ pub(crate) enum CredentialState {
 
 impl CredentialFiles {
     /// Verifies that all files can be read and used.
+    ///
+    /// # Errors
+    /// Names the first file that cannot.
     pub fn check(&self) -> Result<(), CredentialError> {
         Credential::read(self)?;
         self.ca.as_deref().map_or(Ok(()), |path| pem(path).map(drop))
     }
 
     /// Returns the current value of the `authorization` metadata, for other calls to the gateway.
+    ///
+    /// # Errors
+    /// Returns an error if the bearer token cannot be read or used.
     pub fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, CredentialError> {
         self.bearer.as_deref().map(authorization).transpose()
     }
 
     /// Adds TLS to an endpoint if its address has the scheme https.
+    ///
+    /// # Errors
+    /// Returns an error if a file of the credential or of the authorities cannot be used.
     pub fn secure(&self, endpoint: &Endpoint) -> Result<Endpoint, CredentialError> {
         let uri = endpoint.uri();
         if uri.scheme_str() != Some("https") {

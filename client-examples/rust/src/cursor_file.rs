@@ -51,6 +51,9 @@ pub enum CursorError {
 
 impl CursorFile {
     /// Reads the file, if it exists.
+    ///
+    /// # Errors
+    /// Returns [`CursorError::Malformed`] if it contains no token, [`CursorError::Read`] if it or its directory cannot be read.
     pub fn open(path: &Path) -> Result<Self, CursorError> {
         let failed = |source| CursorError::Read { path: path.into(), source };
         let token = match std::fs::read(path) {
@@ -65,17 +68,22 @@ impl CursorFile {
 
     /// Syncs at most once per interval, and in [`CursorFile::sync`]: a power failure then loses at most this much progress,
     /// whose events are delivered again. A kill of the process loses nothing.
+    #[must_use]
     pub fn with_sync_interval(mut self, interval: Duration) -> Self {
         self.sync_interval = interval;
         self
     }
 
     /// Returns the token in the file.
+    #[must_use]
     pub fn token(&self) -> Option<&ResumeToken> {
         self.token.as_ref()
     }
 
     /// Replaces the token.
+    ///
+    /// # Errors
+    /// Returns [`CursorError::Write`] if that fails; the old token is still in the file.
     pub fn store(&mut self, token: &ResumeToken) -> Result<(), CursorError> {
         if self.token.as_ref() == Some(token) {
             return Ok(());
@@ -92,6 +100,9 @@ impl CursorFile {
     }
 
     /// Syncs the token that was stored last.
+    ///
+    /// # Errors
+    /// Returns [`CursorError::Write`] if that fails.
     pub fn sync(&mut self) -> Result<(), CursorError> {
         if !self.is_dirty {
             return Ok(());

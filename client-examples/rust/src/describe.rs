@@ -12,7 +12,7 @@ use crate::proto::{
 };
 use crate::wire_time::from_wire;
 
-/// Describes a frame; nothing for events and heartbeats.
+/// Describes a frame; nothing for events and heartbeats, nor for what a start contains beside its warnings.
 pub(crate) fn frame(frame: &Frame) -> Vec<String> {
     match frame {
         Frame::EventBatch(_) | Frame::Heartbeat(_) => Vec::new(),
@@ -40,13 +40,16 @@ fn session_start(start: &SessionStart) -> Vec<String> {
         printable(&start.server_version),
         printable(&start.account),
     )];
-    lines.extend(start.missing.iter().map(|missing| format!("missing: {}", interval(missing))));
     lines.extend(start.warnings.iter().map(|warning| {
         let code = name(warning.code, |value| Some(WarningCode::try_from(value).ok()?.as_str_name()));
         format!("warning ({code}): {}", printable(&warning.message))
     }));
-    lines.extend(start.open_gaps.iter().map(gap));
     lines
+}
+
+/// Describes an interval that is not delivered.
+pub(crate) fn missing(missing: &TimeInterval) -> String {
+    format!("missing: {}", interval(missing))
 }
 
 fn fell_behind(behind: &FellBehind) -> String {
@@ -57,7 +60,7 @@ fn fell_behind(behind: &FellBehind) -> String {
 /// Describes a gap.
 pub(crate) fn gap(gap: &Gap) -> String {
     let scope = if gap.private { " of this consumer" } else { "" };
-    let state = name(gap.state, |value| Some(GapState::try_from(value).ok()?.as_str_name()));
+    let state = gap_state(gap);
     let cause = name(gap.cause, |value| Some(GapCause::try_from(value).ok()?.as_str_name()));
     // Not by the state: a newer gateway may have further states.
     let result = match (gap.closed, gap.complete) {
@@ -65,22 +68,29 @@ pub(crate) fn gap(gap: &Gap) -> String {
         (true, false) => "POSTS ARE LOST",
         (false, false) => "posts may be missing",
     };
-    let mut text = format!(
-        "gap {}{scope} {state}: {} ({cause}): {result}",
+    let evidence = if gap.evidence == GapEvidence::Unspecified as i32 {
+        String::new()
+    } else {
+        format!("; {}", name(gap.evidence, |value| Some(GapEvidence::try_from(value).ok()?.as_str_name())))
+    };
+    let recovered = match gap.recovered_count {
+        0 => String::new(),
+        count => format!("; {count} posts recovered"),
+    };
+    format!(
+        "gap {}{scope} {state}: {} ({cause}): {result}{evidence}{recovered}",
         printable(&gap.gap_id),
         interval(&gap.interval.unwrap_or_default()),
-    );
-    if gap.evidence != GapEvidence::Unspecified as i32 {
-        let evidence = name(gap.evidence, |value| Some(GapEvidence::try_from(value).ok()?.as_str_name()));
-        text.push_str(&format!("; {evidence}"));
-    }
-    if gap.recovered_count > 0 {
-        text.push_str(&format!("; {} posts recovered", gap.recovered_count));
-    }
-    text
+    )
 }
 
-fn skipped(skipped: &Skipped) -> String {
+/// Returns the state of a gap in words.
+pub(crate) fn gap_state(gap: &Gap) -> String {
+    name(gap.state, |value| Some(GapState::try_from(value).ok()?.as_str_name()))
+}
+
+/// Describes records that cannot be delivered.
+pub(crate) fn skipped(skipped: &Skipped) -> String {
     let reason = name(skipped.reason, |value| Some(SkipReason::try_from(value).ok()?.as_str_name()));
     let when = interval(&skipped.interval.unwrap_or_default());
     format!("skipped {} ({reason}) {when}: they cannot be delivered", skipped.count)
@@ -114,6 +124,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 /// Returns a text of the gateway on one line, without characters that control a terminal or the direction of text.
+#[must_use]
 pub fn printable(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control()
@@ -121,15 +132,16 @@ pub fn printable(text: &str) -> String {
     };
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if is_unsafe(c) {
-            out.extend(c.escape_unicode())
+            out.extend(c.escape_unicode());
         } else {
-            out.push(c)
+            out.push(c);
         }
         out
     })
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "tables of cases")]
 mod tests {
     use super::*;
     use crate::proto::{GapNotice, Warning};
@@ -158,13 +170,12 @@ mod tests {
             server_version: hostile.clone(),
             account: hostile.clone(),
             warnings: vec![Warning { code: i32::MIN, message: hostile.clone() }],
-            open_gaps: vec![Gap { gap_id: hostile.clone(), ..Gap::default() }],
             ..SessionStart::default()
         })));
         let message = hostile.clone();
         lines.extend(frame(&Frame::StreamNotice(StreamNotice { message, ..StreamNotice::default() })));
         lines.extend(frame(&notice(Gap { gap_id: hostile, ..Gap::default() })));
-        assert_eq!(lines.len(), 6);
+        assert_eq!(lines.len(), 5);
         for line in lines {
             assert!(
                 line.contains("owned") && !line.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\n', '\u{7}']),
@@ -174,25 +185,21 @@ mod tests {
     }
 
     #[test]
-    fn start_is_described_with_missing_and_warnings() {
+    fn start_is_described_with_warnings() {
         let start = SessionStart {
             session_id: "s1".into(),
             server_version: "0.1.0".into(),
             account: "main".into(),
             outcome: StartOutcome::Clamped.into(),
-            missing: vec![between(0, Some(60)), between(90, None)],
             warnings: vec![Warning { code: WarningCode::UnknownTag.into(), message: "did you mean cats?".into() }],
             ..SessionStart::default()
         };
         check(
             Frame::SessionStart(start),
-            &[
-                "session s1 with gateway 0.1.0 on account main: clamped",
-                "missing: from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z",
-                "missing: from 1970-01-01T00:01:30Z to now",
-                "warning (unknown tag): did you mean cats?",
-            ],
+            &["session s1 with gateway 0.1.0 on account main: clamped", "warning (unknown tag): did you mean cats?"],
         );
+        assert_eq!(missing(&between(0, Some(60))), "missing: from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z");
+        assert_eq!(missing(&between(90, None)), "missing: from 1970-01-01T00:01:30Z to now");
     }
 
     #[test]

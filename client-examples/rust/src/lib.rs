@@ -25,8 +25,11 @@
 //! # }
 //! ```
 //!
+//! [`Consumer::run`] is that loop for a service whose code can fail: it calls a [`Handler`], repeats what failed, and passes
+//! events that the handler rejects for good to a dead-letter hook. [`Consumer::into_stream`] is the loop as a `Stream`.
+//!
 //! Owns: connecting with the current credential, the retry policy, the watchdog for silent sessions, the validation of each
-//! session, and the cursor file. Does not own: handling of events, output, signals.
+//! session, the cursor file, and the repetition of a handler. Does not own: effects of events, output, signals.
 //!
 //! # Invariants
 //! - A token is stored only by `commit`. A process that was killed therefore misses no event: those after the last commit are
@@ -42,9 +45,11 @@ mod credential;
 mod cursor_file;
 mod delivery;
 mod describe;
+mod handler;
 mod limits;
 pub mod proto;
 mod retry_policy;
+mod run;
 mod session;
 mod validator;
 mod wire_time;
@@ -56,7 +61,9 @@ pub use credential::{CredentialError, CredentialFiles};
 pub use cursor_file::{CursorError, CursorFile};
 pub use delivery::{Content, Delivery, Disconnected, ResumeToken};
 pub use describe::printable;
-pub use limits::UNSOUND_MAX;
+pub use handler::{Cause, Failure, Handler, HandlerError};
+pub use limits::{STOP_WAIT_MAX, UNSOUND_MAX};
 pub use prost_types::Timestamp;
 pub use retry_policy::{Refusal, RefusalKind, innermost};
+pub use run::RunError;
 pub use validator::ContractViolation;

@@ -16,7 +16,7 @@ pub(crate) struct StreamValidator {
 /// A violation of the delivery contract by the gateway. A retry would hide it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ContractViolation {
-    /// The first frame is not SessionStart, or a later one is.
+    /// The first frame is not `SessionStart`, or a later one is.
     #[error("the session does not begin with exactly one SessionStart")]
     Start,
     /// Events are missing or repeated between the gateway and here.
@@ -79,6 +79,7 @@ impl StreamValidator {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "tables of cases")]
 mod tests {
     use super::*;
     use crate::proto::{Event, EventBatch, Heartbeat, SessionStart};

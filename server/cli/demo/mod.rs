@@ -360,7 +360,7 @@ impl DemoConsumer {
                     print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
                 }
             }
-            Content::Gap(_) | Content::Notice(Frame::StreamNotice(_)) => {
+            Content::Gap(_) | Content::Missing(_) | Content::Skipped(_) | Content::Notice(Frame::StreamNotice(_)) => {
                 delivery.describe().iter().for_each(|line| print(&format!("{:>5} ┃ {line}\n", self.tag)));
             }
             Content::Disconnected(_) => {

@@ -269,6 +269,8 @@ async fn position_too_old_ends_or_clamps_by_policy() {
             }
             (_, Ok(Delivery { content: Content::Notice(ReceivedFrame::SessionStart(start)), .. })) => {
                 assert_eq!(start.missing.len(), 1);
+                let missing = next(&mut consumer).await.expect("it follows");
+                assert!(matches!(missing.content, Content::Missing(_)) && missing.is_loss());
                 assert_eq!(consumer.token().map(ResumeToken::as_str), Some("t9"));
             }
             other => panic!("{other:?}"),

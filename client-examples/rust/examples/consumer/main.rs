@@ -54,14 +54,10 @@ async fn run() -> Result<(), Failure> {
 
 /// In your service: what is to be done with the events. Returns their number.
 async fn handle(delivery: &Delivery) -> Result<u64, Failure> {
-    match &delivery.content {
-        Content::Events(batch) => {
-            print(lines_of(batch)).await?;
-            Ok(batch.events.len() as u64)
-        }
-        _ => {
-            delivery.describe().iter().for_each(|line| print_status(line));
-            Ok(0)
-        }
+    if let Content::Events(batch) = &delivery.content {
+        print(lines_of(batch)).await?;
+        return Ok(batch.events.len() as u64);
     }
+    delivery.describe().iter().for_each(|line| print_status(line));
+    Ok(0)
 }

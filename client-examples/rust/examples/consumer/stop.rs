@@ -43,13 +43,11 @@ async fn listen(mut terminate: Signal, mut interrupt: Signal, sender: watch::Sen
     };
     next().await;
     sender.send_replace(true);
-    match tokio::time::timeout(STOP_WAIT_MAX, next()).await {
+    if let Ok(second) = tokio::time::timeout(STOP_WAIT_MAX, next()).await {
         // The exit code that a shell reports for a process that a signal ended.
-        Ok(second) => std::process::exit(128 + second.as_raw_value()),
-        // The reader of the output has stopped reading.
-        Err(_) => {
-            eprintln!("error: stopped within a frame: its token is not stored");
-            std::process::exit(1);
-        }
+        std::process::exit(128 + second.as_raw_value());
     }
+    // The reader of the output has stopped reading.
+    eprintln!("error: stopped within a frame: its token is not stored");
+    std::process::exit(1);
 }
