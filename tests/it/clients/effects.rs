@@ -5,7 +5,7 @@
 //! database is down.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
@@ -169,9 +169,6 @@ fn size() -> ([usize; 3], Duration) {
 }
 
 pub async fn effects_over_kills_are_exactly_once(language: Language, kind: Kind) {
-    if !language.has_example(kind.example()) {
-        return;
-    }
     let Some(mut service) = Service::new(language, kind).await else { return };
     let ([examples, gateways, databases], _) = size();
     let mut victims = [vec![Victim::Example; examples], vec![Victim::Gateway; gateways]].concat();
@@ -189,9 +186,6 @@ pub async fn effects_over_kills_are_exactly_once(language: Language, kind: Kind)
 }
 
 pub async fn failing_database_is_waited_for(language: Language, kind: Kind) {
-    if !language.has_example(kind.example()) {
-        return;
-    }
     let Some(mut service) = Service::new(language, kind).await else { return };
     service.example.start();
     service.more_effects(20).await;
@@ -208,9 +202,6 @@ pub async fn failing_database_is_waited_for(language: Language, kind: Kind) {
 }
 
 pub async fn poison_post_becomes_dead_letter(language: Language, kind: Kind) {
-    if !language.has_example(kind.example()) {
-        return;
-    }
     let Some(mut service) = Service::new(language, kind).await else { return };
     service.more_posts(100).await;
     let due = expected(&service.env.x.sent_posts(), &filter());
@@ -223,9 +214,6 @@ pub async fn poison_post_becomes_dead_letter(language: Language, kind: Kind) {
 }
 
 pub async fn unrecoverable_gap_is_stored(language: Language, kind: Kind) {
-    if !language.has_example(kind.example()) {
-        return;
-    }
     let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
     drill.away(Duration::from_secs(30 * 3_600), 0.01).await;
     drill.settle().await;
@@ -247,21 +235,4 @@ pub async fn unrecoverable_gap_is_stored(language: Language, kind: Kind) {
     eprintln!("{} {kind:?}: lost seconds of stored gaps: {:?}", language.name(), lost());
     example.terminate();
     example.exited().await;
-}
-
-/// True if this file, or directory, is the example of a database.
-fn is_example(name: &str, example: &str) -> bool {
-    name.to_lowercase().trim_start_matches("example").starts_with(example)
-}
-
-/// Returns the source of an example: a file or a directory of its name that is no product of a build.
-pub fn source(dir: PathBuf, example: &str) -> Option<PathBuf> {
-    const PRODUCTS: [&str; 8] = ["node_modules", "target", "bin", "dist", "build", ".venv", "gen", "docs"];
-    let entries: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().collect();
-    let name = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-    let found = entries.iter().find(|entry| is_example(&name(entry), example));
-    found.map(std::fs::DirEntry::path).or_else(|| {
-        let dirs = entries.iter().filter(|entry| entry.path().is_dir() && !PRODUCTS.contains(&name(entry).as_str()));
-        dirs.into_iter().find_map(|entry| source(entry.path(), example))
-    })
 }

@@ -62,15 +62,6 @@ impl Language {
         true
     }
 
-    /// True if there is an example of this name; reported otherwise.
-    pub fn has_example(self, name: &str) -> bool {
-        let found = super::effects::source(examples().join(self.name()), name).is_some();
-        if !found {
-            self.skip(&format!("it has no example {name}"));
-        }
-        found
-    }
-
     /// Not through the captured output of the test: it must be visible.
     pub fn skip(self, why: &str) {
         writeln!(std::io::stderr(), "SKIPPED: the example in {} is not tested: {why}", self.name()).ok();

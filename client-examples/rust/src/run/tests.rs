@@ -4,12 +4,13 @@ use std::future::{Ready, pending, ready};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
-use tonic::codegen::{BoxFuture, Service, http};
+use tonic::codegen::{Service, http};
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -50,7 +51,7 @@ impl NamedService for ScriptedGateway {
 impl Service<http::Request<Body>> for ScriptedGateway {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Self::Error>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -123,7 +124,8 @@ impl Store {
     async fn run(&mut self, builder: ConsumerBuilder) -> Result<(), RunError> {
         let mut stopped = self.stop.subscribe();
         let stop = async move { stopped.wait_for(|stopped| *stopped).await.map(drop).unwrap_or_default() };
-        let run = builder.build().expect("valid options").run(self, stop);
+        // Boxed: it can be spawned, as a service would do.
+        let run: BoxFuture<'_, _> = Box::pin(builder.build().expect("valid options").run(self, stop));
         tokio::time::timeout(Duration::from_mins(1), run).await.expect("it ends")
     }
 }
