@@ -1,4 +1,4 @@
-//! What the examples store beside posts, in the same tables whatever the database is.
+//! Rows that the examples store in addition to posts, the same for each database.
 
 use powerstream_consumer::proto::TimeInterval;
 use powerstream_consumer::{Content, Timestamp};

@@ -12,7 +12,7 @@ use crate::proto::{
 };
 use crate::wire_time::from_wire;
 
-/// Describes a frame; nothing for events and heartbeats, nor for what a start contains beside its warnings.
+/// Describes a frame; nothing for events and heartbeats, nor for missing intervals and gaps of a start.
 pub(crate) fn frame(frame: &Frame) -> Vec<String> {
     match frame {
         Frame::EventBatch(_) | Frame::Heartbeat(_) => Vec::new(),

@@ -15,14 +15,14 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 pub trait Handler: Send {
     /// Returns the token that was stored last. It is called at the start and after each failure.
     ///
-    /// `None`: the consumer continues after the last delivery that was handled, and begins as its builder says.
+    /// `None`: the consumer continues after the last delivery that was handled, and begins at the start position of its builder.
     fn load(&mut self) -> impl Future<Output = Result<Option<ResumeToken>, HandlerError>> + Send {
         ready(Ok(None))
     }
 
     /// Makes the effect of a delivery durable, together with its token.
     ///
-    /// It is called with each delivery, also with those that only report: without their tokens, a consumer of rare events has an
+    /// It is called with each delivery, also with notices: without their tokens, a consumer of rare events has an
     /// old position.
     fn handle(&mut self, delivery: &Delivery) -> impl Future<Output = Result<(), HandlerError>> + Send;
 

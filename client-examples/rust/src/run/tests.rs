@@ -233,7 +233,7 @@ async fn poison_event_becomes_dead_letter() {
     store.run(builder).await.expect("stopped");
     assert_eq!(store.ids, [2]);
     assert_eq!(store.dead, [(1, "it is odd".to_owned()), (3, "it is odd".to_owned())]);
-    assert_eq!(gateway.tokens(), [None], "the session goes on");
+    assert_eq!(gateway.tokens(), [None], "the session continues");
 }
 
 #[tokio::test]
