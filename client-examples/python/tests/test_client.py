@@ -1,4 +1,5 @@
 import asyncio
+import sys
 import unittest
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -31,6 +32,20 @@ from powerstream.gateway.v1 import stream_service_pb2 as api
 from powerstream.gateway.v1.event_pb2 import Event
 from powerstream.gateway.v1.gap_pb2 import Gap
 from powerstream.gateway.v1.stream_service_pb2_grpc import StreamServiceServicer, add_StreamServiceServicer_to_server
+
+# Prints batches until a signal raises an exception.
+INTERRUPTED = """
+import signal, sys
+from powerstream import Batch, Client
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    for frame in Client(sys.argv[1]).subscribe_sync():
+        if isinstance(frame, Batch):
+            print("batch", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
 
 
 class Script(StreamServiceServicer):
@@ -111,7 +126,8 @@ class ClientTest(unittest.IsolatedAsyncioTestCase):
         add_StreamServiceServicer_to_server(script, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        self.addAsyncCleanup(server.stop, None)
+        # Within the grace the server learns that its clients have left: a stop without it would print a traceback for each call.
+        self.addAsyncCleanup(server.stop, 5)
         return f"http://127.0.0.1:{port}"
 
     async def test_sequence_resumes_behind_last_frame(self) -> None:
@@ -216,6 +232,16 @@ class ClientTest(unittest.IsolatedAsyncioTestCase):
             return []
 
         assert await asyncio.to_thread(first_batch) == [1, 2]
+
+    async def test_signal_ends_sequence_without_asyncio(self) -> None:
+        address = await self.serve(Script([[start("t0"), batch("t1", 1, 1)]]))
+        pipe = asyncio.subprocess.PIPE
+        program = await asyncio.create_subprocess_exec(sys.executable, "-c", INTERRUPTED, address, stdout=pipe, stderr=pipe)
+        assert program.stdout is not None
+        assert await program.stdout.readline() == b"batch\n"
+        program.terminate()
+        assert await program.communicate() == (b"interrupted\n", b"")
+        assert program.returncode == 0
 
     def test_invalid_options_are_rejected(self) -> None:
         for address in ("127.0.0.1:50051", "ftp://gateway:1", "http://", "http://gateway:x"):

@@ -13,6 +13,7 @@ from ._limits import BATCH_EVENTS_MAX, HEARTBEAT_DEFAULT, STOP_WAIT_MAX, UNSOUND
 from ._observer import Observer
 from ._options import CredentialFiles, Options, ResumePolicy, Start, check_address, check_heartbeat
 from ._runner import Handler, Runner
+from ._session import settled
 from ._subscription import Subscription
 from .gateway.v1.stream_service_pb2 import TagFilter
 
@@ -111,15 +112,26 @@ class Client:
         """Return the same sequence for a program without asyncio. A loop that is left ends the session."""
         with asyncio.Runner() as runner:
             frames = self.subscribe(token)
+            reading: asyncio.Task[object] | None = None
 
             async def following() -> Frame | None:
+                nonlocal reading
+                reading = asyncio.current_task()
                 return await anext(frames, None)
+
+            async def close() -> None:
+                # An exception of a signal handler has left the loop, and not ended the task.
+                if reading is not None and not reading.done():
+                    reading.cancel()
+                    await asyncio.wait({reading})
+                await frames.aclose()
+                await settled()
 
             try:
                 while (frame := runner.run(following())) is not None:
                     yield frame
             finally:
-                runner.run(frames.aclose())
+                runner.run(close())
 
     async def run(self, handler: Handler, *, stop: asyncio.Event | None = None) -> None:
         """Deliver frames to the handler until `stop` is set.
@@ -142,4 +154,7 @@ class Client:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await self.run(handler, stop=stop)
+        try:
+            await self.run(handler, stop=stop)
+        finally:
+            await settled()

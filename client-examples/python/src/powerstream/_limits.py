@@ -18,3 +18,5 @@ BATCH_EVENTS_MAX = 10_000
 UNSOUND_MAX = 3
 STOP_WAIT_MAX = 5.0
 CURSOR_BYTES_MAX = 1_024
+# Seconds that a program without asyncio waits for gRPC at its end.
+SETTLE_WAIT_MAX = 1.0

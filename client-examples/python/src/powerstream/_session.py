@@ -16,6 +16,7 @@ from ._limits import (
     HTTP2_FRAME_BYTES_MAX,
     KEEPALIVE_INTERVAL,
     KEEPALIVE_TIMEOUT,
+    SETTLE_WAIT_MAX,
 )
 from .gateway.v1.stream_service_pb2 import SubscribeResponse
 from .gateway.v1.stream_service_pb2_grpc import StreamServiceStub
@@ -97,6 +98,17 @@ class Session:
         """Cancel the call and close the channel."""
         self._call.cancel()
         await self._channel.close()
+
+
+async def settled() -> None:
+    """Wait for the tasks of gRPC in this event loop, before it is closed.
+
+    A call that was cancelled ends a moment later. gRPC has one queue of events for all event loops of a process: another loop
+    would report the end of that call with a traceback, because its own loop is closed.
+    """
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    if rest:
+        await asyncio.wait(rest, timeout=SETTLE_WAIT_MAX)
 
 
 def _channel(options: Options, credential: Credential) -> grpc.aio.Channel:
