@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles with -Xlint:all -Werror, runs the unit tests, and makes the API reference without a warning. Ends with 77 without a JDK or
-# Maven.
+# Compiles with -Xlint:all, Error Prone and -Werror, runs the unit tests, and makes the API reference without a warning. Ends with
+# 77 without a JDK or Maven.
 set -euo pipefail
 cd "$(dirname "$0")"
 for program in javac mvn; do
@@ -9,4 +9,4 @@ for program in javac mvn; do
         exit 77
     fi
 done
-mvn --quiet --batch-mode --no-transfer-progress package org.apache.maven.plugins:maven-javadoc-plugin:javadoc >&2
+mvn --quiet --batch-mode --no-transfer-progress -Plint package org.apache.maven.plugins:maven-javadoc-plugin:javadoc >&2

@@ -1,5 +1,6 @@
 package io.powerstream.gateway.consumer;
 
+import com.google.protobuf.Duration;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -86,7 +87,7 @@ final class Channels {
                 .setFilter(options.filter())
                 .setMaxBatchBytes(Limits.BATCH_BYTES_MAX)
                 .setMaxBatchEvents(Limits.BATCH_EVENTS_MAX)
-                .setHeartbeatInterval(com.google.protobuf.Duration.newBuilder()
+                .setHeartbeatInterval(Duration.newBuilder()
                         .setSeconds(options.heartbeat().toSeconds()))
                 .setResumePolicy(options.resumePolicy());
         if (token.isPresent()) {

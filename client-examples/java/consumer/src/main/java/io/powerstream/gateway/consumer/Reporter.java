@@ -4,6 +4,7 @@ import io.powerstream.gateway.v1.Gap;
 import io.powerstream.gateway.v1.SubscribeResponse;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /** Reports what happens to the log and to the listener. */
 final class Reporter {
@@ -45,7 +46,7 @@ final class Reporter {
 
     private void report(Gap gap) {
         boolean isLoss = gap.getClosed() && !gap.getComplete();
-        LOG.atLevel(isLoss ? org.slf4j.event.Level.WARN : org.slf4j.event.Level.INFO).log(Descriptions.of(gap));
+        LOG.atLevel(isLoss ? Level.WARN : Level.INFO).log(Descriptions.of(gap));
         listener.onGap(gap);
     }
 }

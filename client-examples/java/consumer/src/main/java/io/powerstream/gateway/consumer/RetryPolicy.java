@@ -63,7 +63,7 @@ sealed interface RetryPolicy {
             case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID" -> Optional.of(InvalidException::new);
             case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
                 Optional.of(PositionException::new);
-            default -> reason.startsWith("CREDENTIALS_") ? Optional.of(RefusedException::new) : stopOf(code);
+            default -> reason.startsWith("CREDENTIALS_") ? Optional.of(RefusedException::new) : stopOfCode(code);
         };
     }
 
@@ -71,7 +71,7 @@ sealed interface RetryPolicy {
         return mayRetry ? Optional.empty() : Optional.of(RefusedException::new);
     }
 
-    private static Optional<Stop> stopOf(Status.Code code) {
+    private static Optional<Stop> stopOfCode(Status.Code code) {
         return switch (code) {
             case INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, UNIMPLEMENTED -> Optional.of(InvalidException::new);
             case OUT_OF_RANGE -> Optional.of(PositionException::new);

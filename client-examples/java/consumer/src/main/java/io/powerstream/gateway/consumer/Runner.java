@@ -158,6 +158,7 @@ public final class Runner {
         }
     }
 
+    @SuppressWarnings("ReferenceEquality") // One event, and not each that is equal to it.
     private static Frame.Batch without(Frame.Batch batch, DeadLetter letter) {
         List<DeadLetter> letters = new ArrayList<>(batch.deadLetters());
         letters.add(letter);

@@ -52,7 +52,7 @@ public record SubscribeOptions(
         Objects.requireNonNull(token);
         Objects.requireNonNull(start);
         Objects.requireNonNull(resumePolicy);
-        if (heartbeat.getNano() != 0 || heartbeat.toSeconds() < 1 || heartbeat.toSeconds() > 60) {
+        if (!heartbeat.equals(Duration.ofSeconds(heartbeat.toSeconds())) || heartbeat.toSeconds() < 1 || heartbeat.toSeconds() > 60) {
             throw new InvalidException("", "heartbeat: whole seconds from 1 to 60 expected, not " + heartbeat);
         }
     }

@@ -22,7 +22,7 @@ class RunnerTest {
     private static final SubscribeOptions OPTIONS = SubscribeOptions.of("test");
 
     /** A store with the semantics of a transaction. It stops the runner at its last token. */
-    private static class Store implements Handler {
+    private abstract static class Store implements Handler {
         final List<Long> ids = new ArrayList<>();
         final List<Long> dead = new ArrayList<>();
         final List<Integer> failures = new ArrayList<>();
@@ -52,7 +52,8 @@ class RunnerTest {
             }
         }
 
-        void fail(Frame.Batch batch) throws Exception {}
+        /** Fails, or does nothing. */
+        abstract void fail(Frame.Batch batch) throws Exception;
 
         @Override
         public void onFailure(Failure failure) {

@@ -1,5 +1,6 @@
 package io.powerstream.gateway.example;
 
+import com.google.protobuf.Timestamp;
 import io.powerstream.gateway.consumer.DeadLetter;
 import io.powerstream.gateway.consumer.Frame;
 import io.powerstream.gateway.consumer.Handler;
@@ -16,10 +17,15 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 
-/** Stores events, gaps, dead letters and the token: the effect of each frame and its token in one transaction. */
+/**
+ * Stores events, gaps, dead letters and the token: the effect of each frame and its token in one transaction. The events of a batch
+ * go to the database together, because each statement of its own waits for an answer.
+ */
 abstract class DatabaseHandler implements Handler, AutoCloseable {
+    private static final String STORE_POST = "INSERT INTO posts VALUES (?, ?)";
     private static final String STORE_GAP = "INSERT INTO gaps VALUES (?, ?, ?, ?) ON CONFLICT (gap_id) DO UPDATE SET "
             + "state = EXCLUDED.state, start_time = EXCLUDED.start_time, end_time = EXCLUDED.end_time";
     private static final String STORE_TOKEN =
@@ -88,9 +94,7 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
     public void handle(Frame frame) throws SQLException {
         try {
             if (frame instanceof Frame.Batch batch) {
-                for (Event event : batch.events()) {
-                    insert(event);
-                }
+                insert(batch.events());
                 for (DeadLetter letter : batch.deadLetters()) {
                     execute("INSERT INTO dead_letters VALUES (?, ?)", id(letter.event()), letter.reason());
                 }
@@ -124,17 +128,37 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
         }
     }
 
-    private void insert(Event event) throws SQLException {
-        if (id(event).equals(failOn)) {
-            throw new PoisonException(event, new IllegalArgumentException("rejected by FAIL_ON"));
-        }
-        try {
-            execute("INSERT INTO posts VALUES (?, ?)", id(event), event.getJson());
-        } catch (SQLException error) {
-            if (isOfEvent(error)) {
-                throw new PoisonException(event, error);
+    private void insert(List<Event> events) throws SQLException {
+        try (PreparedStatement insert = connection.prepareStatement(STORE_POST)) {
+            for (Event event : events) {
+                if (id(event).equals(failOn)) {
+                    throw new PoisonException(event, new IllegalArgumentException("rejected by FAIL_ON"));
+                }
+                insert.setString(1, id(event));
+                insert.setString(2, event.getJson());
+                insert.addBatch();
             }
-            throw error;
+            insert.executeBatch();
+        } catch (SQLException error) {
+            if (!isOfEvent(error)) {
+                throw error;
+            }
+            // A driver need not report which event it was.
+            connection.rollback();
+            insertOneByOne(events);
+        }
+    }
+
+    private void insertOneByOne(List<Event> events) throws SQLException {
+        for (Event event : events) {
+            try {
+                execute(STORE_POST, id(event), event.getJson());
+            } catch (SQLException error) {
+                if (isOfEvent(error)) {
+                    throw new PoisonException(event, error);
+                }
+                throw error;
+            }
         }
     }
 
@@ -169,7 +193,7 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
         return interval.hasEndTime() ? time(interval.getEndTime()) : null;
     }
 
-    private static String time(com.google.protobuf.Timestamp time) {
+    private static String time(Timestamp time) {
         return Instant.ofEpochSecond(time.getSeconds(), time.getNanos()).toString();
     }
 }

@@ -37,14 +37,17 @@ public final class Postgresql extends DatabaseHandler {
         return error.getSQLState() != null && error.getSQLState().matches("2[23].*");
     }
 
-    /** Returns the JDBC form of a URL {@code postgresql://user:password@host:port/database?parameters}, with bounds for waits. */
+    /**
+     * Returns the JDBC form of a URL {@code postgresql://user:password@host:port/database?parameters}, with bounds for waits. The
+     * driver sends the rows of a batch as one statement.
+     */
     private static String jdbc(String url) {
         URI uri = URI.create(url);
         String[] user = uri.getRawUserInfo() == null ? new String[] {} : uri.getRawUserInfo().split(":", 2);
         StringBuilder jdbc = new StringBuilder("jdbc:postgresql://")
                 .append(uri.getRawAuthority().replaceFirst("^.*@", ""))
                 .append(uri.getRawPath())
-                .append("?connectTimeout=5&socketTimeout=30");
+                .append("?connectTimeout=5&socketTimeout=30&reWriteBatchedInserts=true");
         jdbc.append(user.length > 0 ? "&user=" + user[0] : "").append(user.length > 1 ? "&password=" + user[1] : "");
         return jdbc.append(uri.getRawQuery() == null ? "" : "&" + uri.getRawQuery()).toString();
     }

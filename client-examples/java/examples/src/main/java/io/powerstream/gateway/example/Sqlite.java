@@ -7,8 +7,8 @@ public final class Sqlite extends DatabaseHandler {
     /** SQLITE_CONSTRAINT. */
     private static final int CONSTRAINT = 19;
 
-    private Sqlite() {
-        super("jdbc:sqlite:" + Environment.variable("DATABASE", "posts.db"), Environment.variable("CONSUMER", "sqlite"));
+    Sqlite(String path, String consumer) {
+        super("jdbc:sqlite:" + path, consumer);
     }
 
     /**
@@ -18,7 +18,7 @@ public final class Sqlite extends DatabaseHandler {
      * @throws Exception if it cannot continue
      */
     public static void main(String[] args) throws Exception {
-        new Sqlite().run();
+        new Sqlite(Environment.variable("DATABASE", "posts.db"), Environment.variable("CONSUMER", "sqlite")).run();
     }
 
     @Override
