@@ -4,7 +4,7 @@
 //! prints, `network` is the wire between it and the gateway, `security` the gateway's TLS and credentials, `env` puts these
 //! together with a gateway that is a process too. `faults`, `credentials`, `expired_tokens` and `tls` are played with the real
 //! gateway; `reasons` with a gateway that follows a script (`scripted`), for what the real one does not do on demand. `effects` runs
-//! the examples with a database (`database`).
+//! the examples with a database (`database`), `installed` a program in an empty project that depends on the package of the library.
 //!
 //! `CLIENTS=required` (`.ci/run`): a language without a toolchain fails instead of being skipped. `CLIENTS=skip`: all are
 //! skipped.
@@ -16,6 +16,7 @@ mod env;
 mod example;
 mod expired_tokens;
 mod faults;
+mod installed;
 mod language;
 mod network;
 mod printed;
@@ -31,6 +32,7 @@ macro_rules! conforms {
             use super::language::Language::$language;
 
             conforms!(@scenarios $language
+                installed::installed_package_prints_posts
                 faults::kills_miss_nothing_and_repeat_one_batch
                 faults::gateway_restarts_lose_nothing
                 faults::posts_of_upstream_outage_are_printed

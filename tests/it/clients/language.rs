@@ -77,6 +77,14 @@ fn library_versions_equal_gateway() {
         assert!(text.lines().any(|found| found == line), "{file}: no line {line:?}");
     };
     check("go/doc.go", &format!("const Version = \"{version}\""));
+    for pom in ["java/pom.xml", "java/proto/pom.xml", "java/consumer/pom.xml", "java/examples/pom.xml"] {
+        // With this indentation: the version of the module itself, or of its parent.
+        let indentation = if pom == "java/pom.xml" { "  " } else { "    " };
+        check(pom, &format!("{indentation}<version>{version}</version>"));
+    }
+    check("java/README.md", &format!("  <version>{version}</version>"));
+    check("node/package.json", &format!("  \"version\": \"{version}\","));
+    check("node/package-lock.json", &format!("  \"version\": \"{version}\","));
     check("python/pyproject.toml", &format!("version = \"{version}\""));
     check("rust/Cargo.toml", &format!("version = \"{version}\""));
 }
