@@ -28,8 +28,8 @@ pub struct Example {
 /// All of them.
 pub const EXAMPLES: [Example; 5] = [
     Example { name: "Go", lang: "go", built: "bin/consumer", program: None },
-    Example { name: "Java", lang: "java", built: "target/consumer.jar", program: None },
-    Example { name: "Node", lang: "node", built: "dist/src/main.js", program: None },
+    Example { name: "Java", lang: "java", built: "examples/target/consumer.jar", program: None },
+    Example { name: "Node", lang: "node", built: "dist/examples/consumer/main.js", program: None },
     Example { name: "Python", lang: "python", built: ".venv/bin/python", program: None },
     // What is tested is a dev build, for the time it takes to build; what is measured is not.
     Example { name: "Rust", lang: "rust", built: RUST, program: Some(RUST) },
