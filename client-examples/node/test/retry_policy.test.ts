@@ -37,6 +37,7 @@ test('credentials that may be refreshed are waited for', () => {
   check(status.UNAUTHENTICATED, 'CREDENTIALS_INVALID', 'changed', undefined);
   check(status.UNAUTHENTICATED, 'CREDENTIALS_REVOKED', 'same', RefusedError);
   check(status.UNAUTHENTICATED, 'CREDENTIALS_REVOKED', 'changed', undefined);
+  check(status.UNAVAILABLE, 'CREDENTIALS_OF_TOMORROW', 'changed', RefusedError);
 });
 
 test('an end without a reason of the gateway is the network', () => {

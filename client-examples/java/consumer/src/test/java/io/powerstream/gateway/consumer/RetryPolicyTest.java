@@ -36,6 +36,7 @@ class RetryPolicyTest {
         check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", CredentialState.CHANGED, BACK_OFF);
         check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", CredentialState.SAME, RefusedException.class);
         check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", CredentialState.CHANGED, BACK_OFF);
+        check(Code.UNAVAILABLE, "CREDENTIALS_OF_TOMORROW", CredentialState.CHANGED, RefusedException.class);
     }
 
     @Test
