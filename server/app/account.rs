@@ -3,36 +3,32 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::runtime::Handle;
-use url::Url;
 
 use super::account_rules::{self, RuleTasks};
+use super::account_tasks::AccountTasks;
 use super::maintenance::AccountMaintenance;
 use super::open_context::OpenContext;
+use super::role::{AccountRole, Leadership, RoleOpening};
 use super::rule_events::on_drift;
 use crate::config::{self, Settings};
-use crate::gateway::{self, Gateway};
+use crate::gateway;
 use crate::hub::{self, Hub};
-use crate::ingest::gap_tracker::{self, GapTracker};
-use crate::ingest::recovery::{self, AccountGaps, RecoveryScheduler};
 use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
-use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue, Sequencer, SequencerDeps, dedup};
+use crate::ingest::{self, WriteHalf, dedup};
 use crate::journal::{self, Backend, Journal, TimedDisk, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term};
-use crate::task::{ExitPolicy, Shutdown, TaskGroup};
-use crate::telemetry::metrics::{Part, Registry};
-use crate::upstream;
-use crate::xapi::Credentials;
+use crate::task::{ExitPolicy, Shutdown};
+use crate::telemetry::metrics::Registry;
 
 /// An account whose log is open and whose tasks have not started.
 pub(super) struct AccountRuntime {
     pub(super) hub: Arc<Hub>,
     index: Arc<dedup::DedupIndex>,
-    gaps: Arc<AccountGaps>,
     counters: Arc<gateway::AccountCounters>,
-    pub(super) sessions: Vec<ConnectionSupervisor>,
-    pub(super) recovery: RecoveryScheduler,
+    pub(super) role: AccountRole,
+    /// The first leadership.
+    pub(super) leadership: Leadership,
     pub(super) rules: RuleTasks,
-    pub(super) sequencer: Sequencer,
     pub(super) account_maintenance: AccountMaintenance,
 }
 
@@ -65,31 +61,17 @@ fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow:
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     ids.rebuild_from(reader.clone());
-    let tracker = open_ledger(shared, account, &dir, &hub, || {
-        ingest::restore(&reader, &mut ids.seen, &mut ids.maintenance, &hub, ring_start)
-    })?;
-
-    let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
-    let counters = metrics.account(name, ingest::Metrics::register);
-    let writing = SequencerDeps {
-        writer,
-        hub: hub.clone(),
-        seen: ids.seen,
-        side: side.writer,
-        tracker: tracker.clone(),
-        term: identity.term,
-        metrics: counters.clone(),
-    };
-    let recovery = recovery(shared, account, &dir, &hub, &tracker, (&queue, &counters));
+    let received = ingest::restore(&reader, &mut ids.seen, &mut ids.maintenance, &hub, ring_start)?;
     let counters = Arc::new(gateway::AccountCounters {
-        ingest: counters.clone(),
+        ingest: metrics.account(name, ingest::Metrics::register),
         journal: files.clone(),
         retention: settings.journal.clone(),
     });
+    let opening = RoleOpening::new(shared, account, &dir, &hub, counters.ingest.clone(), received)?;
     let mut account_maintenance = AccountMaintenance {
         hub: hub.clone(),
-        tracker: tracker.clone(),
-        recovery: recovery.jobs(),
+        gaps: opening.gaps.clone(),
+        recovery: opening.recovery.jobs(),
         journal: maintenance,
         ids: ids.maintenance,
         side: side.maintenance,
@@ -100,19 +82,10 @@ fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow:
     };
     // The first step runs before anything is read, so that a full disk is detected at start.
     account_maintenance.step();
-    let rules = account_rules::open(shared, account, &hub, queue.clone())?;
-    Ok(AccountRuntime {
-        sessions: sessions(shared, account, &hub, &tracker, &queue, &counters.ingest),
-        recovery,
-        gaps: Arc::new(AccountGaps::new(hub.clone(), tracker)),
-        sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone())
-            .with_rule_feed(rules.observer.feed()),
-        rules,
-        account_maintenance,
-        index: ids.index,
-        counters,
-        hub,
-    })
+    let rules = account_rules::open(shared, account, &hub)?;
+    let logs = WriteHalf { writer, seen: ids.seen, side: side.writer };
+    let (role, leadership) = opening.begin(logs, identity.term, rules.observer.feed());
+    Ok(AccountRuntime { role, leadership, rules, account_maintenance, index: ids.index, counters, hub })
 }
 
 fn log_opened(account: &config::AccountSettings, reader: &dyn journal::Reader, term: Term, torn_bytes: u64) {
@@ -211,149 +184,36 @@ fn open_ids(
     }
 }
 
-/// Restores the gap tracker from the log and determines the missing ranges.
-fn open_ledger(
-    shared: &OpenContext,
-    account: &config::AccountSettings,
-    dir: &Path,
-    hub: &Arc<Hub>,
-    restore: impl FnOnce() -> Result<ingest::LogTimes, ingest::RestoreError>,
-) -> Result<Arc<GapTracker>, ingest::RestoreError> {
-    let settings = &shared.settings;
-    let received = restore()?;
-    let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
-    let setup = gap_tracker::TrackerParams {
-        hub: hub.clone(),
-        config: settings.ingest.gaps.clone(),
-        // The range that recovery leaves out at the far end of its window is unrecoverable, like everything before it.
-        recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.expiry_margin),
-        feeds: feeds(account),
-        file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
-        metrics: shared.metrics.account(&account.name, gap_tracker::Metrics::register),
-    };
-    Ok(Arc::new(GapTracker::open(setup, logged, received)))
-}
-
-/// Creates one upstream session per configured connection.
-fn sessions(
-    shared: &OpenContext,
-    account: &config::AccountSettings,
-    hub: &Arc<Hub>,
-    tracker: &Arc<GapTracker>,
-    queue: &IngestQueue,
-    counters: &ingest::Metrics,
-) -> Vec<ConnectionSupervisor> {
-    let metrics = shared.metrics.account(&account.name, upstream::Metrics::register);
-    counters.begin_connections(connections(account).len());
-    let session = |(connection, (feed, url, local_dc_only)): (usize, (usize, &Url, bool))| {
-        let upstream = ingest::UpstreamEndpoint {
-            transport: shared.transport.clone(),
-            base_url: url.clone(),
-            credentials: Credentials::new(account.bearer.clone()),
-            local_dc_only,
-            config: shared.settings.upstream.clone(),
-            metrics: metrics.clone(),
-        };
-        let (hub, tracker, queue) = (hub.clone(), tracker.clone(), queue.clone());
-        let seed = (shared.random)();
-        ConnectionSupervisor::new(
-            hub,
-            upstream,
-            ConnectionId { feed, connection },
-            tracker,
-            queue,
-            counters.clone(),
-            seed,
-        )
-    };
-    connections(account).into_iter().enumerate().map(session).collect()
-}
-
-/// Returns the names of the feeds. A feed is identified by its datacenter, independent of its place in the list.
-fn feeds(account: &config::AccountSettings) -> Vec<String> {
-    if account.datacenters.is_empty() {
-        return vec![gap_tracker::ALL_FEEDS.to_owned()];
-    }
-    account.datacenters.iter().map(|datacenter| datacenter.name.clone()).collect()
-}
-
-/// Returns for each connection its feed, its endpoint, and whether it carries the posts of one datacenter only.
-fn connections(account: &config::AccountSettings) -> Vec<(usize, &Url, bool)> {
-    if account.datacenters.is_empty() {
-        return vec![(0, &account.url, account.local_dc_only); usize::from(account.connections)];
-    }
-    account.datacenters.iter().enumerate().map(|(feed, datacenter)| (feed, &datacenter.url, true)).collect()
-}
-
-/// Creates the recovery scheduler of the account; its jobs request the posts of all datacenters.
-fn recovery(
-    shared: &OpenContext,
-    account: &config::AccountSettings,
-    dir: &Path,
-    hub: &Arc<Hub>,
-    tracker: &Arc<GapTracker>,
-    (queue, counters): (&IngestQueue, &ingest::Metrics),
-) -> RecoveryScheduler {
-    let OpenContext { settings, metrics, .. } = shared;
-    let connections = |part: &mut Part| upstream::Metrics::register(part.sub_registry_with_prefix("recovery"));
-    let upstream = ingest::UpstreamEndpoint {
-        transport: shared.transport.clone(),
-        base_url: account.url.clone(),
-        credentials: Credentials::new(account.bearer.clone()),
-        local_dc_only: account.local_dc_only,
-        config: settings.upstream.clone(),
-        metrics: metrics.account(&account.name, connections),
-    };
-    RecoveryScheduler::open(recovery::SchedulerParts {
-        hub: hub.clone(),
-        upstream,
-        queue: queue.clone(),
-        demand: tracker.clone(),
-        file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("jobs.json")),
-        config: settings.ingest.recovery.clone(),
-        ingest_metrics: counters.clone(),
-        metrics: metrics.account(&account.name, recovery::Metrics::register),
-        seed: (shared.random)(),
-    })
-}
-
 impl AccountRuntime {
     /// Returns the account as the gRPC and HTTP servers use it.
     pub(super) fn handle(&self) -> gateway::Account {
         gateway::Account {
             hub: self.hub.clone(),
             index: self.index.clone(),
-            gaps: self.gaps.clone(),
-            recovery: self.recovery.jobs(),
+            gaps: self.role.gaps.clone(),
+            recovery: self.role.jobs.clone(),
             counters: self.counters.clone(),
             rules: self.rules.executor.rules.clone(),
         }
     }
 
-    /// Starts the sequencer and maintenance, then the upstream sessions.
+    /// Starts the role of the account with its first leadership, and the tasks that outlive a leadership.
     pub(super) fn spawn(self, runners: &AccountTasks) {
-        let AccountTasks { sessions, writers, upstream, giving_up, .. } = runners;
-        let Self { hub, sessions: connections, recovery, rules, sequencer, mut account_maintenance, .. } = self;
+        let AccountTasks { sessions, writers, upstream, .. } = runners;
+        let Self { hub, role, leadership, rules, mut account_maintenance, .. } = self;
+        let RuleTasks { executor, observer, announcer } = rules;
         let written = Shutdown::new();
-        let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
+        let (done, process, tasks) = (written.clone(), writers.clone(), runners.clone());
         writers.thread("sequencer", ExitPolicy::StopProcess, move || {
-            if let Err(error) = sequencer.run(&giving_up) {
+            if let Err(error) = role.run(leadership, &tasks, &announcer) {
                 process.fail(format!("account {}: {error}", hub.account()));
             }
             done.cancel();
         });
         writers.thread("maintenance", ExitPolicy::StopProcess, move || account_maintenance.run(&written));
-        for session in connections {
-            // X disconnects slow readers. Each reader therefore has its own thread and does not compete with session
-            // tasks.
-            sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, session.run(upstream.clone()));
-        }
-        sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(upstream.clone()));
-        let RuleTasks { executor, observer, announcer } = rules;
         let observing = observer.run(upstream.clone(), on_drift(executor.rules.clone()));
         sessions.spawn_dedicated("rule observer", ExitPolicy::StopProcess, observing);
         sessions.spawn("rules", ExitPolicy::StopProcess, executor.run(upstream.clone()));
-        sessions.spawn("rule announcements", ExitPolicy::StopProcess, announcer.run(upstream.clone()));
     }
 }
 
@@ -374,14 +234,4 @@ mod tests {
             assert_eq!(ids_config(&settings).window, hours(expected), "{window} h, retention {retention} h");
         }
     }
-}
-
-/// Task groups that run an open account.
-#[derive(Clone)]
-pub(super) struct AccountTasks {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) sessions: TaskGroup,
-    pub(super) writers: TaskGroup,
-    pub(super) upstream: Shutdown,
-    pub(super) giving_up: Shutdown,
 }

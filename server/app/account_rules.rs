@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::Mutex;
 
 use super::open_context::OpenContext;
 use super::rule_events::{RuleAnnouncements, RuleAnnouncer};
 use crate::config;
 use crate::hub::Hub;
-use crate::ingest::IngestQueue;
 use crate::query::QuerySettings;
 use crate::rules::{
     self, AccountRules, AccountRulesParts, AuditFile, LanguageChecker, ObserverMetrics, ObserverParts, RuleExecutor,
@@ -20,15 +20,17 @@ use crate::xapi::Credentials;
 pub(super) struct RuleTasks {
     pub(super) executor: RuleExecutor,
     pub(super) observer: RuleObserver,
-    pub(super) announcer: RuleAnnouncer,
+    pub(super) announcer: SharedAnnouncer,
 }
+
+/// The announcer, which each leadership runs with its queue, one after the other.
+pub(super) type SharedAnnouncer = Arc<Mutex<RuleAnnouncer>>;
 
 /// Opens the rules of an account. Their state is not in the directory of the log: a new log must not renew the budget.
 pub(super) fn open(
     shared: &OpenContext,
     account: &config::AccountSettings,
     hub: &Arc<Hub>,
-    queue: IngestQueue,
 ) -> anyhow::Result<RuleTasks> {
     let OpenContext { settings, clock, metrics, .. } = shared;
     let (config, name) = (settings.rules.clone(), account.name.clone());
@@ -54,7 +56,7 @@ pub(super) fn open(
         account: name.clone(),
     }));
     metrics.account(&name, |part| rules::register_metrics(&rules, part));
-    let announcer = RuleAnnouncer { rules: rules.clone(), events, changes, queue, hub: hub.clone() };
+    let announcer = RuleAnnouncer { rules: rules.clone(), events, changes, hub: hub.clone() };
     let executor = RuleExecutor {
         rules,
         transport: shared.rule_transport.clone(),
@@ -64,5 +66,5 @@ pub(super) fn open(
         files: account.rules.files.clone(),
         clock: clock.clone(),
     };
-    Ok(RuleTasks { executor, observer, announcer })
+    Ok(RuleTasks { executor, observer, announcer: Arc::new(Mutex::new(announcer)) })
 }

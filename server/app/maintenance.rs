@@ -6,8 +6,7 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::ingest::dedup;
-use crate::ingest::gap_tracker::GapTracker;
-use crate::ingest::recovery::RecoveryJobs;
+use crate::ingest::recovery::{AccountGaps, RecoveryJobs};
 use crate::ingest::side_log_writer::SideLogMaintenance;
 use crate::journal::{self, Maintenance};
 use crate::task::Shutdown;
@@ -15,7 +14,7 @@ use crate::task::Shutdown;
 /// Periodic maintenance of an account.
 pub(super) struct AccountMaintenance {
     pub(super) hub: Arc<Hub>,
-    pub(super) tracker: Arc<GapTracker>,
+    pub(super) gaps: Arc<AccountGaps>,
     pub(super) recovery: Arc<RecoveryJobs>,
     pub(super) journal: Box<dyn Maintenance>,
     pub(super) ids: dedup::DedupMaintenance,
@@ -57,7 +56,7 @@ impl AccountMaintenance {
         }
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(extent, &|age| self.journal.appended_before(age)).map_err(|error| error.to_string());
-        let gaps = self.tracker.save().map_err(|error| format!("gap checkpoint: {error}"));
+        let gaps = self.gaps.tracker().save().map_err(|error| format!("gap checkpoint: {error}"));
         let jobs = self.recovery.save().map_err(|error| format!("recovery jobs: {error}"));
         let side = self.side.step(now);
         // The steps are independent: a failing step does not stop the others and is retried at the next interval.

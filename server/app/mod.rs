@@ -13,13 +13,16 @@
 
 mod account;
 mod account_rules;
+mod account_tasks;
 mod admin;
 mod effective_config;
+mod leadership_parts;
 mod live_keys;
 mod maintenance;
 mod open_context;
 mod opening;
 mod reload;
+mod role;
 mod rule_events;
 mod shutdown;
 mod status;
@@ -34,8 +37,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use rand::RngExt;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
-use self::account::AccountTasks;
+use self::account_tasks::{AccountTasks, LeadershipOrders};
 use self::admin::{AdminRpc, ProcessOperator};
 use self::effective_config::EffectiveConfig;
 pub use self::live_keys::LIVE_KEYS;
@@ -85,6 +89,7 @@ pub struct App {
     /// Sequencers and maintenance.
     writers: TaskGroup,
     stages: ShutdownStages,
+    leaderships: LeadershipOrders,
     tls: TlsListeners,
     grpc_address: SocketAddr,
     admin_address: SocketAddr,
@@ -146,6 +151,7 @@ impl App {
         let reloads = (process.reloads.clone(), keyring, listeners);
         let (shown, own) = (effective.clone(), access.clone());
         let reloader = reload::Reloader::new(source, &settings, own, gateway.clone(), reloads, shown, clock.clone());
+        let stages = ShutdownStages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() };
         let app = Self {
             reload: reloader.requests(),
             effective,
@@ -153,7 +159,8 @@ impl App {
             access,
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
-            stages: ShutdownStages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() },
+            leaderships: LeadershipOrders::new(&stages.upstream),
+            stages,
             sessions: tasks.group(),
             writers: tasks.group(),
             tls,
@@ -188,6 +195,8 @@ impl App {
             writers: self.writers.clone(),
             upstream: self.stages.upstream.clone(),
             giving_up: self.stages.giving_up.clone(),
+            leaderships: self.leaderships.clone(),
+            runtime: Handle::current(),
         }
     }
 
@@ -250,6 +259,13 @@ impl App {
     /// Reloads the configuration. The outcome is logged and counted.
     pub fn reload(&self) {
         self.reload.request();
+    }
+
+    /// Ends the leadership of every account and begins another: a restart of all accounts that no subscriber notices.
+    /// For tests; no operator needs it.
+    #[doc(hidden)]
+    pub fn renew_leaderships(&self) {
+        self.leaderships.end_all();
     }
 
     /// Returns the accounts.

@@ -5,7 +5,8 @@
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::account::{self, AccountRuntime, AccountTasks};
+use super::account::{self, AccountRuntime};
+use super::account_tasks::AccountTasks;
 use super::open_context::OpenContext;
 use crate::config::{self, Settings};
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};

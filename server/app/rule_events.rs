@@ -32,7 +32,6 @@ pub(super) struct RuleAnnouncer {
     pub(super) rules: Arc<AccountRules>,
     pub(super) events: Arc<RuleAnnouncements>,
     pub(super) changes: mpsc::Receiver<RulesDifference>,
-    pub(super) queue: IngestQueue,
     pub(super) hub: Arc<Hub>,
 }
 
@@ -81,8 +80,8 @@ impl RuleEvents for RuleAnnouncements {
 }
 
 impl RuleAnnouncer {
-    /// Runs until shutdown.
-    pub(super) async fn run(mut self, shutdown: Shutdown) {
+    /// Logs changes through this queue until shutdown.
+    pub(super) async fn run(&mut self, queue: IngestQueue, shutdown: Shutdown) {
         let mut revisions = self.rules.changes();
         self.follow().await;
         loop {
@@ -90,7 +89,7 @@ impl RuleAnnouncer {
                 biased;
                 () = shutdown.cancelled() => return,
                 change = self.changes.recv() => match change {
-                    Some(change) => self.log(&change).await,
+                    Some(change) => self.log(&queue, &change).await,
                     None => return,
                 },
                 changed = revisions.changed() => match changed {
@@ -101,8 +100,8 @@ impl RuleAnnouncer {
         }
     }
 
-    async fn log(&self, change: &RulesDifference) {
-        let is_logged = self.queue.log_rules(logged(change)).await;
+    async fn log(&self, queue: &IngestQueue, change: &RulesDifference) {
+        let is_logged = queue.log_rules(logged(change)).await;
         self.events.set_logged(change.revision, is_logged);
         if is_logged {
             // Offers it again, which takes it.

@@ -30,5 +30,5 @@ pub use config::Config;
 pub use metrics::{ConnectionLabels, ForeignLabel, Metrics};
 pub use queue::{IngestItem, IngestQueue, IngestSource, JobCounters, ReceivedBatch, queue};
 pub use restore::{LogTimes, RestoreError, restore, restore_gaps, ring_start};
-pub use sequencer::{Sequencer, SequencerDeps};
+pub use sequencer::{Sequencer, SequencerDeps, WriteHalf};
 pub use supervisor::{ConnectionId, ConnectionSupervisor, UpstreamEndpoint};

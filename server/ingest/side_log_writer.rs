@@ -208,6 +208,12 @@ fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideErr
 }
 
 impl SideLogWriter {
+    /// Begins a new term. No post may be staged.
+    pub(super) fn begin(&mut self, term: Term) {
+        self.log.begin(term);
+        self.term = term;
+    }
+
     /// Returns the entry of an appended post, even if it is trimmed or not readable yet: a session that has read it has
     /// it.
     pub fn known(&self, id: PostId) -> Result<Option<KnownPost>, dedup::DedupError> {

@@ -42,6 +42,8 @@ pub enum ExitPolicy {
 pub struct TaskGroup {
     tracker: TaskTracker,
     shutdown: Shutdown,
+    /// From then on tasks may end.
+    end: Shutdown,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -54,12 +56,19 @@ impl Default for TaskGroup {
 impl TaskGroup {
     /// Creates an empty group.
     pub fn new() -> Self {
-        Self { tracker: TaskTracker::new(), shutdown: Shutdown::new(), failure: Arc::default() }
+        let shutdown = Shutdown::new();
+        Self { tracker: TaskTracker::new(), end: shutdown.clone(), shutdown, failure: Arc::default() }
     }
 
     /// Creates a group of the same process that is joined separately.
     pub fn group(&self) -> Self {
         Self { tracker: TaskTracker::new(), ..self.clone() }
+    }
+
+    /// Returns this group for tasks that end with `end`, or at shutdown.
+    #[must_use]
+    pub fn until(&self, end: &Shutdown) -> Self {
+        Self { end: end.clone(), ..self.clone() }
     }
 
     /// Returns the token that is cancelled at shutdown. Parts get child tokens.
@@ -137,7 +146,7 @@ impl TaskGroup {
     }
 
     fn ended(&self, name: &'static str, on_exit: ExitPolicy, panicked: bool) {
-        let early = !self.shutdown.is_cancelled();
+        let early = !self.shutdown.is_cancelled() && !self.end.is_cancelled();
         match (panicked, on_exit) {
             (true, ExitPolicy::StopProcess) => self.fail(format!("{name} panicked")),
             (false, ExitPolicy::StopProcess) if early => self.fail(format!("{name} ended unexpectedly")),

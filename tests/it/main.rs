@@ -20,6 +20,7 @@ mod health;
 mod hostile;
 mod idle_upstream;
 mod independence;
+mod leadership;
 mod live;
 mod malformed_input;
 mod metrics;

@@ -12,6 +12,9 @@ const HOSTS_AHEAD: &[Ms] = &[0, 0, 0, 1_500, -1_500];
 /// The same of a host whose clock is wrong.
 const FAR_AHEAD: &[Ms] = &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE];
 
+/// Leaderships are renewed in one history of so many.
+const RENEWED_EVERY: u64 = 8;
+
 /// Parts of histories, to find out on which of them a failure depends.
 struct Switches {
     /// One `Date` that is wrong by less than a minute.
@@ -32,6 +35,8 @@ struct Switches {
     short_window: bool,
     /// Other programs fill the disk.
     full_disk: bool,
+    /// Leaderships end and begin without a kill.
+    renewed: bool,
 }
 
 impl Switches {
@@ -49,6 +54,7 @@ impl Switches {
             no_backfill: is_on("no_backfill"),
             short_window: is_on("short_window"),
             full_disk: is_on("full_disk"),
+            renewed: is_on("renewed"),
         }
     }
 }
@@ -83,6 +89,9 @@ pub(super) fn plan(seed: u64) -> Plan {
     if switches.full_disk && plan.setup.files {
         fill_disk(&mut plan.steps, &mut rng(0x66_756c));
     }
+    if switches.renewed && seed % RENEWED_EVERY == RENEWED_EVERY / 2 + 1 {
+        renew(&mut plan.steps, &mut rng(0x7265_6e65));
+    }
     plan
 }
 
@@ -115,6 +124,17 @@ fn fill_disk(steps: &mut Vec<Step>, rng: &mut StdRng) {
     if rng.random_bool(0.1) {
         let at = rng.random_range(1..=steps.len());
         steps.insert(at, Step::Full(rng.random_range(5 * SECOND..3 * MINUTE)));
+    }
+}
+
+/// Some leaderships end, and others begin.
+fn renew(steps: &mut Vec<Step>, rng: &mut StdRng) {
+    let before = std::mem::take(steps);
+    for step in before {
+        steps.push(step);
+        if rng.random_bool(0.08) {
+            steps.push(Step::Renew);
+        }
     }
 }
 

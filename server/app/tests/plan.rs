@@ -84,6 +84,8 @@ pub(super) enum Step {
     Freeze(Ms, Option<End>),
     /// The process is killed, and starts again after so long.
     Kill { down: Ms, log: LogOutcome, host_ahead: Option<Ms> },
+    /// The leadership of the account ends, and another one begins in the same process.
+    Renew,
     /// A new subscription.
     Subscribe(Want, Start),
     /// A subscription goes away.

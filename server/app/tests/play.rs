@@ -119,6 +119,7 @@ impl Play {
                 pass(20).await;
             }
             Step::Kill { down, log, host_ahead } => self.kill(down, log, host_ahead).await,
+            Step::Renew => self.renew().await,
             Step::Subscribe(want, start) => {
                 self.subscribe(want, start);
                 pass(20).await;
@@ -214,6 +215,24 @@ impl Play {
         self.start();
         self.reconnect().await;
         pass(20).await;
+    }
+
+    async fn renew(&mut self) {
+        let now = self.stage.x.now();
+        let Some(gateway) = self.gateway.take() else { return };
+        let terms = gateway.hub.reader().terms();
+        match gateway.renew().await {
+            Ok(renewed) => {
+                pass(20).await;
+                // It logs the gap that it begins with, if the log has begun.
+                let found = renewed.hub.reader().terms();
+                if !found.starts_with(&terms) || found.len() > terms.len() + 1 {
+                    self.faults.push(format!("terms: {terms:?} became {found:?} at {now}"));
+                }
+                self.gateway = Some(renewed);
+            }
+            Err(fault) => self.faults.push(fault),
+        }
     }
 
     /// Ends the gateway, and looks whether all that came in is accounted for.

@@ -15,12 +15,13 @@ use super::x::{Link, X};
 use crate::app::account;
 use crate::app::maintenance::AccountMaintenance;
 use crate::app::open_context::OpenContext;
+use crate::app::role::{AccountRole, Leadership};
 use crate::clock::Clock;
 use crate::config::{AccountSettings, Settings};
 use crate::gateway;
 use crate::hub::Hub;
 use crate::hub::token::Keyring;
-use crate::ingest::IngestQueue;
+use crate::ingest::{IngestQueue, WriteHalf};
 use crate::journal::{Backend, Disk, SystemDisk};
 use crate::model::{AccountName, TimeRange, UnixMillis};
 use crate::secret;
@@ -33,6 +34,15 @@ pub(super) struct Gateway {
     pub metrics: Registry,
     account: gateway::Account,
     pub queue: IngestQueue,
+    role: AccountRole,
+    maintenance: JoinHandle<()>,
+    running: RunningLeadership,
+}
+
+/// Tasks of a leadership.
+struct RunningLeadership {
+    end: Shutdown,
+    sequencer: JoinHandle<WriteHalf>,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
@@ -144,25 +154,40 @@ impl Stage {
         };
         let opened = account::open(&shared, &shared.settings.accounts[0])?;
         let (hub, account) = (opened.hub.clone(), opened.handle());
-        let queue = opened.rules.announcer.queue;
-        let (upstream, giving_up) = (Shutdown::new(), Shutdown::new());
-        let mut tasks = Vec::new();
-        let sequencer = opened.sequencer;
-        tasks.push((
-            "sequencer",
-            spawn_local(async move {
-                sequencer.write_all(&giving_up).await.expect("the ids are readable");
-            }),
-        ));
-        tasks.push((
-            "maintenance",
-            spawn_local(maintain(opened.account_maintenance, self.x.clone(), self.setup.maintenance_interval)),
-        ));
-        for session in opened.sessions {
-            tasks.push(("session", spawn_local(session.run(upstream.clone()))));
+        let maintenance = maintain(opened.account_maintenance, self.x.clone(), self.setup.maintenance_interval);
+        Ok(Gateway {
+            hub,
+            metrics,
+            account,
+            queue: opened.leadership.queue.clone(),
+            role: opened.role,
+            maintenance: spawn_local(maintenance),
+            running: RunningLeadership::start(opened.leadership),
+        })
+    }
+}
+
+impl RunningLeadership {
+    fn start(leadership: Leadership) -> Self {
+        let Leadership { sequencer, supervisors, recovery, queue: _ } = leadership;
+        let end = Shutdown::new();
+        let mut tasks: Vec<_> =
+            supervisors.into_iter().map(|it| ("session", spawn_local(it.run(end.clone())))).collect();
+        tasks.push(("recovery", spawn_local(recovery.run(end.clone()))));
+        let sequencer = spawn_local(async move {
+            let half = sequencer.write_all(&Shutdown::new()).await;
+            half.expect("the ids are readable")
+        });
+        Self { end, sequencer, tasks }
+    }
+
+    /// Ends it as the role does.
+    async fn end(self) -> Result<WriteHalf, String> {
+        self.end.cancel();
+        for (name, task) in self.tasks {
+            task.await.map_err(|error| format!("{name}: {error}"))?;
         }
-        tasks.push(("recovery", spawn_local(opened.recovery.run(upstream))));
-        Ok(Gateway { hub, metrics, account, queue, tasks })
+        self.sequencer.await.map_err(|error| format!("sequencer: {error}"))
     }
 }
 
@@ -179,19 +204,21 @@ async fn maintain(mut account_maintenance: AccountMaintenance, x: Arc<X>, interv
 impl Gateway {
     /// Ends it at once: nothing of it runs any more, and its files are closed. Returns why it would have ended by itself.
     pub(super) async fn kill(self) -> Result<(), String> {
-        let mut ended = Ok(());
-        for (name, task) in self.tasks {
-            if task.is_finished() {
-                ended = Err(format!("{name} ended by itself"));
-            }
-            task.abort();
-            if let Err(error) = task.await
-                && error.is_panic()
-            {
-                ended = Err(format!("{name} panicked: {}", text(error.into_panic().as_ref())));
-            }
+        let RunningLeadership { sequencer, tasks, .. } = self.running;
+        let mut ended = kill_task("sequencer", sequencer).await;
+        for (name, task) in tasks.into_iter().chain([("maintenance", self.maintenance)]) {
+            ended = ended.and(kill_task(name, task).await);
         }
         ended
+    }
+
+    /// Ends the leadership and begins another; sessions of subscribers stay.
+    pub(super) async fn renew(self) -> Result<Self, String> {
+        // It is a sender of the queue of the leadership that ends.
+        drop(self.queue);
+        let leadership = self.role.resume(self.running.end().await?);
+        let queue = leadership.queue.clone();
+        Ok(Self { queue, running: RunningLeadership::start(leadership), ..self })
     }
 
     /// Parts of this interval that GetCoverage calls complete.
@@ -220,6 +247,16 @@ impl Gateway {
             }
         }
         Counters(counters)
+    }
+}
+
+async fn kill_task<T>(name: &str, task: JoinHandle<T>) -> Result<(), String> {
+    let by_itself = task.is_finished();
+    task.abort();
+    match task.await {
+        Err(error) if error.is_panic() => Err(format!("{name} panicked: {}", text(error.into_panic().as_ref()))),
+        _ if by_itself => Err(format!("{name} ended by itself")),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::hub::Hub;
 use crate::hub::side_log::Completeness;
 use crate::ingest::gap_tracker::GapTracker;
@@ -11,20 +13,31 @@ use crate::model::{Gap, GapId, UnixMillis};
 /// The gaps of an account: those in the records of its log, and the current state of open ones from the gap tracker.
 pub struct AccountGaps {
     hub: Arc<Hub>,
-    tracker: Arc<GapTracker>,
+    /// The tracker of the current leadership.
+    tracker: ArcSwap<GapTracker>,
 }
 
 impl AccountGaps {
     /// Creates the list of this account.
     pub fn new(hub: Arc<Hub>, tracker: Arc<GapTracker>) -> Self {
-        Self { hub, tracker }
+        Self { hub, tracker: ArcSwap::new(tracker) }
+    }
+
+    /// Returns the current gap tracker.
+    pub fn tracker(&self) -> Arc<GapTracker> {
+        self.tracker.load_full()
+    }
+
+    /// Replaces the gap tracker, which has ended.
+    pub fn set_tracker(&self, tracker: Arc<GapTracker>) {
+        self.tracker.store(tracker);
     }
 }
 
 impl GapList for AccountGaps {
     fn gaps(&self) -> Vec<Gap> {
         // The gap tracker first: a gap that closes meanwhile is at worst still reported as open.
-        let open = self.tracker.open_gaps();
+        let open = self.tracker.load().open_gaps();
         let logged = self.hub.gaps().list();
         let mut gaps: BTreeMap<GapId, Gap> = open.into_iter().map(|gap| (gap.id, gap)).collect();
         for gap in logged {
@@ -40,7 +53,7 @@ impl GapList for AccountGaps {
     fn complete_from(&self) -> Option<UnixMillis> {
         let extent = self.hub.reader().extent();
         let oldest = extent.earliest_received?;
-        match self.tracker.complete_from() {
+        match self.tracker.load().complete_from() {
             Some(Completeness::From(origin)) if extent.earliest == FIRST => Some(origin.min(oldest)),
             Some(Completeness::From(origin) | Completeness::Pending(origin)) => Some(origin.max(oldest)),
             None => Some(oldest),

@@ -32,6 +32,7 @@ mod config;
 mod connecting;
 mod connection;
 mod correction_log;
+mod demand;
 mod ending;
 mod feed;
 mod inherit;
@@ -67,11 +68,10 @@ use restore::RestoreInput;
 use state_machine::{GapStateMachine, PersistedState};
 pub use state_machine::{RecoverySource, StreamResponse};
 
-use super::recovery::{MissingRanges, RequestStamp};
 use super::restore::LogTimes;
 use crate::hub::Hub;
 use crate::hub::side_log::Completeness;
-use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
+use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
 /// Tracks the open gaps of an account.
@@ -102,18 +102,43 @@ pub struct TrackerParams {
     pub metrics: Metrics,
 }
 
+/// Checkpoint of a tracker that has ended.
+pub struct TrackerCheckpoint(Vec<u8>);
+
+impl TrackerParams {
+    fn limits(&self) -> TrackerLimits {
+        let (config, recovery_window) = (self.config.clone(), self.recovery_window);
+        TrackerLimits { config, allowed_lateness: self.hub.config().allowed_lateness, recovery_window }
+    }
+}
+
 impl GapTracker {
     /// Restores the tracker from the checkpoint and the log. `logged` are the gaps in their last logged state.
     pub fn open(setup: TrackerParams, logged: Vec<Gap>, received: LogTimes) -> Self {
-        let TrackerParams { hub, config, recovery_window, feeds, file, metrics } = setup;
-        let (first, reader_stall_min) = (config.initial_backfill_minutes, config.reader_stall_min);
-        let limits = TrackerLimits { config, allowed_lateness: hub.config().allowed_lateness, recovery_window };
-        let kept = file.as_deref().and_then(|path| persist::read(path, hub.account(), &limits));
+        let hub = &setup.hub;
+        let kept = setup.file.as_deref().and_then(|path| persist::read(path, hub.account(), &setup.limits()));
         if let Some(kept) = &kept {
             hub.clock().set_offset_ms(kept.clock_offset_ms);
             hub.side().restore(kept.side.clone());
             hub.lateness().restore(kept.late);
         }
+        Self::restored(setup, kept, logged, received)
+    }
+
+    /// Continues with the checkpoint of the tracker before it, as [`GapTracker::open`] does after a restart of the
+    /// process. The clock, the private gaps and the lateness are state of the hub, which outlives a tracker.
+    pub fn resume(setup: TrackerParams, before: &TrackerCheckpoint, logged: Vec<Gap>) -> Self {
+        let path = setup.file.clone().unwrap_or_default();
+        let kept = persist::decode(&before.0, &path, setup.hub.account(), &setup.limits());
+        // That the log has posts is in the checkpoint.
+        let received = LogTimes { post: None, oldest: setup.hub.reader().extent().earliest_received };
+        Self::restored(setup, kept, logged, received)
+    }
+
+    fn restored(setup: TrackerParams, kept: Option<PersistedState>, logged: Vec<Gap>, received: LogTimes) -> Self {
+        let limits = setup.limits();
+        let TrackerParams { hub, config, recovery_window, feeds, file, metrics } = setup;
+        let (first, reader_stall_min) = (config.initial_backfill_minutes, config.reader_stall_min);
         let now = hub.clock().now();
         let kept = kept.map(|kept| of_this_log(kept, &hub)).unwrap_or_default();
         let lost_after = lost_after(&kept, &hub, now.minus(recovery_window));
@@ -274,6 +299,22 @@ impl GapTracker {
 
     /// Writes the checkpoint, and updates the metrics of open gaps.
     pub fn save(&self) -> std::io::Result<()> {
+        let kept = self.persisted();
+        self.metrics.note_open(&kept, self.hub.clock().now());
+        match &self.file {
+            Some(file) => file.write(&kept),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the checkpoint, for the next tracker of this process.
+    pub fn checkpoint(&self) -> TrackerCheckpoint {
+        TrackerCheckpoint(
+            persist::encode(&self.persisted()).expect("the state is numbers, text, lists and maps of them"),
+        )
+    }
+
+    fn persisted(&self) -> PersistedState {
         let (clock, side) = (self.hub.clock(), self.hub.side().snapshot());
         let mut kept = PersistedState { clock_offset_ms: clock.offset_ms(), side, ..self.machine.lock().kept.clone() };
         // Data that was read and not appended is lost with the process.
@@ -282,11 +323,7 @@ impl GapTracker {
         kept.journal_next = self.hub.reader().extent().next;
         kept.epoch = self.hub.reader().epoch().to_string();
         kept.late = self.hub.lateness().most(self.hub.reader().extent().earliest);
-        self.metrics.note_open(&kept, clock.now());
-        match &self.file {
-            Some(file) => file.write(&kept),
-            None => Ok(()),
-        }
+        kept
     }
 
     fn change(&self, change: impl FnOnce(&mut GapStateMachine)) {
@@ -347,38 +384,4 @@ fn lost_after(kept: &PersistedState, hub: &Hub, oldest: UnixMillis) -> Option<Un
     let (account, lost) = (hub.account(), kept.journal_next - extent.next);
     tracing::error!(%account, lost, next = extent.next, %newest, "journal has lost records that sessions may have received");
     Some(newest)
-}
-
-impl MissingRanges for GapTracker {
-    fn missing(&self) -> TimeRangeSet {
-        let mut missing = self.machine.lock().missing();
-        missing.insert_all(&self.hub.side().missing());
-        missing
-    }
-
-    fn stamp(&self) -> RequestStamp {
-        RequestStamp { common: self.machine.lock().demands, private: self.hub.side().stamp() }
-    }
-
-    fn mark_recovered(&self, span: TimeRange, evidence: GapEvidence, stamp: RequestStamp) {
-        self.change(|machine| machine.mark_recovered(span, evidence, stamp.common));
-        self.hub.side().mark_complete(span, evidence, stamp.private);
-    }
-
-    fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence) {
-        self.change(|machine| machine.mark_unrecoverable(span, evidence));
-        self.hub.side().mark_unrecoverable(span, evidence);
-    }
-
-    fn is_plausibly_empty(&self, span: TimeRange) -> bool {
-        self.machine.lock().is_plausibly_empty(span)
-    }
-
-    fn due_min(&self) -> u32 {
-        self.machine.lock().limits.config.due_min
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.demands.subscribe()
-    }
 }

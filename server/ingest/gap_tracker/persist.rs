@@ -75,9 +75,19 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &TrackerLimits) -
             return None;
         }
     };
-    let kept = serde_json::from_slice::<FileVersion>(&bytes).and_then(|FileVersion { version }| match version {
-        1 => serde_json::from_slice::<TrackerFile<KeptByPlace>>(&bytes).map(|form| Some(form.kept.named(limits))),
-        VERSION => serde_json::from_slice::<TrackerFile<PersistedState>>(&bytes).map(|form| Some(form.kept)),
+    decode(&bytes, path, account, limits)
+}
+
+/// Decodes the content of a checkpoint. Returns `None` like [`read`].
+pub(super) fn decode(
+    bytes: &[u8],
+    path: &Path,
+    account: &AccountName,
+    limits: &TrackerLimits,
+) -> Option<PersistedState> {
+    let kept = serde_json::from_slice::<FileVersion>(bytes).and_then(|FileVersion { version }| match version {
+        1 => serde_json::from_slice::<TrackerFile<KeptByPlace>>(bytes).map(|form| Some(form.kept.named(limits))),
+        VERSION => serde_json::from_slice::<TrackerFile<PersistedState>>(bytes).map(|form| Some(form.kept)),
         _ => {
             tracing::error!(%account, path = %path.display(), version, "unsupported version of gap checkpoint, restoring gaps from the log");
             Ok(None)
@@ -87,6 +97,11 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &TrackerLimits) -
         tracing::error!(%account, path = %path.display(), %error, "gap checkpoint is corrupt, restoring gaps from the log");
         None
     })
+}
+
+/// Returns the content of the checkpoint of this state.
+pub(super) fn encode(kept: &PersistedState) -> std::io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&TrackerFile { version: VERSION, kept })?)
 }
 
 /// The file that a process writes.
@@ -104,7 +119,7 @@ impl Checkpoint {
     /// Writes the file atomically: a reader finds the old one or the new one. An unchanged file that is still there is
     /// not written again, because each version costs two syncs.
     pub(super) fn write(&self, kept: &PersistedState) -> std::io::Result<()> {
-        let bytes = serde_json::to_vec(&TrackerFile { version: VERSION, kept })?;
+        let bytes = encode(kept)?;
         let mut written = self.written.lock();
         let is_there = || std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file());
         if *written == bytes && is_there() {

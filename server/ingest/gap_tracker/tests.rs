@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::state_machine::PersistedState;
 use super::*;
+use crate::model::{GapEvidence, TimeRange, TimeRangeSet};
 
 /// Returns the intersection.
 fn common(one: &TimeRangeSet, other: &TimeRangeSet) -> TimeRangeSet {

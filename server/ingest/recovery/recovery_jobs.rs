@@ -99,6 +99,16 @@ impl RecoveryJobs {
         }
     }
 
+    /// Continues after the end of a scheduler, as after a restart: running jobs wait again. A pause that X asked for stays.
+    pub(super) fn resume(&self, stamp: RequestStamp) {
+        let mut book = self.book.lock();
+        book.jobs = JobTable::restore(book.jobs.snapshot(), stamp);
+        book.awaiting_response = 0;
+        drop(book);
+        // Updates the metrics of active jobs.
+        self.change(|_, _| ());
+    }
+
     /// Returns the persisted state.
     pub fn snapshot(&self) -> JobsState {
         self.book.lock().jobs.snapshot()

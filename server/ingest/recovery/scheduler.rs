@@ -64,22 +64,31 @@ const WAIT_MIN: Duration = Duration::from_millis(50);
 impl RecoveryScheduler {
     /// Opens recovery with the persisted jobs, without a request yet.
     pub fn open(parts: SchedulerParts) -> Self {
-        let SchedulerParts { hub, upstream, queue, demand, file, config, ingest_metrics, metrics, seed } = parts;
+        let jobs = RecoveryJobs::open(RecoveryJobsParts {
+            account: parts.hub.account().clone(),
+            recovery_window: parts.hub.config().recovery_window,
+            allowed_lateness: parts.hub.config().allowed_lateness,
+            stamp: parts.demand.stamp(),
+            config: parts.config.clone(),
+            clock: parts.hub.clock().clone(),
+            metrics: parts.metrics.clone(),
+            file: parts.file.clone(),
+        });
+        Self::of_jobs(parts, Arc::new(jobs))
+    }
+
+    /// Continues with the jobs of a scheduler that has ended, as [`RecoveryScheduler::open`] does after a restart.
+    pub fn resume(parts: SchedulerParts, jobs: Arc<RecoveryJobs>) -> Self {
+        jobs.resume(parts.demand.stamp());
+        Self::of_jobs(parts, jobs)
+    }
+
+    fn of_jobs(parts: SchedulerParts, recovery_jobs: Arc<RecoveryJobs>) -> Self {
+        let SchedulerParts { hub, upstream, queue, demand, ingest_metrics: metrics, seed, .. } = parts;
         let clock = hub.clock().clone();
-        let recovery_jobs = RecoveryJobsParts {
-            account: hub.account().clone(),
-            recovery_window: hub.config().recovery_window,
-            allowed_lateness: hub.config().allowed_lateness,
-            stamp: demand.stamp(),
-            config,
-            clock: clock.clone(),
-            metrics,
-            file,
-        };
-        let recovery_jobs = Arc::new(RecoveryJobs::open(recovery_jobs));
         let manners = ReconnectBackoff::new(&upstream.config);
         let rate = RequestRate::new(recovery_jobs.config().requests_per_minute_max);
-        let bench = AttemptContext { hub, upstream, queue, clock, metrics: ingest_metrics, recovery_jobs, demand };
+        let bench = AttemptContext { hub, upstream, queue, clock, metrics, recovery_jobs, demand };
         Self {
             bench: Arc::new(bench),
             running: FuturesUnordered::new(),

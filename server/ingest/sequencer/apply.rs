@@ -126,7 +126,7 @@ impl Sequencer {
             }
         }
         let UpstreamPost { id, rules, json, .. } = arrived;
-        let result = self.retry_until_available(giving_up, |writing| writing.seen.classify(id, &rules)).await?;
+        let result = self.retry_until_available(giving_up, |writing| writing.logs.seen.classify(id, &rules)).await?;
         let logged_rules = match &result {
             DedupResult::Delta { now, .. } => now,
             DedupResult::New | DedupResult::Duplicate => rules.as_slice(),
@@ -207,7 +207,7 @@ impl Sequencer {
             .unzip();
         let previous = match &prior {
             Some(_) => self
-                .retry_until_available(giving_up, |writing| writing.seen.known(id))
+                .retry_until_available(giving_up, |writing| writing.logs.seen.known(id))
                 .await?
                 .map(|known| known.sequence),
             None => None,
@@ -219,8 +219,8 @@ impl Sequencer {
         };
         self.push(batch, received, body);
         let record = batch.records.last().expect("pushed above");
-        self.writing.seen.stage(id, &rules, record.sequence, record.received);
-        self.writing.side.set_counterpart(id, record.sequence, &rules);
+        self.writing.logs.seen.stage(id, &rules, record.sequence, record.received);
+        self.writing.logs.side.set_counterpart(id, record.sequence, &rules);
         Ok(())
     }
 

@@ -41,16 +41,30 @@ pub struct Sequencer {
     rule_feed: Option<RuleFeed>,
 }
 
-/// Dependencies of the sequencer.
-pub struct SequencerDeps {
+/// Write half of an account's logs. One owner has it at a time, and passes it on when its term ends.
+pub struct WriteHalf {
     /// The log.
     pub writer: Box<dyn Writer>,
-    /// Publishes the log to sessions.
-    pub hub: Arc<Hub>,
     /// Deduplication.
     pub seen: DedupWriter,
     /// Writer of the side log, for private gaps.
     pub side: SideLogWriter,
+}
+
+impl WriteHalf {
+    /// Begins a new term in both logs.
+    pub fn begin(&mut self, term: Term) {
+        self.writer.begin(term);
+        self.side.begin(term);
+    }
+}
+
+/// Dependencies of the sequencer.
+pub struct SequencerDeps {
+    /// Write half of the logs, which [`Sequencer::run`] returns.
+    pub logs: WriteHalf,
+    /// Publishes the log to sessions.
+    pub hub: Arc<Hub>,
     /// Source of gap changes to be logged.
     pub tracker: Arc<GapTracker>,
     /// Term of this writer.
@@ -67,7 +81,9 @@ impl Sequencer {
     pub fn new(writing: SequencerDeps, intakes: mpsc::Receiver<IngestItem>, clock: Clock, config: Config) -> Self {
         let offset_ms = clock.offset_ms();
         writing.hub.note_setback();
-        Self { writing, intakes, clock, config, stalled: false, offset_ms, rule_feed: None }
+        // The sequencer before this one may have ended while the journal was unavailable.
+        let stalled = writing.hub.upstream().status().journal_unavailable;
+        Self { writing, intakes, clock, config, stalled, offset_ms, rule_feed: None }
     }
 
     /// Offers appended posts to the observer of rules.
@@ -76,16 +92,16 @@ impl Sequencer {
         Self { rule_feed: Some(feed), ..self }
     }
 
-    /// Runs until the queue is closed and drained, or until `giving_up` while the journal cannot be written. Returns an
-    /// error if the gateway's own files are damaged: the process must not continue.
-    pub fn run(self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
+    /// Runs until the queue is closed and drained, or until `giving_up` while the journal cannot be written. Returns the
+    /// write half of the logs, or an error if the gateway's own files are damaged: the process must not continue.
+    pub fn run(self, giving_up: &Shutdown) -> Result<WriteHalf, dedup::DedupError> {
         // A runtime of its own, on this thread: otherwise each wait would wake another runtime's thread to set a timer.
         let runtime = Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime without I/O cannot fail").block_on(self.write_all(giving_up))
     }
 
     /// Runs as a task. It blocks its thread while it waits for the disk.
-    pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
+    pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<WriteHalf, dedup::DedupError> {
         let mut pending: Vec<PendingSkip> = Vec::new();
         let mut open = true;
         // Gaps found at the start: the outage of the gateway.
@@ -103,7 +119,7 @@ impl Sequencer {
             let ready = first.map(|first| self.drain_ready(first)).unwrap_or_default();
             self.write(ready, &mut pending, giving_up).await?;
         }
-        Ok(())
+        Ok(self.writing.logs)
     }
 
     /// Receives all queued items, up to the bound of a batch.
@@ -223,13 +239,13 @@ impl Sequencer {
     /// Appends to the account's log first: references of the side log to its records must be valid even after a kill.
     fn append_once(&mut self, batch: &mut AppendBatch) -> Result<(), AppendError> {
         // Also with nothing to append: upstream is closed before it sends data that cannot be appended.
-        self.writing.writer.check()?;
+        self.writing.logs.writer.check()?;
         if !batch.records.is_empty() {
             let began = self.clock.moment();
-            self.writing.writer.append(&batch.records)?;
+            self.writing.logs.writer.append(&batch.records)?;
             self.writing.metrics.append_duration.observe(self.clock.moment().since(began));
             self.writing.metrics.appends.inc();
-            self.writing.seen.commit();
+            self.writing.logs.seen.commit();
             let seen = self.rule_feed.as_ref().map(|feed| (feed, feed.select(&batch.records)));
             self.writing.hub.publish(std::mem::take(&mut batch.records));
             // After the publication, and without waiting.
@@ -237,16 +253,16 @@ impl Sequencer {
                 feed.send(posts);
             }
         }
-        self.writing.side.append(self.writing.hub.side())?;
+        self.writing.logs.side.append(self.writing.hub.side())?;
         self.available();
         Ok(())
     }
 
     fn drop_batch(&mut self, batch: &mut AppendBatch, error: &AppendError) {
         let refused = batch.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
-        let lost = refused + self.writing.side.discard();
+        let lost = refused + self.writing.logs.side.discard();
         tracing::error!(account = %self.writing.hub.account(), lost, %error, "journal unavailable at shutdown, posts dropped");
-        self.writing.seen.discard();
+        self.writing.logs.seen.discard();
         if refused > 0 {
             (batch.tally.posts, batch.tally.deltas) = (0, 0);
         }

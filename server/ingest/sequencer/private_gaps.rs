@@ -49,13 +49,13 @@ impl SequencerDeps {
         if !id.created_at().is_some_and(|created| self.hub.side().has_ended(created)) {
             return Ok(false);
         }
-        Ok(self.side.known(id)?.is_none_or(|known| union_rules(&known.rules, rules).is_some()))
+        Ok(self.logs.side.known(id)?.is_none_or(|known| union_rules(&known.rules, rules).is_some()))
     }
 
     /// True if the account's log retains a record of this post.
     fn main_holds(&self, id: PostId) -> Result<bool, dedup::DedupError> {
         let earliest = self.hub.reader().extent().earliest;
-        Ok(self.seen.known(id)?.is_some_and(|known| known.sequence >= earliest))
+        Ok(self.logs.seen.known(id)?.is_some_and(|known| known.sequence >= earliest))
     }
 
     /// Returns the side log's newest record of a post, and its rules, for a record of the account's log.
@@ -64,7 +64,7 @@ impl SequencerDeps {
         if !demanded {
             return Ok(None);
         }
-        self.side.known(id)
+        self.logs.side.known(id)
     }
 }
 
@@ -76,7 +76,7 @@ impl Sequencer {
         received: UnixMillis,
         giving_up: &Shutdown,
     ) -> Result<bool, dedup::DedupError> {
-        let known = self.retry_until_available(giving_up, |writing| writing.seen.known(post.id)).await?;
+        let known = self.retry_until_available(giving_up, |writing| writing.logs.seen.known(post.id)).await?;
         let (counterpart, counterpart_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
         let union = counterpart_rules
             .as_ref()
@@ -85,7 +85,7 @@ impl Sequencer {
         let union = union.filter(|union| event_bytes(&post.json, union) <= EVENT_BYTES_MAX);
         let rules = union.unwrap_or(post.rules);
         let post = Post { rules, counterpart, counterpart_rules, previous: None, ..post };
-        self.retry_until_available(giving_up, |writing| writing.side.append_post(post.clone(), received)).await
+        self.retry_until_available(giving_up, |writing| writing.logs.side.append_post(post.clone(), received)).await
     }
 
     /// Counts a post that only the side log gets.

@@ -2,6 +2,7 @@ mod clock;
 mod late;
 mod references;
 mod rules;
+mod write_half;
 
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -83,10 +84,12 @@ impl TestEnv {
         let ids = dedup::open(None, &config.dedup, EPOCH, clock.now(), counters).expect("in memory");
         let (metrics, (queue, intakes)) = (Metrics::default(), queue(config.queue_bytes_max));
         let writing = SequencerDeps {
-            writer: Failing::boxed(writer, refusals),
+            logs: WriteHalf {
+                writer: Failing::boxed(writer, refusals),
+                seen: ids.seen,
+                side: side_log_writer::in_memory(side_log, hub.side().reader().clone(), TERM),
+            },
             hub: hub.clone(),
-            seen: ids.seen,
-            side: side_log_writer::in_memory(side_log, hub.side().reader().clone(), TERM),
             tracker: gap_tracker::test_util::in_memory(&hub),
             term: TERM,
             metrics: metrics.clone(),
@@ -174,7 +177,7 @@ fn single_post_is_appended_immediately() {
     let mut env = TestEnv::new(0);
     let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
     let tasks = TaskGroup::new();
-    tasks.thread("sequencer", ExitPolicy::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+    tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
     for id in 1..=5 {
         env.put(1_000, vec![post(id, &["a"])]);
         assert!(env.runtime.block_on(env.queue.flush()));
@@ -308,7 +311,7 @@ fn private_gap_posts_go_to_side_log() {
     );
     let begins = Record { sequence: 1, term: TERM, received: second(8), body: RecordBody::Term };
     let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
-    writing.writer.append(std::slice::from_ref(&begins)).expect("append works");
+    writing.logs.writer.append(std::slice::from_ref(&begins)).expect("append works");
     hub.publish(vec![begins]);
     let [live, demanded, both, late, outside, old] =
         [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];

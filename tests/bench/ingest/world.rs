@@ -10,7 +10,7 @@ use powerstream_gateway::hub::token::Keyring;
 use powerstream_gateway::hub::{self, Hub};
 use powerstream_gateway::ingest::gap_tracker::{self, GapTracker};
 use powerstream_gateway::ingest::{
-    self, ConnectionId, ConnectionSupervisor, Sequencer, SequencerDeps, dedup, side_log_writer,
+    self, ConnectionId, ConnectionSupervisor, Sequencer, SequencerDeps, WriteHalf, dedup, side_log_writer,
 };
 use powerstream_gateway::journal::{self, WriterIdentity};
 use powerstream_gateway::model::{AccountName, Epoch, Term};
@@ -65,10 +65,8 @@ impl World {
         let (queue, intakes) = ingest::queue(settings.queue_bytes_max);
         let metrics = ingest::Metrics::default();
         let writing = SequencerDeps {
-            writer: log.writer,
+            logs: WriteHalf { writer: log.writer, seen: ids.seen, side: side.writer },
             hub: hub.clone(),
-            seen: ids.seen,
-            side: side.writer,
             tracker: tracker.clone(),
             term: identity.term,
             metrics: metrics.clone(),

@@ -16,7 +16,7 @@ fn records_of_new_log_have_corrected_time() {
         }
         let before = clock.now();
         let tasks = TaskGroup::new();
-        tasks.thread("sequencer", ExitPolicy::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+        tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
         env.put(before.0, vec![post(1, &["a"])]);
         assert!(env.runtime.block_on(env.queue.flush()));
         let earliest = env.reader.extent().earliest_received.expect("a record");
@@ -36,7 +36,7 @@ fn start_by_time_is_exact_after_correction() {
         let mut env = TestEnv::new(0);
         let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
         let tasks = TaskGroup::new();
-        tasks.thread("sequencer", ExitPolicy::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+        tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
         let clock = env.hub.clock().clone();
         let logged = |id| {
             let received = clock.now();
@@ -68,7 +68,7 @@ fn first_records_after_stop_have_time_of_turn() {
     let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
     let turn = env.hub.clock().now().minus(Duration::from_secs(3_600));
     let tasks = TaskGroup::new();
-    tasks.thread("sequencer", ExitPolicy::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+    tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
     env.put(turn.0, vec![post(1, &["a"])]);
     assert!(env.runtime.block_on(env.queue.flush()));
     let extent = env.reader.extent();

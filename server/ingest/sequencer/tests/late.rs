@@ -16,9 +16,9 @@ fn post_after_private_gap_enters_both_logs() {
                 panic!("it is a post")
             };
             let post = crate::model::Post { id: PostId(id), rules, ..post };
-            assert!(writing.side.append_post(post, UnixMillis(1_704_067_230_000)).expect("lookup in memory"));
+            assert!(writing.logs.side.append_post(post, UnixMillis(1_704_067_230_000)).expect("lookup in memory"));
         }
-        writing.side.append(hub.side()).expect("append works");
+        writing.logs.side.append(hub.side()).expect("append works");
         let created = PostId(late).created_at().expect("a snowflake id");
         if has_ended {
             let always = TimeRange::new(UnixMillis(0), UnixMillis(i64::MAX));

@@ -33,8 +33,8 @@ fn recovered_delta_enters_log_that_holds_post() {
     let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
     let rules: Arc<[crate::model::Rule]> = [crate::model::Rule { id: None, tag: Some("a".into()) }].into();
     // Logged before the oldest retained record.
-    writing.seen.stage(PostId(gone), &rules, 0, UnixMillis(1_704_067_201_000));
-    writing.seen.commit();
+    writing.logs.seen.stage(PostId(gone), &rules, 0, UnixMillis(1_704_067_201_000));
+    writing.logs.seen.commit();
     env.put(1_704_067_221_000, vec![post(held, &["a"])]);
     env.put_by(1_704_067_230_000, vec![post(held, &["b"]), post(gone, &["b"])], recovery());
     let (records, _) = env.records();
