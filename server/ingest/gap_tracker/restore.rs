@@ -147,6 +147,9 @@ impl GapStateMachine {
                     let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
                     let missing = known.map(|known| known.missing.within(span));
                     let missing = missing.unwrap_or_else(|| [span].into_iter().collect());
+                    // That of the parts that are not missing any more.
+                    let evidence = known.map_or(gap.evidence, |known| known.gap.evidence);
+                    let gap = Gap { evidence, ..gap };
                     self.kept.healing.insert(id, RecoveringGap { gap, missing, rate, demanded });
                 }
                 _ if known.is_some() => {

@@ -100,3 +100,25 @@ fn unchanged_checkpoint_is_written_once() {
     std::fs::remove_file(&file).expect("the directory is ours");
     assert_ne!(inode(&third), inode(&version()));
 }
+
+/// A part of a gap was recovered before a restart, and the rest cannot be: the part keeps its evidence.
+#[test]
+fn evidence_of_recovered_part_survives_restart() {
+    let mut env = TestEnv::new();
+    env.connect();
+    env.pass(100);
+    env.cut(GapCause::SlowReader);
+    env.pass(1_000);
+    env.connect();
+    let time = |seconds: i64| UnixMillis(1_800_000_000_000 + seconds * 1_000);
+    let (first, rest) = (TimeRange::new(time(0), time(600)), TimeRange::new(time(600), time(1_130)));
+    env.machine.mark_recovered(first, GapEvidence::CompletionMessage, u64::MAX);
+    let kept = env.machine.kept.clone();
+    env.restart(kept);
+    env.machine.mark_unrecoverable(rest, GapEvidence::WindowPassed);
+    env.take_changes();
+    let ended = env.announced.values().filter(|gap| gap.state.is_final());
+    let parts: Vec<_> = ended.map(|gap| (gap.state, gap.evidence)).collect();
+    let recovered = (GapState::Recovered, GapEvidence::CompletionMessage);
+    assert_eq!(parts, [recovered, (GapState::Unrecoverable, GapEvidence::WindowPassed)]);
+}
