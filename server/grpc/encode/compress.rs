@@ -194,6 +194,8 @@ mod tests {
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3_000), 1..6),
             times in 1_usize..40, own in prop::collection::vec(any::<u8>(), 0..1_100),
         ) {
+            // The shared part of a batch has a post. Of nothing at all, zstd flushes not even a header.
+            prop_assume!(parts.iter().any(|part| !part.is_empty()));
             let parts: Vec<_> = parts.into_iter().map(|part| part.repeat(times)).collect();
             check(MessageEncoding::Gzip, &parts, &own);
             check(MessageEncoding::Zstd, &parts, &own);
