@@ -1,3 +1,5 @@
+//! An account: opening its log and the parts that outlive a leadership, and starting their tasks.
+
 use std::path::Path;
 use std::sync::Arc;
 

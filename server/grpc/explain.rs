@@ -9,7 +9,7 @@ use super::status;
 
 /// Content type of gRPC over HTTP/2 with protobuf messages, with or without parameters.
 const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
-/// Message of tonic's UNIMPLEMENTED for an unknown compression of the request.
+/// Lists what the server can decompress, in the answer to an unknown compression of the request.
 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// Returns the response to a request that is not gRPC: 415 for another content type, as the protocol requires, and 405 for

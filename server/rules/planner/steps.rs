@@ -40,7 +40,7 @@ pub(super) fn steps(known: &[KnownRule], work: &Work, limits: &XLimits, availabl
     let mut steps = divide(Division::LargestFirst);
     steps.truncate(available);
     // Not without its replacements.
-    if matches!(steps.last(), Some(Step::Delete { coverage_break: true, .. })) {
+    while matches!(steps.last(), Some(Step::Delete { coverage_break: true, .. })) {
         steps.pop();
     }
     PlannedSteps { steps, requests }
@@ -157,8 +157,7 @@ impl<'a> Divider<'a> {
         let broken: Vec<&Addition> = self.adds.drain(..whole).collect();
         let count = space.min(chunk).max(whole);
         if count == 0 {
-            // One rule replaces more than a request can delete.
-            return self.adds.clear();
+            return self.replace_many();
         }
         if !old.is_empty() {
             self.push_delete(old, true);
@@ -168,5 +167,17 @@ impl<'a> Divider<'a> {
         self.deletable.extend(more.iter().flat_map(|add| &add.replaces));
         let added = broken.into_iter().chain(more).map(|add| add.rule.clone());
         self.steps.push(Step::Add(added.collect()));
+    }
+
+    /// Adds a rule that replaces more rules than a request can delete, at X's limit: as many of these are deleted before as
+    /// it needs space, the others afterwards.
+    fn replace_many(&mut self) {
+        let Some(first) = self.adds.pop_front() else { return };
+        let need = (self.live + 1).saturating_sub(self.limits.rules_max);
+        let (before, after) = first.replaces.split_at(need.min(first.replaces.len()));
+        before.chunks(self.limits.rules_per_request_max).for_each(|part| self.push_delete(part.to_vec(), true));
+        self.live += 1;
+        self.deletable.extend(after);
+        self.steps.push(Step::Add(vec![first.rule.clone()]));
     }
 }

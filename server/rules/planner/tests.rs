@@ -41,6 +41,25 @@ fn replaced_all(count: usize) -> (Vec<KnownRule>, Vec<Target>) {
     ((0..count).map(old).collect(), (0..count).map(new).collect())
 }
 
+/// At X's limit, one rule replaces more rules than a request can delete.
+#[test]
+fn many_rules_are_replaced_by_one() {
+    for more in [0, 1, 5, 12] {
+        let old: Vec<_> =
+            (0..12).map(|n| known(n, &format!("old{n}"), "t", Some(if n < more { "b" } else { "a" }))).collect();
+        let wanted = [target("a", "new", "t"), target("b", "other", "t")];
+        let plan = plan_of(&old, &wanted, &SMALL, 50);
+        let mut x = X::new(&old, SMALL);
+        plan.steps.iter().for_each(|step| x.apply(step));
+        let values: BTreeSet<&str> = x.rules.iter().map(|rule| &*rule.value).collect();
+        assert_eq!(values, BTreeSet::from(["new", "other"]), "{more} of the other: {:?}", plan.steps);
+        assert_eq!(plan.pending, (0, 0));
+        assert!(plan.coverage_breaks() <= 2, "no more is deleted before than needed: {:?}", plan.steps);
+        let too_few = plan_of(&old, &wanted, &SMALL, 1);
+        assert!(too_few.steps.is_empty(), "not without the replacement: {:?}", too_few.steps);
+    }
+}
+
 /// X: applies a step, or panics if X would refuse it.
 struct X {
     rules: Vec<KnownRule>,
