@@ -3,12 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-for program in javac mvn; do
-    if ! command -v "$program" >/dev/null 2>&1; then
-        echo "java: $program is not installed (JDK 17 or newer and Maven 3.8 or newer are needed)" >&2
-        exit 77
-    fi
-done
+. ./toolchain.sh
 version=$(javac -version 2>&1)
 major=${version#javac }
 major=${major%%[.-]*}

@@ -2,12 +2,7 @@
 # Installs the library to ~/.m2, and makes a Maven project in the directory $1 that depends on it.
 set -euo pipefail
 cd "$(dirname "$0")"
-for program in javac mvn; do
-    if ! command -v "$program" >/dev/null 2>&1; then
-        echo "java: $program is not installed (JDK 17 or newer and Maven 3.8 or newer are needed)" >&2
-        exit 77
-    fi
-done
+. ./toolchain.sh
 # That of the parent, which is that of all modules.
 version=$(sed -n 's|^  <version>\(.*\)</version>$|\1|p' pom.xml)
 mvn=(mvn --quiet --batch-mode --no-transfer-progress)
