@@ -177,16 +177,18 @@ impl GapTracker {
         self.machine.lock().backfill_refused(now);
     }
 
-    /// Records that the clock was ahead by this much, and every time stamped with it.
-    pub fn on_clock_moved_back(&self, by: Duration) {
-        let now = self.hub.clock().now();
-        self.change(|machine| machine.on_clock_moved_back(by, now));
-    }
-
-    /// Records that the clock was behind by this much.
-    pub fn on_clock_moved_forward(&self, by: Duration) {
-        let now = self.hub.clock().now();
-        self.change(|machine| machine.on_clock_moved_forward(by, now));
+    /// Records that the clock changed by this many milliseconds, with every time stamped before. The checkpoint is
+    /// written before any record has the new time: a process that ends now must not leave times of the old clock to
+    /// records of the new one, because between the two nothing would seem to be missing.
+    pub fn on_clock_corrected(&self, by_ms: i64) {
+        let (now, by) = (self.hub.clock().now(), Duration::from_millis(by_ms.unsigned_abs()));
+        self.change(|machine| match by_ms < 0 {
+            true => machine.on_clock_moved_back(by, now),
+            false => machine.on_clock_moved_forward(by, now),
+        });
+        if let Err(error) = self.save() {
+            tracing::error!(account = %self.hub.account(), %error, "failed to write gap checkpoint after clock correction");
+        }
     }
 
     /// Records the first byte of a connection. The resulting changes must be logged before the data.
@@ -299,11 +301,17 @@ impl GapTracker {
 
     /// Writes the checkpoint, and updates the metrics of open gaps.
     pub fn save(&self) -> std::io::Result<()> {
-        let kept = self.persisted();
-        self.metrics.note_open(&kept, self.hub.clock().now());
+        let state = || {
+            let kept = self.persisted();
+            self.metrics.note_open(&kept, self.hub.clock().now());
+            kept
+        };
         match &self.file {
-            Some(file) => file.write(&kept),
-            None => Ok(()),
+            Some(file) => file.write(state),
+            None => {
+                state();
+                Ok(())
+            }
         }
     }
 

@@ -117,10 +117,11 @@ impl Checkpoint {
     }
 
     /// Writes the file atomically: a reader finds the old one or the new one. An unchanged file that is still there is
-    /// not written again, because each version costs two syncs.
-    pub(super) fn write(&self, kept: &PersistedState) -> std::io::Result<()> {
-        let bytes = encode(kept)?;
+    /// not written again, because each version costs two syncs. `state` is called when it is this caller's turn: an
+    /// older state never replaces a newer one.
+    pub(super) fn write(&self, state: impl FnOnce() -> PersistedState) -> std::io::Result<()> {
         let mut written = self.written.lock();
+        let bytes = encode(&state())?;
         let is_there = || std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file());
         if *written == bytes && is_there() {
             return Ok(());

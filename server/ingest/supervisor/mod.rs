@@ -243,8 +243,7 @@ impl ConnectionSupervisor {
             Correction::None => {}
             Correction::Applied(by_ms) => {
                 tracing::warn!(%account, offset_ms = self.clock.offset_ms(), changed_ms = by_ms, "clock corrected by upstream date");
-                let by = Duration::from_millis(by_ms.unsigned_abs());
-                if by_ms < 0 { self.tracker.on_clock_moved_back(by) } else { self.tracker.on_clock_moved_forward(by) }
+                self.tracker.on_clock_corrected(by_ms);
             }
             Correction::Unconfirmed(by_ms) => {
                 tracing::warn!(%account, %date, differs_ms = by_ms, "ignoring unconfirmed Date header from upstream");

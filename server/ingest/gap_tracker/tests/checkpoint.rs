@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Correction};
 use crate::hub::status::upstream_status::LastActivity;
 use crate::hub::test_util::{new_hub, post_record};
 use crate::hub::{self, Hub};
@@ -13,8 +13,13 @@ use crate::model::Record;
 
 /// Creates a log with this many posts, all received now.
 fn log(posts: u64, clock: &Clock) -> Arc<Hub> {
+    log_received(posts, clock.now(), clock)
+}
+
+/// Creates a log with this many posts, all received at this time.
+fn log_received(posts: u64, received: UnixMillis, clock: &Clock) -> Arc<Hub> {
     let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
-    let record = |sequence| Record { received: clock.now(), ..post_record(sequence, &["a"]) };
+    let record = |sequence| Record { received, ..post_record(sequence, &["a"]) };
     let records: Vec<_> = (1..=posts).map(record).collect();
     writer.append(&records).expect("append to memory");
     hub.publish(records);
@@ -77,6 +82,28 @@ fn journal_older_than_window_leaves_nothing_out() {
     assert!(missing.covers(TimeRange::new(copied, now)), "{announced:?}");
     let lost = announced.values().find(|gap| gap.state == GapState::Unrecoverable).expect("an unrecoverable part");
     assert_eq!(lost.evidence, GapEvidence::WindowPassed);
+}
+
+/// A host hours off, and a process that ends between the correction of its clock and the next checkpoint: the next start
+/// has the corrected clock, and what was missed since is in a gap.
+#[test]
+fn correction_of_clock_is_kept_at_once() {
+    for hours in [-3, 3] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, host) = (dir.path().join("gaps.json"), Clock::system());
+        let clock = host.for_account();
+        let tracker = open(&log(0, &clock), &file);
+        tracker.save().expect("written");
+        let date = host.now().shifted(hours * 3_600_000);
+        let [_, corrected] = [(); 2].map(|()| clock.observe(date, clock.moment()));
+        let Correction::Applied(by_ms) = corrected else { panic!("{hours} h: {corrected:?}") };
+        tracker.on_clock_corrected(by_ms);
+        let (received, restarted) = (clock.now(), host.for_account());
+        let found = open(&log_received(1, received, &restarted), &file).drain_changes();
+        assert_eq!(restarted.offset_ms(), clock.offset_ms(), "{hours} h");
+        let from = found.iter().map(|gap| gap.window.from).min().expect("the outage is a gap");
+        assert!(from <= received, "{hours} h: from {from}, the last post came at {received}");
+    }
 }
 
 /// Each version of the file costs two syncs, so an unchanged one is written once; a file that was removed is written again.
