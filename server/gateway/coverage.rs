@@ -4,6 +4,7 @@
 //! checksums of the blocks, and so finds damage that no reader has met. Both are bounded by the bytes that may be read.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::Account;
@@ -76,7 +77,8 @@ impl Account {
         let reader = self.hub.reader();
         // A skipped message may have been as late as the latest connection.
         let late = self.hub.lateness().most(reader.extent().earliest).max(self.hub.config().allowed_lateness);
-        let mut search = Search::new(asked, asked.to.plus(late), &self.gaps.gaps());
+        let dated_from = asked.from.minus(self.hub.skip_delay().most());
+        let mut search = Search::new(asked, (dated_from, asked.to.plus(late)), &self.gaps.gaps());
         search.run(&**reader, bytes_max)?;
         search.add_known(reader.damage());
         let mut coverage = search.found;
@@ -98,6 +100,8 @@ impl Account {
 /// Searches a log for skipped messages and damaged records of an interval.
 struct Search {
     asked: TimeRange,
+    /// The record of a message that was skipped in the interval is not older than this.
+    dated_from: UnixMillis,
     /// A message that was created in the interval arrived before this time, unless it was fetched to close a gap.
     arrived_until: UnixMillis,
     /// Gaps that touch the interval and whose final record was not read yet. A message skipped meanwhile may have been fetched
@@ -106,25 +110,60 @@ struct Search {
     found: Coverage,
 }
 
+/// Why a range is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// All of it, to verify it.
+    Verify,
+    /// Only its notices.
+    Notices,
+    /// Only its notices, until the gaps of the interval are closed.
+    Closing,
+}
+
 impl Search {
-    fn new(asked: TimeRange, arrived_until: UnixMillis, gaps: &[Gap]) -> Self {
+    fn new(asked: TimeRange, (dated_from, arrived_until): (UnixMillis, UnixMillis), gaps: &[Gap]) -> Self {
         let touches = |gap: &&Gap| gap.window.from < asked.to && gap.window.to.is_none_or(|to| asked.from < to);
         let unclosed = gaps.iter().filter(touches).map(|gap| gap.id).collect();
-        Self { asked, arrived_until, unclosed, found: Coverage::default() }
+        Self { asked, dated_from, arrived_until, unclosed, found: Coverage::default() }
     }
 
     fn run(&mut self, reader: &dyn Reader, bytes_max: u64) -> Result<(), ReadError> {
         let next = reader.extent().next;
         // The search for damage starts at the preceding record: a damaged range may begin with the interval's first record.
-        let mut cursor = reader.seek(self.asked.from)?.saturating_sub(1).max(reader.extent().earliest);
+        let begin = reader.seek(self.asked.from)?.saturating_sub(1);
         let end = reader.seek(self.arrived_until.plus(SKIP_RECORD_DELAY_MAX))?.min(next);
-        let (mut left, mut check) = (bytes_max, true);
-        while cursor < if self.unclosed.is_empty() { end } else { next } {
-            // Records behind the interval are read only for the closing of its gaps.
-            check &= cursor < end;
-            let to = if cursor < end { end } else { next };
+        let dated_from = reader.seek(self.dated_from)?.min(begin);
+        // What a stopped reader skipped is dated before the interval. First, while no gap widens the search.
+        let unclosed = std::mem::take(&mut self.unclosed);
+        let mut left = bytes_max;
+        let mut reached = self.search(reader, dated_from..begin, Purpose::Notices, &mut left)?;
+        self.found.truncated |= reached < begin;
+        self.unclosed = unclosed;
+        reached = self.search(reader, begin..end, Purpose::Verify, &mut bytes_max.clone())?;
+        reached = self.search(reader, reached..end, Purpose::Notices, &mut left)?;
+        self.found.truncated |= reached < end;
+        reached = self.search(reader, end..next, Purpose::Closing, &mut left)?;
+        self.found.truncated |= reached < next;
+        Ok(())
+    }
+
+    /// Reads a range, or as much of it as `left` bytes are. Returns the end of what needs no further search.
+    fn search(
+        &mut self,
+        reader: &dyn Reader,
+        range: Range<Sequence>,
+        purpose: Purpose,
+        left: &mut u64,
+    ) -> Result<Sequence, ReadError> {
+        let mut cursor = range.start;
+        while *left > 0 {
             let from = cursor.max(reader.extent().earliest);
-            let chunk = match reader.read_notices(from..to, check, left.min(CHUNK_BYTES)) {
+            if from >= range.end || (purpose == Purpose::Closing && self.unclosed.is_empty()) {
+                return Ok(range.end);
+            }
+            let check = purpose == Purpose::Verify;
+            let chunk = match reader.read_notices(from..range.end, check, (*left).min(CHUNK_BYTES)) {
                 // Trimmed meanwhile: reported as missing.
                 Err(ReadError::Trimmed { earliest }) => {
                     cursor = cursor.max(earliest);
@@ -133,21 +172,13 @@ impl Search {
                 chunk => chunk?,
             };
             chunk.items.into_iter().for_each(|item| self.take(item));
-            left = left.saturating_sub(CHUNK_BYTES);
-            match (left, check) {
-                (0, true) => (left, check) = (bytes_max, false),
-                (0, false) if chunk.next < to => {
-                    self.found.truncated = true;
-                    return Ok(());
-                }
-                _ => {}
-            }
-            cursor = chunk.next.max(from);
+            *left = left.saturating_sub(CHUNK_BYTES);
             if chunk.next <= from {
-                return Ok(());
+                return Ok(range.end);
             }
+            cursor = chunk.next;
         }
-        Ok(())
+        Ok(cursor)
     }
 
     fn take(&mut self, item: ReadItem) {

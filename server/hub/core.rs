@@ -14,6 +14,7 @@ use super::read::Read;
 use super::ring::{ReadLimits, Ring};
 use super::session::registry::{SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry};
 use super::side_log::SideLog;
+use super::skip_delay::SkipDelay;
 use super::start::outcome::{BEGINNING, trimmed_before};
 use super::status::gap_index::GapIndex;
 use super::status::tag_stats::TagStats;
@@ -48,6 +49,7 @@ pub struct Hub {
     tags: TagStats,
     gaps: GapIndex,
     lateness: Lateness,
+    skip_delay: SkipDelay,
     side: SideLog,
     times: ClockCorrections,
     upstream: UpstreamMonitor,
@@ -94,6 +96,7 @@ impl Hub {
             tags: TagStats::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: GapIndex::new(parts.config.closed_gaps_max),
             lateness: Lateness::default(),
+            skip_delay: SkipDelay::default(),
             side: SideLog::new(
                 parts.side,
                 parts.clock.clone(),
@@ -147,8 +150,10 @@ impl Hub {
         let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
         self.tags.count(rules, self.clock.moment());
         for entry in &entries {
-            if let EntryKind::Gap(gap) = &entry.kind {
-                self.gaps.record(entry.sequence, gap);
+            match &entry.kind {
+                EntryKind::Gap(gap) => self.gaps.record(entry.sequence, gap),
+                EntryKind::Skip(skip) => self.skip_delay.note(entry.received, skip),
+                _ => {}
             }
         }
         self.ring.push(&entries);
@@ -304,6 +309,11 @@ impl Hub {
     /// Returns the lateness of upstream over the log.
     pub fn lateness(&self) -> &Lateness {
         &self.lateness
+    }
+
+    /// Returns how much later skipped messages were read than their records are dated.
+    pub fn skip_delay(&self) -> &SkipDelay {
+        &self.skip_delay
     }
 
     /// Signs a token.

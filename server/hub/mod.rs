@@ -37,6 +37,7 @@ mod read;
 mod ring;
 pub mod session;
 pub mod side_log;
+mod skip_delay;
 pub mod start;
 pub mod status;
 mod subscribed_tags;
@@ -60,6 +61,7 @@ pub use session::registry::{
     DrainCause, DrainNotice, SessionEntry, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry, Termination,
 };
 pub use side_log::SideLog;
+pub use skip_delay::SkipDelay;
 pub use status::gap_index::GapIndex;
 pub use status::tag_stats::TagInfo;
 pub use times::ClockCorrections;

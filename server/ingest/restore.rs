@@ -32,7 +32,7 @@ pub fn ring_start(reader: &dyn Reader, ring_bytes_max: usize) -> Sequence {
     extent.next.saturating_sub(entries).max(extent.earliest)
 }
 
-/// Finds the gaps of a log: their last state, and for sessions where each was open.
+/// Finds the gaps of a log: their last state, and for sessions where each was open. Notes the delays of its SKIP records.
 pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreError> {
     let extent = reader.extent();
     let (mut gaps, mut cursor, mut trimmed) = (BTreeMap::new(), extent.earliest, 0);
@@ -41,13 +41,20 @@ pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreE
     while cursor < extent.next {
         let chunk = reader.read(cursor, &keys, CHUNK_BYTES)?;
         for item in chunk.items {
-            if let ReadItem::Record(Record { sequence, body: RecordBody::Gap(gap), .. }) = item {
-                // The log has trimmed the record that opened it.
-                let is_trimmed = !gaps.contains_key(&gap.id) && gap.state != GapState::Detected && extent.earliest > 1;
-                trimmed += u64::from(is_trimmed);
-                let opened = if is_trimmed { trimmed.min(extent.earliest - 1) } else { sequence };
-                hub.gaps().note_opened(sequence, &gap, opened);
-                gaps.insert(gap.id, gap);
+            match item {
+                ReadItem::Record(Record { sequence, body: RecordBody::Gap(gap), .. }) => {
+                    // The log has trimmed the record that opened it.
+                    let is_trimmed =
+                        !gaps.contains_key(&gap.id) && gap.state != GapState::Detected && extent.earliest > 1;
+                    trimmed += u64::from(is_trimmed);
+                    let opened = if is_trimmed { trimmed.min(extent.earliest - 1) } else { sequence };
+                    hub.gaps().note_opened(sequence, &gap, opened);
+                    gaps.insert(gap.id, gap);
+                }
+                ReadItem::Record(Record { received, body: RecordBody::Skip(skip), .. }) => {
+                    hub.skip_delay().note(received, &skip);
+                }
+                _ => {}
             }
         }
         cursor = chunk.next;

@@ -9,7 +9,7 @@ use super::Metrics;
 use crate::clock::Moment;
 use crate::hub::status::upstream_status::LastActivity;
 use crate::ingest::{ConnectionLabels, ForeignLabel};
-use crate::model::{Record, SkipReason, UnixMillis};
+use crate::model::{Record, SkipReason, TimeRange, UnixMillis};
 use crate::telemetry::metrics::DurationCounts;
 use crate::upstream::message::ForeignFormat;
 
@@ -88,17 +88,48 @@ impl BatchCounts {
 pub(super) struct PendingSkip {
     pub(super) reason: SkipReason,
     pub(super) count: u64,
-    pub(super) from: UnixMillis,
-    pub(super) to: UnixMillis,
+    /// When they can have been sent.
+    pub(super) window: TimeRange,
+    /// Time of the record: that of other records of what was read with them.
+    pub(super) received: UnixMillis,
     pub(super) since: Moment,
 }
 
-pub(super) fn note_skip(pending: &mut Vec<PendingSkip>, reason: SkipReason, received: UnixMillis, now: Moment) {
+/// Notes a skipped message that was sent between `received` and `read`; both are the same unless the reader was stopped.
+pub(super) fn note_skip(
+    pending: &mut Vec<PendingSkip>,
+    reason: SkipReason,
+    (received, read): (UnixMillis, UnixMillis),
+    now: Moment,
+) {
+    let window = TimeRange::new(received, read.max(received).plus(Duration::from_millis(1)));
     match pending.iter_mut().find(|skip| skip.reason == reason) {
         Some(skip) => {
             skip.count += 1;
-            skip.to = skip.to.max(received);
+            skip.received = skip.received.max(received);
+            skip.window = TimeRange::new(skip.window.from.min(window.from), skip.window.to.max(window.to));
         }
-        None => pending.push(PendingSkip { reason, count: 1, from: received, to: received, since: now }),
+        None => pending.push(PendingSkip { reason, count: 1, window, received, since: now }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stopped reader dates what it reads then by its last read before the stop, and it may be as young as the read.
+    #[test]
+    fn window_of_skips_ends_when_they_were_read() {
+        let (mut pending, at) = (Vec::new(), |second: i64| UnixMillis(second * 1_000));
+        let mut note = |reason, received, read| {
+            note_skip(&mut pending, reason, (at(received), at(read)), Moment::ZERO);
+            let skip = pending.iter().find(|skip| skip.reason == reason).expect("noted");
+            (skip.count, skip.received, skip.window)
+        };
+        let window = |from, to| TimeRange::new(at(from), at(to).plus(Duration::from_millis(1)));
+        assert_eq!(note(SkipReason::Malformed, 10, 10), (1, at(10), window(10, 10)));
+        assert_eq!(note(SkipReason::Malformed, 11, 191), (2, at(11), window(10, 191)));
+        assert_eq!(note(SkipReason::Malformed, 100, 100), (3, at(100), window(10, 191)));
+        assert_eq!(note(SkipReason::Oversized, 200, 190), (1, at(200), window(200, 200)), "the clock was set back");
     }
 }

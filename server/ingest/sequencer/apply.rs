@@ -101,7 +101,7 @@ impl Sequencer {
                     SkipReason::Oversized
                 }
             };
-            note_skip(pending, skipped, received, self.clock.moment());
+            note_skip(pending, skipped, (received, self.stamp(moment)), self.clock.moment());
         }
         Ok(())
     }

@@ -201,9 +201,9 @@ impl Sequencer {
         pending.retain(|skip| {
             let due = closed || now.since(skip.since) >= SKIP_INTERVAL;
             if due {
-                let window = TimeInterval { from: skip.from, to: Some(skip.to.plus(Duration::from_millis(1))) };
+                let window = TimeInterval { from: skip.window.from, to: Some(skip.window.to) };
                 let body = RecordBody::Skip(Skip { reason: skip.reason, count: skip.count, window });
-                self.push(batch, skip.to, body);
+                self.push(batch, skip.received, body);
             }
             !due
         });
