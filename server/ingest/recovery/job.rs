@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::RequestStamp;
+use super::planner::{RecoveryLimits, minute_of};
 use crate::model::{Caller, GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
 
 /// Id of a recovery job, unique within the account; shown as `j7`.
@@ -83,6 +84,33 @@ impl LastAttempt {
             Self::Refused => GapEvidence::Refused,
             Self::Unproven => GapEvidence::Unproven,
         }
+    }
+}
+
+/// A request of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NextRequest {
+    /// What X is asked for, in whole minutes.
+    pub window: TimeRange,
+    /// The part of it that is left; the rest of the window overlaps with other requests.
+    pub piece: TimeRange,
+}
+
+/// What an end of a request that is proven does not prove, at most: half of the overlap with the next one, so that one of
+/// the two proves it.
+const UNCERTAIN_END_MAX: Duration = Duration::from_secs(30);
+
+impl NextRequest {
+    /// Returns the part of the piece that this request can prove. X's bounds are uncertain: where more is missing before
+    /// or behind the window, the ends of it are proven by the requests that overlap with it.
+    pub(super) fn claim(self, missing: &TimeRangeSet, limits: &RecoveryLimits) -> TimeRange {
+        let Self { window, piece } = self;
+        let uncertain = limits.overlap.min(limits.overlap_between()).min(UNCERTAIN_END_MAX);
+        let (before, last) = (window.from.shifted(-1), window.to.shifted(-1));
+        let from = if missing.contains(before) { window.from.plus(uncertain) } else { window.from };
+        let to =
+            if missing.contains(window.to) && missing.contains(last) { window.to.minus(uncertain) } else { window.to };
+        piece.intersection(TimeRange::new(from, to))
     }
 }
 
@@ -177,10 +205,19 @@ impl Job {
         (reached > self.window.from).then_some(reached)
     }
 
-    /// Returns the next range to request; empty if none is left.
-    pub(super) fn request(&self, longest: Duration) -> TimeRange {
-        let rest = self.rest.first().unwrap_or(TimeRange::new(self.window.to, self.window.to));
-        TimeRange::new(rest.from, rest.from.plus(longest).min(rest.to))
+    /// Returns the next request; empty if nothing is left. It overlaps with what the others of the job requested: X's
+    /// bounds of two requests may differ by the uncertainty of the clock.
+    pub(super) fn next_request(&self, now: UnixMillis, limits: &RecoveryLimits) -> NextRequest {
+        let Some(rest) = self.rest.first() else {
+            let nothing = TimeRange::new(self.window.to, self.window.to);
+            return NextRequest { window: nothing, piece: nothing };
+        };
+        let overlap = limits.overlap_between();
+        let earliest = self.window.from.max(minute_of(limits.earliest_recoverable(now)));
+        let from = rest.from.minus(overlap).max(earliest).min(rest.from);
+        let last = rest.to.plus(overlap).min(self.window.to).max(rest.to);
+        let window = TimeRange::new(from, from.plus(limits.request_max()).min(last));
+        NextRequest { window, piece: rest.intersection(window) }
     }
 
     /// Returns the ranges claimed by this job while it is active.
@@ -198,8 +235,15 @@ impl Job {
     /// Records the progress of a request: everything before `reached` is proven, nothing after it. `asked` is the part
     /// of it that was demanded when it was made, at `stamp`. A later call may withdraw progress recorded by an earlier
     /// one.
-    pub(super) fn reach(&mut self, request: TimeRange, asked: &TimeRangeSet, stamp: RequestStamp, reached: UnixMillis) {
-        let (came, again) = (TimeRange::new(request.from, reached), TimeRange::new(reached, request.to));
+    pub(super) fn reach(
+        &mut self,
+        request: NextRequest,
+        asked: &TimeRangeSet,
+        stamp: RequestStamp,
+        reached: UnixMillis,
+    ) {
+        let NextRequest { window, piece } = request;
+        let (came, again) = (TimeRange::new(window.from, reached), TimeRange::new(reached.max(piece.from), piece.to));
         self.rest.remove(came);
         self.rest.insert(again);
         self.delivered.remove(again);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::planner::{self, MINUTE, RecoveryLimits, minute_of, round_out_to_minutes};
+use super::planner::{self, RecoveryLimits, minute_of, round_out_to_minutes};
 use super::young::WindowAgeMin;
 use super::{Config, Job, JobId, JobState, LastAttempt, RequestStamp};
 use crate::clock::Moment;
@@ -244,7 +244,7 @@ impl JobTable {
 
     /// Returns when the next request of a job may be made. A refused job only waits for its retry.
     fn askable_at(&self, job: &Job, now: UnixMillis, limits: &RecoveryLimits) -> UnixMillis {
-        let end = job.request(limits.request_max()).to;
+        let end = job.next_request(now, limits).window.to;
         let young = if job.refusals == 0 { self.young.within(now) } else { Duration::ZERO };
         limits.available_at(end, young)
     }

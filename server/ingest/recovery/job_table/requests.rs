@@ -14,26 +14,25 @@ impl JobTable {
         limits: &RecoveryLimits,
         config: &Config,
     ) -> Option<JobRequest> {
-        let longest = limits.request_max();
         let due = |job: &&Job| {
             job.state == JobState::Waiting
                 && self.retry_at(job.id).is_none_or(|at| at <= now.moment)
                 && self.askable_at(job, now.time, limits) <= now.time
         };
-        let id = self.jobs.values().filter(due).min_by_key(|job| (job.request(longest).from, job.id))?.id;
+        let id = self.jobs.values().filter(due).min_by_key(|job| (job.rest.first().map(|rest| rest.from), job.id))?.id;
         let job = self.jobs.get_mut(&id)?;
         self.retries.remove(&id);
         job.state = JobState::Running;
         job.attempts += 1;
-        let (request, stop) = (job.request(longest), Shutdown::new());
+        let (next, stop) = (job.next_request(now.time, limits), Shutdown::new());
+        let (request, piece) = (next.window, next.piece);
         let core = |span: TimeRange| {
             TimeRange::new(span.from.plus(limits.allowed_lateness), span.to.minus(limits.allowed_lateness))
         };
-        let whole = || [request].into_iter().collect();
-        let asked: TimeRangeSet = if job.manual { whole() } else { missing.within(request) };
-        let core =
-            if job.manual { whole() } else { missing.iter().map(core).collect::<TimeRangeSet>().within(request) };
-        self.running.insert(id, RunningJob { request, asked: asked.clone(), stamp, stop: stop.clone() });
+        let whole = || [piece].into_iter().collect();
+        let asked: TimeRangeSet = if job.manual { whole() } else { missing.within(next.claim(missing, limits)) };
+        let core = if job.manual { whole() } else { missing.iter().map(core).collect::<TimeRangeSet>().within(piece) };
+        self.running.insert(id, RunningJob { request: next, asked: asked.clone(), stamp, stop: stop.clone() });
         let confirms = job.confirming.then_some(job.found);
         let counts_left = config.count_repeats_max.saturating_sub(job.mismatches);
         Some(JobRequest { id, request, demanded: asked, core, confirms, counts_left, stop })
@@ -77,16 +76,11 @@ impl JobTable {
             }
             AttemptResult::Proven { rest, evidence } => {
                 job.mismatches = 0;
-                job.reach(request, &TimeRangeSet::default(), stamp, request.from);
-                let more = job.rest.iter().any(|rest| rest.covers(request) && rest.to > request.to);
-                job.rest.remove(request);
-                job.rest.insert_all(rest);
-                if more && request.to.since(request.from) > MINUTE {
-                    // The next request overlaps with this one.
-                    job.rest.insert(TimeRange::new(request.to.minus(MINUTE), request.to));
-                }
+                job.reach(request, &TimeRangeSet::default(), stamp, request.window.from);
+                job.rest.remove(request.piece);
+                job.rest.insert_all(&rest.within(request.piece));
                 let (mut earlier, earlier_stamp) = (std::mem::take(&mut job.delivered), job.delivered_at);
-                let (done, progressed) = (job.rest.is_empty(), !job.rest.covers(request));
+                let (done, progressed) = (job.rest.is_empty(), !job.rest.covers(request.piece));
                 asked.remove_all(rest);
                 if earlier_stamp == stamp {
                     asked.insert_all(&std::mem::take(&mut earlier));
@@ -102,7 +96,7 @@ impl JobTable {
                 return progressed;
             }
         }
-        !job.rest.covers(request)
+        !job.rest.covers(request.piece)
     }
 
     /// Returns a job to the queue after a request that the gateway ended or X did not answer. A request that has

@@ -1,5 +1,6 @@
 //! A running job and its request.
 
+use crate::ingest::recovery::job::NextRequest;
 use crate::ingest::recovery::{JobId, RequestStamp};
 use crate::model::{TimeRange, TimeRangeSet};
 use crate::task::Shutdown;
@@ -7,7 +8,7 @@ use crate::task::Shutdown;
 /// A request in progress.
 #[derive(Debug)]
 pub(super) struct RunningJob {
-    pub request: TimeRange,
+    pub request: NextRequest,
     /// The part that was demanded when the request was made; for a manual job everything, including ranges given up.
     /// Later demands are requested again.
     pub asked: TimeRangeSet,

@@ -1,9 +1,11 @@
 use proptest::prelude::*;
 
 use super::super::attempt_result::{AttemptResult, IncompleteReason};
+use super::super::planner::MINUTE;
 use super::*;
 use crate::model::Caller;
 
+mod overlap;
 mod persisted;
 
 const NOW: UnixMillis = UnixMillis(1_750_000_027_000);
