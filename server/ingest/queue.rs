@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::gap_tracker::CheckpointHold;
 use crate::clock::Moment;
 use crate::model::{RulesChange, UnixMillis};
 use crate::upstream::MessageBatch;
@@ -15,6 +16,8 @@ pub enum IngestItem {
     Arrivals(ReceivedBatch),
     /// The gap tracker has changes to be logged.
     GapChanges,
+    /// A connection ended, all of whose data is before this item: its gap is to be logged.
+    Disconnected(CheckpointHold),
     /// The rules of the account changed at X.
     Rules(RulesChange),
     /// Answered when all earlier items are appended.
@@ -107,6 +110,11 @@ impl IngestQueue {
         self.sender.send(IngestItem::GapChanges).await.is_ok()
     }
 
+    /// Requests that the gap of a connection that ended is logged, after all its data. Returns false like `send`.
+    pub async fn log_disconnect(&self, hold: CheckpointHold) -> bool {
+        self.sender.send(IngestItem::Disconnected(hold)).await.is_ok()
+    }
+
     /// Logs a change of the rules after all earlier items, and waits until it is appended. Returns false like `send`: the
     /// change may then be logged or not. A change that is logged twice is harmless.
     pub async fn log_rules(&self, change: RulesChange) -> bool {
@@ -126,7 +134,7 @@ impl IngestItem {
         match self {
             Self::Arrivals(batch) => batch.arrivals.bytes,
             Self::Rules(change) => change.bytes() as u64,
-            Self::GapChanges | Self::Flush(_) => 0,
+            Self::GapChanges | Self::Disconnected(_) | Self::Flush(_) => 0,
         }
     }
 }

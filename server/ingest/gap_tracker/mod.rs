@@ -28,6 +28,7 @@
 
 pub(super) mod account_gaps;
 mod backfill;
+mod checkpoint_hold;
 mod config;
 mod connecting;
 mod connection;
@@ -59,6 +60,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use checkpoint_hold::CheckpointHold;
+use checkpoint_hold::CheckpointHolds;
 pub use config::Config;
 pub use connection::ReceiveTime;
 pub use feed::ALL_FEEDS;
@@ -83,6 +86,7 @@ pub struct GapTracker {
     demands: watch::Sender<u64>,
     metrics: Metrics,
     file: Option<persist::Checkpoint>,
+    holds: CheckpointHolds,
     reader_stall_min: Duration,
 }
 
@@ -162,6 +166,7 @@ impl GapTracker {
             demands: watch::channel(0).0,
             metrics,
             file: file.map(persist::Checkpoint::new),
+            holds: CheckpointHolds::default(),
             reader_stall_min,
         }
     }
@@ -217,9 +222,11 @@ impl GapTracker {
         self.machine.lock().backfill_before(feed, connection)
     }
 
-    /// Records the end of a connection. The resulting changes must be logged after its data.
-    pub fn on_disconnect(&self, feed: usize, connection: usize, cause: GapCause) {
+    /// Records the end of a connection. The resulting changes must be logged after its data, and the hold be released then.
+    pub fn on_disconnect(&self, feed: usize, connection: usize, cause: GapCause) -> CheckpointHold {
+        let hold = self.holds.hold();
         self.change(|machine| machine.on_disconnect(feed, connection, cause));
+        hold
     }
 
     /// Records a stall of the connection's reader: silence in this time proves nothing.
@@ -299,19 +306,17 @@ impl GapTracker {
         gaps.map(counted).collect()
     }
 
-    /// Writes the checkpoint, and updates the metrics of open gaps.
+    /// Writes the checkpoint unless it is held back, and updates the metrics of open gaps.
     pub fn save(&self) -> std::io::Result<()> {
         let state = || {
             let kept = self.persisted();
             self.metrics.note_open(&kept, self.hub.clock().now());
-            kept
+            // After the copy: a connection that ended before it is held.
+            (!self.holds.is_held()).then_some(kept)
         };
         match &self.file {
             Some(file) => file.write(state),
-            None => {
-                state();
-                Ok(())
-            }
+            None => Ok(drop(state())),
         }
     }
 

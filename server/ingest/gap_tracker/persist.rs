@@ -118,10 +118,11 @@ impl Checkpoint {
 
     /// Writes the file atomically: a reader finds the old one or the new one. An unchanged file that is still there is
     /// not written again, because each version costs two syncs. `state` is called when it is this caller's turn: an
-    /// older state never replaces a newer one.
-    pub(super) fn write(&self, state: impl FnOnce() -> PersistedState) -> std::io::Result<()> {
+    /// older state never replaces a newer one. Without a state the file stays as it is.
+    pub(super) fn write(&self, state: impl FnOnce() -> Option<PersistedState>) -> std::io::Result<()> {
         let mut written = self.written.lock();
-        let bytes = encode(&state())?;
+        let Some(state) = state() else { return Ok(()) };
+        let bytes = encode(&state)?;
         let is_there = || std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file());
         if *written == bytes && is_there() {
             return Ok(());

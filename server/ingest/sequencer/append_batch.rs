@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Metrics;
 use crate::clock::Moment;
 use crate::hub::status::upstream_status::LastActivity;
+use crate::ingest::gap_tracker::CheckpointHold;
 use crate::ingest::{ConnectionLabels, ForeignLabel};
 use crate::model::{Record, SkipReason, TimeRange, UnixMillis};
 use crate::telemetry::metrics::DurationCounts;
@@ -27,6 +28,8 @@ pub(super) struct AppendBatch {
     pub(super) capacity: Vec<OwnedSemaphorePermit>,
     /// Callers of `flush` that wait for the append.
     pub(super) flushes: Vec<oneshot::Sender<()>>,
+    /// Released once the batch is appended.
+    pub(super) holds: Vec<CheckpointHold>,
 }
 
 impl AppendBatch {

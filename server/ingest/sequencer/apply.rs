@@ -26,6 +26,10 @@ impl Sequencer {
             match intake {
                 IngestItem::Arrivals(item) => self.apply_item(&mut batch, item, pending, giving_up).await?,
                 IngestItem::GapChanges => self.append_gap_records(&mut batch),
+                IngestItem::Disconnected(hold) => {
+                    self.append_gap_records(&mut batch);
+                    batch.holds.push(hold);
+                }
                 IngestItem::Rules(change) => self.append_rules_records(&mut batch, change),
                 IngestItem::Flush(done) => batch.flushes.push(done),
             }

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::dedup::{self, DedupWriter};
-use super::gap_tracker::GapTracker;
+use super::gap_tracker::{CheckpointHold, GapTracker};
 use super::side_log_writer::SideLogWriter;
 use super::{Config, IngestItem, Metrics};
 use crate::clock::{Clock, Moment};
@@ -233,6 +233,7 @@ impl Sequencer {
         if let Some(time) = batch.last_post {
             self.writing.hub.upstream().record_post(time);
         }
+        batch.holds.drain(..).for_each(CheckpointHold::release);
         batch.complete_flushes();
     }
 

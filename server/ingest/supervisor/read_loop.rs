@@ -104,8 +104,8 @@ impl ConnectionSupervisor {
             ConnectOutcome::Ended { cause, .. } => self.gap_cause(cause, &reading),
             ConnectOutcome::IngestClosed => return outcome,
         };
-        self.tracker.on_disconnect(self.place.feed, self.place.connection, cause);
-        if self.queue.log_gaps().await { outcome } else { ConnectOutcome::IngestClosed }
+        let hold = self.tracker.on_disconnect(self.place.feed, self.place.connection, cause);
+        if self.queue.log_disconnect(hold).await { outcome } else { ConnectOutcome::IngestClosed }
     }
 
     /// Reports the connection as connected: X answered, and showed a sign of life if its last response was not followed

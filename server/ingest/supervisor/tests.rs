@@ -151,7 +151,7 @@ async fn received(intakes: &mut mpsc::Receiver<IngestItem>) -> UnixMillis {
     loop {
         match intakes.recv().await.expect("supervisor runs") {
             IngestItem::Arrivals(batch) => return batch.arrivals.received,
-            IngestItem::GapChanges | IngestItem::Rules(_) | IngestItem::Flush(_) => {}
+            IngestItem::GapChanges | IngestItem::Disconnected(_) | IngestItem::Rules(_) | IngestItem::Flush(_) => {}
         }
     }
 }
@@ -194,7 +194,7 @@ async fn gap_after_stop_starts_at_last_turn() {
     }
     assert!(received(&mut intakes).await <= stopped, "it may have been sent right after the start of the stall");
     drop(sender);
-    while !matches!(intakes.recv().await, Some(IngestItem::GapChanges)) {}
+    while !matches!(intakes.recv().await, Some(IngestItem::Disconnected(_))) {}
     let gaps = tracker.open_gaps();
     assert!(gaps.iter().any(|gap| gap.window.from <= stopped && gap.window.to.is_none()), "{stopped}: {gaps:?}");
     shutdown.cancel();

@@ -106,6 +106,35 @@ fn correction_of_clock_is_kept_at_once() {
     }
 }
 
+/// A connection ends while its last posts wait in the queue, and the process ends before they are appended: the next start
+/// announces the time of these posts. Once they are appended, the gap begins after them.
+#[test]
+fn unappended_data_of_ended_connection_is_announced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let hub = log(5, &clock);
+    let tracker = open(&hub, &file);
+    let (read, appended) = (clock.now(), clock.now().minus(Duration::from_secs(900)));
+    tracker.first_byte(0, 0, answer(appended, None), appended);
+    tracker.record_data(0, 0, appended, &[appended]);
+    hub.upstream().record_activity(LastActivity { moment: clock.moment(), time: appended });
+    tracker.save().expect("written");
+    tracker.record_data(0, 0, read, &[read]);
+    let hold = tracker.on_disconnect(0, 0, GapCause::Disconnected);
+    tracker.save().expect("held back");
+    let begin = |file: &Path| {
+        let found = open(&log(5, &clock), file).drain_changes();
+        found.iter().find(|gap| gap.window.to.is_none()).expect("the outage is a gap").window.from
+    };
+    let copy = dir.path().join("copy.json");
+    std::fs::copy(&file, &copy).expect("it is there");
+    assert!(begin(&copy) <= appended, "{} is after {appended}", begin(&copy));
+    hub.upstream().record_activity(LastActivity { moment: clock.moment(), time: read });
+    hold.release();
+    tracker.save().expect("written");
+    assert!(begin(&file) > appended && begin(&file) <= read, "{} for {read}", begin(&file));
+}
+
 /// Each version of the file costs two syncs, so an unchanged one is written once; a file that was removed is written again.
 #[test]
 fn unchanged_checkpoint_is_written_once() {

@@ -339,7 +339,7 @@ fn checkpoint_of_version_1_is_read() {
         );
         assert!(feed.rate.per_second() > 1.9);
     }
-    persist::Checkpoint::new(path.clone()).write(|| new.kept.clone()).expect("written");
+    persist::Checkpoint::new(path.clone()).write(|| Some(new.kept.clone())).expect("written");
     assert!(persist::read(&path, &account, &limits()).is_some_and(|kept| kept.feeds.len() == 2));
 }
 

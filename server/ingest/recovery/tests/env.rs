@@ -340,7 +340,7 @@ async fn write(mut intakes: mpsc::Receiver<IngestItem>) {
                     }
                 }
             }
-            IngestItem::GapChanges | IngestItem::Rules(_) => {}
+            IngestItem::GapChanges | IngestItem::Disconnected(_) | IngestItem::Rules(_) => {}
             // The caller may have gone.
             IngestItem::Flush(done) => drop(done.send(())),
         }
