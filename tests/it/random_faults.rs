@@ -34,8 +34,8 @@ const POSTS: f64 = 1.0;
 const SEEDS: u64 = 20;
 /// How many at a time: most of a timeline is waiting.
 const AT_A_TIME: usize = 3;
-/// What is due has come by then, in time of the machine.
-const SETTLED: Duration = Duration::from_secs(30);
+/// What is due has come by then, in time of the machine: one that stands still for 0.2 s ends a connection, at this rate.
+const SETTLED: Duration = Duration::from_secs(240);
 /// What a seed is mixed with for what was added to the timelines later.
 const MORE: u64 = 0x6d6f_7265;
 /// Posts are late by less than this: within what X is allowed.
