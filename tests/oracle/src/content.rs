@@ -83,8 +83,8 @@ fn wrong_delta(index: &Index<'_>, at: usize, event: &Event, rules: &[Rule]) -> O
     (!is_possible).then(|| format!("post {} is called a delta ({})", event.id, index.about(event.id)))
 }
 
-/// True if a post with this payload came in the way that is reported. Around the answer of a connection that was asked for
-/// backfill, backfill and live posts are not distinguished.
+/// True if a post with this payload came in the way that is reported. Between the answer of a connection that was asked for
+/// backfill and its first sign of life, which a stopped gateway reads late, backfill and live posts are not distinguished.
 fn is_origin(index: &Index<'_>, sources: &[&Write], event: &Event) -> bool {
     let margin = index.history.terms.lateness;
     let is_possible = |write: &&Write| {
@@ -93,7 +93,8 @@ fn is_origin(index: &Index<'_>, sources: &[&Write], event: &Event) -> bool {
         match event.origin {
             Origin::Recovery => connection.window.is_some(),
             Origin::Backfill => {
-                connection.window.is_none() && connection.asked_backfill && created < connection.opened + margin
+                let first = connection.signs.map_or(connection.opened, |(first, _)| first.max(connection.opened));
+                connection.window.is_none() && connection.asked_backfill && created < first + margin
             }
             Origin::Live => {
                 let is_old = write.is_backfill && created < connection.opened - margin;

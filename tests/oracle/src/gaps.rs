@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::history::Ms;
+use crate::history::{Ms, Write};
 use crate::index::Index;
 use crate::seen::{Content, Event, Frame, From, Gap, Origin, State, Subscription};
 use crate::{Fault, Kind, MINUTE};
@@ -145,11 +145,24 @@ impl Known<'_> {
                 && !self.delivered.contains(&post.id)
                 && !self.gaps.values().any(|gap| gap.contains(post.created))
                 && !is_ruined(*place)
+                && !self.is_later_than_shown(*place, at)
         });
         let Some((_, post)) = missing else { return };
         let (low, at, about) = (self.index.relative(low), self.index.relative(at), self.index.about(post.id));
         let text = format!("low watermark {low} at {at}: post {} is neither delivered nor in a gap ({about})", post.id);
         self.faults.push(Fault::of_post(Kind::Watermark, post.id, text));
+    }
+}
+
+impl Known<'_> {
+    /// True if a post came after this time, later than the allowed lateness, on a connection none of whose posts had shown
+    /// before that it is so late.
+    fn is_later_than_shown(&self, place: usize, at: Ms) -> bool {
+        let history = self.index.history;
+        let is_late = |write: &Write| write.at - history.posts[write.post].created > history.terms.lateness;
+        let Some((_, first)) = self.index.all_writes(place).min_by_key(|(_, write)| write.at) else { return false };
+        let mut before = history.writes.iter().filter(|it| it.connection == first.connection && it.at <= at);
+        first.at > at && is_late(first) && !before.any(is_late)
     }
 }
 
