@@ -21,6 +21,7 @@ pub mod gap_tracker;
 mod metrics;
 mod queue;
 pub mod recovery;
+pub mod replication;
 mod restore;
 pub mod sequencer;
 pub mod side_log_writer;

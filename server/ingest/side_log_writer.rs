@@ -13,7 +13,8 @@ use super::dedup::{self, Dedup, DedupIndex, DedupResult, DedupWriter, KnownPost}
 use crate::clock::Moment;
 use crate::hub::SideLog;
 use crate::journal::{
-    self, AppendError, Backend, Journal, OpenError, ReadError, ReadItem, Reader, Writer, WriterIdentity,
+    self, AppendError, Backend, Block, Journal, LogBounds, OpenError, ReadError, ReadItem, Reader, Writer,
+    WriterIdentity,
 };
 use crate::model::{AccountName, Epoch, KeyFilter, Post, PostId, Record, RecordBody, Rule, Sequence, Term, UnixMillis};
 
@@ -78,6 +79,8 @@ pub struct SideLogWriter {
     seen: DedupWriter,
     index: Arc<DedupIndex>,
     term: Term,
+    /// The first record of each term is TERM, as other replicas require it.
+    marks_terms: bool,
     /// Records to be appended.
     records: Vec<Record>,
 }
@@ -176,6 +179,7 @@ fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog
         seen: ids.seen,
         index: ids.index,
         term: setup.identity.term,
+        marks_terms: false,
         records: Vec::new(),
     };
     let maintenance = SideLogMaintenance { log: maintenance, ids: ids.maintenance, reader: reader.clone() };
@@ -214,6 +218,12 @@ impl SideLogWriter {
         self.term = term;
     }
 
+    /// Begins a new term of a log that other replicas have, too. No post may be staged.
+    pub(super) fn begin_replicated(&mut self, term: Term) {
+        self.begin(term);
+        self.marks_terms = true;
+    }
+
     /// Returns the entry of an appended post, even if it is trimmed or not readable yet: a session that has read it has
     /// it.
     pub fn known(&self, id: PostId) -> Result<Option<KnownPost>, dedup::DedupError> {
@@ -239,6 +249,7 @@ impl SideLogWriter {
                 (RecordBody::Delta { prior, post: post.clone() }, post.id, now)
             }
         };
+        self.stage_term(extent, received);
         let (sequence, tip) = match self.records.last() {
             Some(last) => (last.sequence + 1, last.received),
             None => (extent.next, extent.newest_received.unwrap_or(received)),
@@ -247,6 +258,15 @@ impl SideLogWriter {
         self.seen.stage(id, &rules, sequence, received);
         self.records.push(Record { sequence, term: self.term, received, body });
         Ok(true)
+    }
+
+    /// Stages the TERM record of a replicated log in front of the first post of a term.
+    fn stage_term(&mut self, extent: LogBounds, received: UnixMillis) {
+        let is_listed = || self.reader.terms().last().is_some_and(|newest| newest.term == self.term);
+        if self.marks_terms && self.records.is_empty() && !is_listed() {
+            let received = extent.newest_received.unwrap_or(received);
+            self.records.push(Record { sequence: extent.next, term: self.term, received, body: RecordBody::Term });
+        }
     }
 
     /// Sets the reference of a staged post to its record in the account's log, which is appended first.
@@ -262,23 +282,64 @@ impl SideLogWriter {
 
     /// Appends the staged posts and publishes them to sessions. May be retried after an error.
     pub fn append(&mut self, side: &SideLog) -> Result<(), AppendError> {
-        let Some(last) = self.records.last() else { return Ok(()) };
-        let next = last.sequence + 1;
+        if self.records.is_empty() {
+            return Ok(());
+        }
         self.log.append(&self.records)?;
-        self.seen.commit();
-        let created = |record: &Record| record.body.post().and_then(|post| post.id.created_at());
-        side.publish(next, self.records.iter().filter_map(created));
-        self.records.clear();
+        self.publish_staged(side);
         Ok(())
+    }
+
+    /// Encodes the staged posts for other replicas; `None` if there are none.
+    pub(super) fn encode(&mut self) -> Result<Option<Block>, AppendError> {
+        if self.records.is_empty() { Ok(None) } else { self.log.encode(&self.records).map(Some) }
+    }
+
+    /// Appends the staged posts like [`SideLogWriter::append`], as the block that other replicas have.
+    pub(super) fn append_encoded(&mut self, block: &Block, side: &SideLog) -> Result<(), AppendError> {
+        self.log.append_block(block)?;
+        self.publish_staged(side);
+        Ok(())
+    }
+
+    /// Appends a block of another replica. No post may be staged.
+    pub(super) fn append_block(
+        &mut self,
+        block: &Block,
+        records: &[Record],
+        side: &SideLog,
+    ) -> Result<(), AppendError> {
+        self.log.append_block(block)?;
+        for record in records {
+            if let Some(post) = record.body.post() {
+                self.seen.stage(post.id, &post.rules, record.sequence, record.received);
+            }
+        }
+        self.seen.commit();
+        publish(records, side);
+        Ok(())
+    }
+
+    fn publish_staged(&mut self, side: &SideLog) {
+        self.seen.commit();
+        publish(&self.records, side);
+        self.records.clear();
     }
 
     /// Discards the staged posts. Returns their number.
     pub fn discard(&mut self) -> u64 {
         self.seen.discard();
-        let lost = self.records.len() as u64;
+        let lost = self.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
         self.records.clear();
         lost
     }
+}
+
+/// Publishes appended records to sessions.
+fn publish(records: &[Record], side: &SideLog) {
+    let Some(last) = records.last() else { return };
+    let created = |record: &Record| record.body.post().and_then(|post| post.id.created_at());
+    side.publish(last.sequence + 1, records.iter().filter_map(created));
 }
 
 impl SideLogMaintenance {
@@ -305,7 +366,7 @@ pub fn in_memory(log: Box<dyn Writer>, reader: Arc<dyn Reader>, term: Term) -> S
     let config = dedup::Config::default();
     let ids = dedup::open(None, &config, reader.epoch(), UnixMillis::default(), dedup::Metrics::default());
     let Dedup { seen, index, .. } = ids.expect("in memory");
-    SideLogWriter { log, reader, seen, index, term, records: Vec::new() }
+    SideLogWriter { log, reader, seen, index, term, marks_terms: false, records: Vec::new() }
 }
 
 impl std::fmt::Debug for OpenedSideLog {

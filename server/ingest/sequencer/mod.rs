@@ -57,6 +57,12 @@ impl WriteHalf {
         self.writer.begin(term);
         self.side.begin(term);
     }
+
+    /// Begins a new term in both logs, which other replicas have, too.
+    pub(super) fn begin_replicated(&mut self, term: Term) {
+        self.writer.begin(term);
+        self.side.begin_replicated(term);
+    }
 }
 
 /// Dependencies of the sequencer.

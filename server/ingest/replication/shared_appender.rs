@@ -1,0 +1,195 @@
+//! Appends one message after the other to the shared log, each at exactly the expected place, and finds out what became of
+//! those without an answer.
+//!
+//! | answer | action |
+//! |---|---|
+//! | stored at the expected place | done |
+//! | stored elsewhere | the backend does not compare: end |
+//! | the log does not end there | read the place: the own message counts as stored, another one ends the leadership |
+//! | none | repeat the same bytes for the same place while the lease is held |
+//! | the lease is over | end; a follower reads from the log what became of it |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::follower::TIPS;
+use super::place::ReplicaPlace;
+use crate::backoff::{Backoff, Growth};
+use crate::clock::{Clock, Moment};
+use crate::lease::LeaseHandle;
+use crate::quorum::{BlockHead, LogPlace, Message, Quorum, SharedAppendError};
+
+/// Delays between attempts.
+const RETRY: Backoff =
+    Backoff { step: Duration::from_millis(5), max: Duration::from_millis(500), growth: Growth::Doubling };
+
+/// Until when a leadership may write: while its lease is held.
+#[derive(Clone)]
+pub struct WritePermit(Arc<dyn Fn() -> Option<Moment> + Send + Sync>);
+
+impl WritePermit {
+    /// Returns the permit of a tenure of the lease.
+    pub fn of_tenure(lease: LeaseHandle, number: u64) -> Self {
+        Self(Arc::new(move || lease.held().filter(|held| held.number == number).map(|held| held.until)))
+    }
+
+    /// Returns a permit with this end. Without a lease the shared log alone fences its owner.
+    #[cfg(test)]
+    pub(super) fn new(until: impl Fn() -> Option<Moment> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(until))
+    }
+
+    /// Returns its current end; `None` if it is over. Check it directly before each use.
+    pub fn until(&self) -> Option<Moment> {
+        (self.0)()
+    }
+}
+
+/// Why a leadership ended. Nothing of the message in question was exposed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LeadershipEnd {
+    /// Another replica leads: its message is at the expected place.
+    #[error("another replica wrote to place {place} of the shared log")]
+    Fenced {
+        /// The expected place.
+        place: LogPlace,
+    },
+    /// The lease is over.
+    #[error("lease ended")]
+    LeaseEnded {
+        /// The message may be stored, now or later.
+        in_doubt: bool,
+    },
+    /// The shared log does not compare places. An operator must act.
+    #[error("message for place {expected} is stored at {actual}; the shared log does not compare places")]
+    Misplaced {
+        /// The expected place.
+        expected: LogPlace,
+        /// Where it is.
+        actual: LogPlace,
+    },
+    /// The shared log does not accept the message.
+    #[error("shared log rejected the message: {0}")]
+    Rejected(String),
+    /// The own journal refuses what the shared log has. Other replicas can expose it.
+    #[error("journal refuses records that the shared log has: {0}")]
+    JournalUnavailable(String),
+}
+
+/// Result of an attempt to append, without a place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SharedAppendFailure {
+    /// Unknown after the time of patience. The same message has to be appended again.
+    Pending(String),
+    /// The leadership has ended.
+    Ended(LeadershipEnd),
+}
+
+/// The leader's end of the shared log.
+pub(super) struct SharedAppender {
+    shared: Quorum,
+    clock: Clock,
+    permit: WritePermit,
+    patience: Duration,
+    place: ReplicaPlace,
+    /// The current message may be stored.
+    in_doubt: bool,
+}
+
+enum Attempt {
+    Stored,
+    Again(String),
+    Ended(LeadershipEnd),
+}
+
+impl SharedAppender {
+    pub(super) fn new(
+        shared: Quorum,
+        clock: Clock,
+        permit: WritePermit,
+        patience: Duration,
+        place: ReplicaPlace,
+    ) -> Self {
+        Self { shared, clock, permit, patience, place, in_doubt: false }
+    }
+
+    /// Returns the place after the last message that is in the own logs.
+    pub(super) fn place(&self) -> &ReplicaPlace {
+        &self.place
+    }
+
+    /// Appends a message directly after the place. Does not advance: the message has to be applied first.
+    pub(super) async fn append(&mut self, message: &Message) -> Result<(), SharedAppendFailure> {
+        let began = self.clock.moment();
+        let mut failures = 0;
+        loop {
+            let Some(until) = self.permit.until() else {
+                let end = LeadershipEnd::LeaseEnded { in_doubt: self.in_doubt };
+                return Err(SharedAppendFailure::Ended(end));
+            };
+            let reason = match self.attempt(message, until).await {
+                Attempt::Stored => return Ok(()),
+                Attempt::Ended(end) => return Err(SharedAppendFailure::Ended(end)),
+                Attempt::Again(reason) => reason,
+            };
+            if self.clock.moment().since(began) >= self.patience {
+                return Err(SharedAppendFailure::Pending(reason));
+            }
+            failures += 1;
+            self.clock.sleep(RETRY.wait(failures)).await;
+        }
+    }
+
+    async fn attempt(&mut self, message: &Message, until: Moment) -> Attempt {
+        let expected = self.place.last;
+        // A dropped call may still be applied, so every attempt is in doubt until it is answered.
+        let was_in_doubt = std::mem::replace(&mut self.in_doubt, true);
+        let limit = until.since(self.clock.moment());
+        match self.clock.timeout(limit, self.shared.log.append(expected, message.clone())).await {
+            Ok(Ok(actual)) if actual == expected + 1 => Attempt::Stored,
+            Ok(Ok(actual) | Err(SharedAppendError::Misplaced { actual, .. })) => {
+                Attempt::Ended(LeadershipEnd::Misplaced { expected: expected + 1, actual })
+            }
+            Ok(Err(SharedAppendError::Conflict { .. })) => self.read_outcome(message, until).await,
+            Ok(Err(SharedAppendError::Unknown(reason))) => Attempt::Again(reason),
+            Ok(Err(SharedAppendError::Rejected(reason))) if was_in_doubt => Attempt::Again(reason),
+            Ok(Err(SharedAppendError::Rejected(reason))) => {
+                self.in_doubt = false;
+                Attempt::Ended(LeadershipEnd::Rejected(reason))
+            }
+            Err(_) => Attempt::Again("no answer while the lease was held".into()),
+        }
+    }
+
+    /// The log does not end at the expected place: an earlier attempt was stored, or another replica wrote.
+    async fn read_outcome(&mut self, message: &Message, until: Moment) -> Attempt {
+        let place = self.place.last + 1;
+        let limit = until.since(self.clock.moment());
+        match self.clock.timeout(limit, self.shared.log.read(place, 1)).await {
+            Ok(Ok(found)) => match found.first() {
+                Some(stored) if stored.place == place && stored.message == *message => Attempt::Stored,
+                Some(_) => {
+                    self.in_doubt = false;
+                    Attempt::Ended(LeadershipEnd::Fenced { place })
+                }
+                // A node that is behind answered.
+                None => Attempt::Again("the end of the shared log is not readable yet".into()),
+            },
+            Ok(Err(error)) => Attempt::Again(error.to_string()),
+            Err(_) => Attempt::Again("no answer while the lease was held".into()),
+        }
+    }
+
+    /// Advances over the stored message, which the own logs have, and announces it to followers.
+    pub(super) async fn advance(&mut self, message: &Message, head: &BlockHead) {
+        self.in_doubt = false;
+        self.place.last += 1;
+        self.place.acceptance.accept(message, head).expect("it was checked before it was sent");
+        let tip = Bytes::copy_from_slice(&self.place.last.to_le_bytes());
+        // A lost one costs followers a wait.
+        self.shared.bus.publish(TIPS, tip).await.ok();
+    }
+}

@@ -1,0 +1,202 @@
+//! Epochs and terms of an account in the shared keys.
+//!
+//! A term is listed before its TERM record is written, so that a replica with an empty directory knows the term of every
+//! record that it has not. A listed term without records is empty: the next one begins at the same record.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Epoch, Sequence, Term};
+use crate::quorum::{CompareAndSetError, LogPlace, Quorum, SharedKeys, Unavailable};
+
+/// Key of the terms.
+const KEY: &str = "terms";
+/// Attempts of one call. Each fails only if another replica wrote, or if the outcome is unknown.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Identity of the two logs of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedIdentity {
+    /// Epoch of the account's log.
+    pub epoch: Epoch,
+    /// Epoch of its side log.
+    pub side_epoch: Epoch,
+}
+
+/// A term in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTerm {
+    /// The term.
+    pub term: Term,
+    /// Its first record.
+    pub first: Sequence,
+    /// Place after which its TERM record is to be stored. If another message is there, the term has no records.
+    pub after: LogPlace,
+    /// The replica that listed it.
+    pub replica: String,
+}
+
+/// Value of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedTerms {
+    /// Epochs.
+    pub identity: SharedIdentity,
+    /// All terms, oldest first.
+    pub terms: Vec<ListedTerm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TermsContent {
+    epoch: String,
+    side_epoch: String,
+    terms: Vec<TermContent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TermContent {
+    term: String,
+    first: Sequence,
+    after: LogPlace,
+    replica: String,
+}
+
+impl SharedTerms {
+    /// Adds a term. Earlier terms of the same replica that were to begin at an earlier place and have no records are
+    /// removed; `begun` has the terms with records. Returns false if the term is listed already.
+    pub fn list(&mut self, listed: ListedTerm, begun: impl Fn(Term) -> bool) -> bool {
+        if self.terms.iter().any(|known| known.term == listed.term) {
+            return false;
+        }
+        // At the same place its TERM record can still arrive.
+        let is_empty = |own: &ListedTerm| own.replica == listed.replica && own.after < listed.after && !begun(own.term);
+        self.terms.retain(|own| !is_empty(own));
+        self.terms.push(listed);
+        true
+    }
+
+    /// Returns the value as stored.
+    pub fn encode(&self) -> Bytes {
+        let term = |own: &ListedTerm| TermContent {
+            term: own.term.to_string(),
+            first: own.first,
+            after: own.after,
+            replica: own.replica.clone(),
+        };
+        let content = TermsContent {
+            epoch: self.identity.epoch.to_string(),
+            side_epoch: self.identity.side_epoch.to_string(),
+            terms: self.terms.iter().map(term).collect(),
+        };
+        serde_json::to_vec(&content).expect("its fields are texts and numbers").into()
+    }
+
+    /// Reads a stored value; `None` if it is of another form.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let content: TermsContent = serde_json::from_slice(bytes).ok()?;
+        let epoch = |text: &str| u128::from_str_radix(text, 16).ok().map(Epoch);
+        let term = |own: TermContent| {
+            let term = Term(u64::from_str_radix(&own.term, 16).ok()?);
+            Some(ListedTerm { term, first: own.first, after: own.after, replica: own.replica })
+        };
+        Some(Self {
+            identity: SharedIdentity { epoch: epoch(&content.epoch)?, side_epoch: epoch(&content.side_epoch)? },
+            terms: content.terms.into_iter().map(term).collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Returns the identity of the account's logs, and the incarnation of the shared log. The first replica creates both with
+/// `proposed`.
+pub async fn join(shared: &Quorum, proposed: SharedIdentity) -> Result<(SharedIdentity, String), Unavailable> {
+    let info = shared.log.create(proposed.epoch).await?;
+    // The log decides about the epoch; the key about that of the side log.
+    let proposed = SharedIdentity { epoch: info.epoch, ..proposed };
+    let terms = update(&*shared.keys, |stored| match stored {
+        Some(_) => None,
+        None => Some(SharedTerms { identity: proposed, terms: Vec::new() }),
+    });
+    let identity = terms.await?.identity;
+    if identity.epoch == info.epoch {
+        Ok((identity, info.created))
+    } else {
+        Err(Unavailable(format!("shared log has epoch {}, its key has epoch {}", info.epoch, identity.epoch)))
+    }
+}
+
+/// Returns the list.
+pub(super) async fn listed(keys: &dyn SharedKeys) -> Result<SharedTerms, Unavailable> {
+    update(keys, |_| None).await
+}
+
+/// Adds a term to the list.
+pub(super) async fn list_term(
+    keys: &dyn SharedKeys,
+    listed: &ListedTerm,
+    begun: impl Fn(Term) -> bool,
+) -> Result<(), Unavailable> {
+    let terms = update(keys, |stored| {
+        let mut terms = stored?.clone();
+        terms.list(listed.clone(), &begun).then_some(terms)
+    });
+    terms.await.map(drop)
+}
+
+/// Replaces the value by what `change` returns for it; `None` if it is as wanted. Returns the value.
+async fn update(
+    keys: &dyn SharedKeys,
+    change: impl Fn(Option<&SharedTerms>) -> Option<SharedTerms>,
+) -> Result<SharedTerms, Unavailable> {
+    for _ in 0..ATTEMPTS_MAX {
+        let entry = keys.get(KEY).await?;
+        let stored = match &entry {
+            Some(entry) => {
+                let found = SharedTerms::decode(&entry.value);
+                Some(found.ok_or_else(|| Unavailable(format!("malformed value of key {KEY}")))?)
+            }
+            None => None,
+        };
+        let Some(changed) = change(stored.as_ref()) else {
+            return stored.ok_or_else(|| Unavailable(format!("key {KEY} does not exist")));
+        };
+        let expected = entry.map(|entry| entry.revision);
+        match keys.compare_and_set(KEY, expected, changed.encode()).await {
+            Ok(_) => return Ok(changed),
+            Err(CompareAndSetError::Rejected(reason)) => return Err(Unavailable(reason)),
+            // The read shows what became of it.
+            Err(CompareAndSetError::Conflict | CompareAndSetError::Unknown(_)) => {}
+        }
+    }
+    Err(Unavailable(format!("key {KEY} was not updated in {ATTEMPTS_MAX} attempts")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(term: u64, first: Sequence, after: LogPlace, replica: &str) -> ListedTerm {
+        ListedTerm { term: Term(term), first, after, replica: replica.into() }
+    }
+
+    #[test]
+    fn empty_terms_of_own_are_replaced() {
+        let identity = SharedIdentity { epoch: Epoch(u128::MAX), side_epoch: Epoch(1) };
+        let mut terms = SharedTerms { identity, terms: Vec::new() };
+        let begun = |term: Term| term == Term(1);
+        for (next, expected) in [
+            (listed(1, 1, 0, "a"), &[1][..]),
+            (listed(2, 10, 5, "b"), &[1, 2]),
+            // The record of term 3 can still arrive.
+            (listed(3, 10, 5, "a"), &[1, 2, 3]),
+            (listed(4, 10, 5, "a"), &[1, 2, 3, 4]),
+            // Another message is there now.
+            (listed(5, 12, 6, "a"), &[1, 2, 5]),
+            (listed(6, 12, 6, "b"), &[1, 5, 6]),
+        ] {
+            assert!(terms.list(next.clone(), begun));
+            assert!(!terms.list(next, begun), "once");
+            assert_eq!(terms.terms.iter().map(|own| own.term.0).collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(SharedTerms::decode(&terms.encode()), Some(terms));
+        assert_eq!(SharedTerms::decode(b"{}"), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! What a follower applies, compares and refuses.
+
+use std::time::Duration;
+
+use super::machine::IDENTITY;
+use crate::clock::Clock;
+use crate::hub;
+use crate::hub::test_util::{EPOCH, TERM, hub_over, post_record};
+use crate::ingest::replication::message::head_of_block;
+use crate::ingest::replication::{ApplyError, FollowError, Follower, LocalLogs, ReplicaPlace, SharedCheckpoint};
+use crate::ingest::{WriteHalf, dedup, side_log_writer};
+use crate::journal::{self, Backend, Journal, WriterIdentity};
+use crate::model::{AccountName, Record, RecordBody, Sequence, UnixMillis};
+use crate::quorum::{MemoryCluster, MemoryConfig, Message, Quorum, Subject};
+
+/// A follower, and a leader that writes to the shared log without a writer of its own.
+struct TestEnv {
+    cluster: MemoryCluster,
+    shared: Quorum,
+    leader: Journal,
+    /// Place of the leader.
+    end: ReplicaPlace,
+    follower: Follower,
+    local: LocalLogs,
+}
+
+fn follower(shared: &Quorum, clock: &Clock, place: ReplicaPlace) -> Follower {
+    let account = AccountName::new("main").expect("a name");
+    Follower::new(account, shared.clone(), clock.clone(), IDENTITY, place).expect("a decoder")
+}
+
+fn batch(first: Sequence, count: u64) -> Vec<Record> {
+    let record = |sequence| match sequence {
+        1 => Record { body: RecordBody::Term, ..post_record(1, &[]) },
+        _ => post_record(sequence, &["a"]),
+    };
+    (first..first + count).map(record).collect()
+}
+
+impl TestEnv {
+    async fn new() -> Self {
+        let clock = Clock::of_runtime(UnixMillis(1_700_000_000_000));
+        let cluster = MemoryCluster::new(MemoryConfig::default(), clock.clone());
+        let shared = cluster.replica("a");
+        let created = shared.log.create(EPOCH).await.expect("no faults").created;
+        let end = ReplicaPlace::start(created, EPOCH);
+        let config = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+        let leader = journal::open_memory(&config, WriterIdentity { epoch: EPOCH, term: TERM });
+        let (hub, writer, side) = hub_over(&config, &config, hub::Config::default(), clock.clone());
+        let ids = dedup::Config::default();
+        let ids = dedup::open(None, &ids, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
+        let side = side_log_writer::in_memory(side, hub.side().reader().clone(), TERM);
+        let logs = WriteHalf { writer, seen: ids.seen, side };
+        let local = LocalLogs { logs, hub, dir: None, checkpoint: None };
+        let follower = follower(&shared, &clock, end.clone());
+        Self { cluster, shared, leader, end, follower, local }
+    }
+
+    /// Stores a message that continues the log.
+    async fn store(&mut self, subject: Subject, payload: bytes::Bytes) {
+        let chain = self.end.acceptance.chain.after(subject, &payload);
+        let stored = self.shared.log.append(self.end.last, Message { subject, chain, payload }).await;
+        self.end.last = stored.expect("no faults");
+    }
+
+    async fn append(&mut self, records: &[Record]) {
+        let block = self.leader.writer.encode(records).expect("memory");
+        self.leader.writer.append_block(&block).expect("memory");
+        let (head, payload) = (head_of_block(EPOCH, &block), block.bytes().clone());
+        self.store(Subject::Log, payload.clone()).await;
+        let chain = self.end.acceptance.chain.after(Subject::Log, &payload);
+        let message = Message { subject: Subject::Log, chain, payload };
+        self.end.acceptance.accept(&message, &head).expect("it continues the log");
+    }
+
+    async fn catch_up(&mut self) -> Result<u64, FollowError> {
+        self.follower.catch_up(&mut self.local).await?;
+        Ok(self.local.hub.next() - 1)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_journal_are_compared_after_restart() {
+    let mut env = TestEnv::new().await;
+    let start = env.end.clone();
+    env.append(&batch(1, 2)).await;
+    env.append(&batch(3, 5)).await;
+    assert_eq!(env.catch_up().await.expect("all of it"), 7);
+    // A crash before the place was written.
+    let clock = env.local.hub.clock().clone();
+    env.follower = follower(&env.shared, &clock, start.clone());
+    env.append(&batch(8, 1)).await;
+    assert_eq!(env.catch_up().await.expect("all of it"), 8);
+    assert_eq!(env.follower.place(), &env.end);
+
+    // The journal of another history.
+    let mut other = TestEnv::new().await;
+    let mut records = batch(1, 4);
+    records[3] = post_record(4, &["b"]);
+    other.local.logs.writer.append(&records).expect("memory");
+    other.append(&batch(1, 4)).await;
+    let error = other.catch_up().await.expect_err("it differs");
+    assert!(matches!(error, FollowError::Apply { source: ApplyError::Diverged(4), .. }), "{error}");
+    assert!(!error.is_passing());
+
+    // A journal that ends within a block.
+    let mut shorter = TestEnv::new().await;
+    shorter.local.logs.writer.append(&batch(1, 3)).expect("memory");
+    shorter.append(&batch(1, 4)).await;
+    let error = shorter.catch_up().await.expect_err("it differs");
+    assert!(matches!(error, FollowError::Apply { source: ApplyError::Diverged(4), .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn checkpoints_are_written_to_files() {
+    let mut env = TestEnv::new().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    env.local.dir = Some(dir.path().to_owned());
+    env.append(&batch(1, 2)).await;
+    for (gaps, jobs) in [("{1}", "{2}"), ("{3}", "{4}")] {
+        let checkpoint = SharedCheckpoint {
+            epoch: EPOCH,
+            term: TERM,
+            next_record: 3,
+            next_side: 1,
+            side_term: None,
+            gaps: gaps.into(),
+            jobs: jobs.into(),
+        };
+        let payload = checkpoint.encode();
+        env.end.acceptance.chain = {
+            let chain = env.end.acceptance.chain;
+            env.store(Subject::Checkpoint, payload.clone()).await;
+            chain.after(Subject::Checkpoint, &payload)
+        };
+        env.catch_up().await.expect("all of it");
+        let file = |name| std::fs::read_to_string(dir.path().join(name)).expect("written");
+        assert_eq!((file("gaps.json").as_str(), file("jobs.json").as_str()), (gaps, jobs));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_others_are_passed_over() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 2)).await;
+    // Bytes that no replica can read, of a writer that did not know the log.
+    let forged = Message { subject: Subject::Log, chain: crate::quorum::Chain::START, payload: "?".into() };
+    env.end.last = env.shared.log.append(env.end.last, forged).await.expect("no faults");
+    env.append(&batch(3, 1)).await;
+    assert_eq!(env.catch_up().await.expect("all of it"), 3);
+    assert_eq!(env.follower.passed_over(), 1);
+    // The chain continues, and the bytes are not readable: of a newer version, or damaged.
+    env.store(Subject::Log, "?".into()).await;
+    let error = env.catch_up().await.expect_err("it is unreadable");
+    assert!(matches!(error, FollowError::Content { place: 4, .. }) && !error.is_passing(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trimmed_or_recreated_log_is_refused() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 2)).await;
+    env.append(&batch(3, 1)).await;
+    env.cluster.purge(2);
+    let error = env.catch_up().await.expect_err("a message is missing");
+    assert!(matches!(error, FollowError::Trimmed { first: 2, needed: 1 }) && !error.is_passing(), "{error}");
+    env.cluster.delete_log();
+    env.shared.log.create(EPOCH).await.expect("no faults");
+    let error = env.catch_up().await.expect_err("another log");
+    assert!(matches!(error, FollowError::Recreated { .. }) && !error.is_passing(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unavailable_log_is_read_again() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 2)).await;
+    env.cluster.stop();
+    assert!(env.catch_up().await.expect_err("no nodes").is_passing());
+    let clock = env.local.hub.clock().clone();
+    let (cluster, hub) = (env.cluster.clone(), env.local.hub.clone());
+    let repaired = async {
+        clock.sleep(Duration::from_secs(5)).await;
+        cluster.start();
+        while hub.next() < 3 {
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+    };
+    env.follower.follow(&mut env.local, repaired).await.expect("it follows again");
+    assert_eq!(env.local.hub.next(), 3);
+}

@@ -1,0 +1,15 @@
+//! Tests of replication over the memory backend, on virtual time.
+//!
+//! Owns: simulated machines whose processes crash and freeze, and an independent reader of the shared log. Does not own:
+//! the faults of the shared log (`quorum::memory`).
+//!
+//! `property` runs three replicas with random faults (`simulation`, `machine`) and compares their logs with the shared
+//! log. `appender` has each answer of the shared log, `following` what a follower refuses,
+//! `filling` where an empty replica begins.
+
+mod appender;
+mod filling;
+mod following;
+mod machine;
+mod property;
+mod simulation;

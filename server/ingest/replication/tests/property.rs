@@ -1,0 +1,80 @@
+//! Three replicas with random faults: their logs are equal to the shared log, and nothing exposed is missing.
+//!
+//! `REPLICATION_SEEDS` sets the number of runs, `REPLICATION_SEED` plays one of them.
+
+use super::simulation::{Conditions, Counts, play};
+
+const SEEDS: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+fn conditions(seed: u64) -> Conditions {
+    Conditions {
+        faults: [0.0, 0.01, 0.05, 0.15][seed as usize % 4],
+        outages: seed % 5 != 0,
+        lease: !seed.is_multiple_of(3),
+    }
+}
+
+#[test]
+fn logs_of_replicas_are_shared_log() {
+    let (first, count) = match number("REPLICATION_SEED") {
+        Some(seed) => (seed, 1),
+        None => (1, number("REPLICATION_SEEDS").unwrap_or(SEEDS)),
+    };
+    let mut total = Counts::default();
+    for seed in first..first + count {
+        let conditions = conditions(seed);
+        let played = std::panic::catch_unwind(|| play(seed, conditions));
+        let counts = played.unwrap_or_else(|_| panic!("REPLICATION_SEED={seed} {conditions:?}"));
+        assert!(counts.leaderships > 0 && counts.shown > 0, "REPLICATION_SEED={seed}: {counts:?}");
+        assert_eq!(counts.passed_over, 0, "REPLICATION_SEED={seed}");
+        assert_eq!(counts.two_holders, 0, "REPLICATION_SEED={seed}");
+        total.add(&counts);
+    }
+    println!("{count} runs: {total:?}");
+    if count >= SEEDS {
+        total.check_faults(count);
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        for (total, own) in self.fields().into_iter().zip((*other).clone().fields()) {
+            *total.1 += *own.1;
+        }
+    }
+
+    /// Requires that each fault occurred, and led to what it can lead to.
+    fn check_faults(mut self, runs: u64) {
+        let rare = ["passed_over", "two_holders"];
+        for (name, count) in self.fields() {
+            assert!(rare.contains(&name) || *count > runs / 20, "{name} occurred {count} times in {runs} runs");
+        }
+    }
+
+    fn fields(&mut self) -> [(&'static str, &mut u64); 18] {
+        [
+            ("leaderships", &mut self.leaderships),
+            ("fenced", &mut self.fenced),
+            ("lease_ended", &mut self.lease_ended),
+            ("in_doubt", &mut self.in_doubt),
+            ("journal_refused", &mut self.journal_refused),
+            ("retried", &mut self.retried),
+            ("crashes", &mut self.crashes),
+            ("freezes", &mut self.freezes),
+            ("partitions", &mut self.partitions),
+            ("passed_over", &mut self.passed_over),
+            ("shown", &mut self.shown),
+            ("two_holders", &mut self.two_holders),
+            ("lost_answers", &mut self.lost_answers),
+            ("late_requests", &mut self.late_requests),
+            ("repeated_requests", &mut self.repeated_requests),
+            ("messages", &mut self.messages),
+            ("side_records", &mut self.side_records),
+            ("checkpoints", &mut self.checkpoints),
+        ]
+    }
+}
