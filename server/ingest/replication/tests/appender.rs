@@ -23,7 +23,8 @@ use crate::quorum::{
 #[derive(Clone, Copy)]
 enum Answer {
     Stored,
-    StoredWithoutAnswer,
+    /// Stored, and the answer is lost.
+    AnswerLost,
     Lost,
     Elsewhere,
     /// Another replica's message is at the place.
@@ -131,17 +132,17 @@ fn ended(result: Result<(), ReplicatedAppendError>) -> Option<LeadershipEnd> {
 
 #[tokio::test(start_paused = true)]
 async fn each_answer_has_its_outcome() {
-    use Answer::{Elsewhere, Lost, Rejected, Stored, StoredWithoutAnswer, Taken, Unreadable};
+    use Answer::{AnswerLost, Elsewhere, Lost, Rejected, Stored, Taken, Unreadable};
     let fenced = LeadershipEnd::Fenced { place: 1 };
     let misplaced = LeadershipEnd::Misplaced { expected: 1, actual: 7 };
     let rejected = LeadershipEnd::Rejected("too long".into());
     for (name, answers, expected, attempts) in [
         ("stored", &[Stored][..], None, 1),
         ("lost twice", &[Lost, Lost, Stored], None, 3),
-        ("lost answer", &[StoredWithoutAnswer], None, 2),
+        ("lost answer", &[AnswerLost], None, 2),
         ("another replica", &[Taken], Some(fenced.clone()), 1),
         ("another replica after a lost request", &[Lost, Taken], Some(fenced), 2),
-        ("place is not readable at first", &[StoredWithoutAnswer, Unreadable, Unreadable], None, 2),
+        ("place is not readable at first", &[AnswerLost, Unreadable, Unreadable], None, 2),
         ("no comparison", &[Elsewhere], Some(misplaced), 1),
         ("rejected", &[Rejected], Some(rejected), 1),
         ("rejected while in doubt", &[Lost, Rejected, Stored], None, 3),

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -280,7 +280,7 @@ async fn freezable<F: Future>(clock: &Clock, frozen_until: &Mutex<Moment>, proce
             }
             let until = *frozen_until.lock();
             if until <= clock.moment() {
-                return Poll::from(process.as_mut().poll(context));
+                return process.as_mut().poll(context);
             }
             sleep = Some(Box::pin(clock.sleep_until(until)));
         }
