@@ -24,7 +24,7 @@ use crate::quorum::{
 enum Answer {
     Stored,
     /// Stored, and the answer is lost.
-    AnswerLost,
+    Unanswered,
     Lost,
     Elsewhere,
     /// Another replica's message is at the place.
@@ -132,17 +132,17 @@ fn ended(result: Result<(), ReplicatedAppendError>) -> Option<LeadershipEnd> {
 
 #[tokio::test(start_paused = true)]
 async fn each_answer_has_its_outcome() {
-    use Answer::{AnswerLost, Elsewhere, Lost, Rejected, Stored, Taken, Unreadable};
+    use Answer::{Elsewhere, Lost, Rejected, Stored, Taken, Unanswered, Unreadable};
     let fenced = LeadershipEnd::Fenced { place: 1 };
     let misplaced = LeadershipEnd::Misplaced { expected: 1, actual: 7 };
     let rejected = LeadershipEnd::Rejected("too long".into());
     for (name, answers, expected, attempts) in [
         ("stored", &[Stored][..], None, 1),
         ("lost twice", &[Lost, Lost, Stored], None, 3),
-        ("lost answer", &[AnswerLost], None, 2),
+        ("lost answer", &[Unanswered], None, 2),
         ("another replica", &[Taken], Some(fenced.clone()), 1),
         ("another replica after a lost request", &[Lost, Taken], Some(fenced), 2),
-        ("place is not readable at first", &[AnswerLost, Unreadable, Unreadable], None, 2),
+        ("place is not readable at first", &[Unanswered, Unreadable, Unreadable], None, 2),
         ("no comparison", &[Elsewhere], Some(misplaced), 1),
         ("rejected", &[Rejected], Some(rejected), 1),
         ("rejected while in doubt", &[Lost, Rejected, Stored], None, 3),
