@@ -1,7 +1,8 @@
 //! What a delivered message costs: this gateway and its peers, interleaved in one run.
 //!
 //! `cargo bench --bench fanout`; `-- --quick` to try it out, `-- --rounds 9`, `-- --only latency,replay`,
-//! `-- --rows gateway,plain`, `-- --subscribers 10,100`. Prints a table in Markdown and writes
+//! `-- --rows gateway,plain`, `-- --subscribers 10,100`; `-- --only examples --before DIR` measures the consumers of another
+//! checkout in the same rounds. Prints a table in Markdown and writes
 //! `target/bench/fanout.json`. It runs itself again in a private network namespace with `reno`; servers are processes of
 //! their own on one core, the load is this process on another. Peers that are not installed are left out:
 //! `tests/bench/peers.sh` fetches them. A subscriber that got an event twice, or not, ends the run.
@@ -69,6 +70,7 @@ fn bench(world: &world::World, arguments: &[String]) -> Result<(), Fault> {
         plan.columns = columns.iter().map(|word| column(word)).collect::<Result<_, _>>()?;
     }
     plan.rows = words("--rows").unwrap_or_default();
+    plan.before = value("--before").map(Into::into);
     let parts = parts(value("--only"))?;
     let found = run::run(world, &plan, &parts)?;
     table::print(world, &plan, &found)

@@ -1,5 +1,7 @@
 //! How much is played for a figure.
 
+use std::path::PathBuf;
+
 /// Numbers of subscribers: the columns.
 pub const COLUMNS: [usize; 4] = [1, 10, 100, 1_000];
 /// The columns of the compressed rows.
@@ -21,6 +23,8 @@ pub struct Plan {
     pub replay_posts: u64,
     /// Posts that wait for each consumer of `client-examples/`.
     pub example_posts: u64,
+    /// Another tree, whose consumers are measured in the same rounds.
+    pub before: Option<PathBuf>,
 }
 
 impl Plan {
@@ -34,6 +38,7 @@ impl Plan {
             latency_posts: 3_000,
             replay_posts: 90_000,
             example_posts: 40_000,
+            before: None,
         }
     }
 

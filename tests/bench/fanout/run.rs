@@ -1,10 +1,11 @@
 //! The order of a run: everything in turn, again and again, so that what changes on the machine changes for all.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::clients;
-use crate::examples::EXAMPLES;
+use crate::examples::{EXAMPLES, Example, Taken, own_tree};
 use crate::measure::{self, Cell};
 use crate::peers::{self, Gateway, Peer, Stock};
 use crate::plan::{COMPRESSED_COLUMNS, Plan};
@@ -52,8 +53,10 @@ pub struct Found {
     /// By server and codec.
     pub compressed: BTreeMap<Place, Vec<Cell>>,
     pub clients: BTreeMap<String, Vec<Cell>>,
-    /// Events a second of each consumer of `client-examples/`: its token in memory, and in a file.
-    pub examples: BTreeMap<String, Vec<(f64, f64)>>,
+    /// Each consumer of `client-examples/`: its token in memory, and in a file.
+    pub examples: BTreeMap<String, Vec<(Taken, Taken)>>,
+    /// The same of the other tree, by the same names.
+    pub examples_before: BTreeMap<String, Vec<(Taken, Taken)>>,
     pub memory: Vec<Cell>,
     /// Events a second of a replay from the journal, and with the ring behind it.
     pub replay: Vec<(f64, f64)>,
@@ -81,7 +84,7 @@ pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
                 Part::Latency => latency(world, plan, &rows, round, &mut found)?,
                 Part::Compression => compression(world, plan, round, &mut found)?,
                 Part::Clients => clients(world, plan, &mut found)?,
-                Part::Examples => examples(world, plan, &mut found)?,
+                Part::Examples => examples(world, plan, round, &mut found)?,
                 Part::Memory => found.memory.push(with_row("memory", measure::saturated(world, 1_000, plan))?),
                 Part::Replay => found.replay.push(with_row("replay", measure::replay(world, plan.replay_posts))?),
             }
@@ -180,22 +183,33 @@ fn clients(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> {
     Ok(())
 }
 
-fn examples(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> {
-    for example in &EXAMPLES {
-        if let Some(why) = example.missing() {
-            found.left_out.insert(example_name(example.name), why);
-            continue;
+/// The tree that comes first is another one in each round.
+fn examples(world: &World, plan: &Plan, round: usize, found: &mut Found) -> Result<(), Fault> {
+    for example in EXAMPLES.iter().filter(|example| plan.measures(example.name)) {
+        let mut trees = vec![(own_tree(), false)];
+        trees.extend(plan.before.as_deref().map(|tree| (tree, true)));
+        if round % 2 == 1 {
+            trees.reverse();
         }
-        let rate = |cursor_file| with_row(example.name, example.rate(world, plan.example_posts, cursor_file));
-        let rates = (rate(false)?, rate(true)?);
-        note(&format!("  example in {}: {:.0}/s, {:.0}/s with a cursor file", example.name, rates.0, rates.1));
-        found.examples.entry(example.name.into()).or_default().push(rates);
+        for (tree, is_before) in trees {
+            let row = if is_before { format!("{}, before", example.name) } else { example.name.into() };
+            if let Some(why) = example.missing(tree) {
+                found.left_out.insert(format!("client-examples, {row}"), why);
+                continue;
+            }
+            let taken = with_row(&row, both(world, plan, example, tree))?;
+            let rates = (taken.0.events_per_second, taken.1.events_per_second);
+            note(&format!("  example in {row}: {:.0}/s, {:.0}/s with a cursor file", rates.0, rates.1));
+            let rows = if is_before { &mut found.examples_before } else { &mut found.examples };
+            rows.entry(example.name.into()).or_default().push(taken);
+        }
     }
     Ok(())
 }
 
-fn example_name(language: &str) -> String {
-    format!("client-examples, {language}")
+fn both(world: &World, plan: &Plan, example: &Example, tree: &Path) -> Result<(Taken, Taken), Fault> {
+    let measure = |cursor_file| example.measure(world, tree, plan.example_posts, cursor_file);
+    Ok((measure(false)?, measure(true)?))
 }
 
 fn with_row<T>(row: &str, result: Result<T, Fault>) -> Result<T, Fault> {

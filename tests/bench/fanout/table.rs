@@ -6,6 +6,7 @@ use std::path::Path;
 use powerstream_gateway::clock::Clock;
 use serde_json::{Map, Value, json};
 
+use crate::examples::Taken;
 use crate::load::WINDOW;
 use crate::measure::{Cell, LATENCY_RATE, LATENCY_SUBSCRIBERS};
 use crate::peers;
@@ -157,14 +158,7 @@ fn others(out: &mut String, found: &Found) {
         row(out, name, [of(|it| it.rate() / 1e3, 1), of(Cell::whole, 2)].into_iter());
     }
     let spread = |values: Vec<f64>| Spread::of(values).map(|it| it.show(0));
-    if !found.examples.is_empty() {
-        let columns = ["token in memory".into(), "token in a file".into()];
-        head(out, "client-examples, one consumer, events per second, thousands", &columns);
-    }
-    for (name, rounds) in &found.examples {
-        let of = |pick: fn(&(f64, f64)) -> f64| Spread::of(rounds.iter().map(|it| pick(it) / 1e3)).map(|it| it.show(1));
-        row(out, name, [of(|it| it.0), of(|it| it.1)].into_iter());
-    }
+    examples(out, found);
     if !found.memory.is_empty() || !found.replay.is_empty() {
         head(out, "this gateway", &["figure".into()]);
     }
@@ -176,6 +170,39 @@ fn others(out: &mut String, found: &Found) {
         let of = |pick: fn(&(f64, f64)) -> f64| spread(found.replay.iter().map(|it| pick(it) / 1e3).collect());
         row(out, "replay older than the ring, thousand events/s", [of(|it| it.0)].into_iter());
         row(out, "replay up to the tip, thousand events/s", [of(|it| it.1)].into_iter());
+    }
+}
+
+fn examples(out: &mut String, found: &Found) {
+    let columns = [
+        "events/s, token in memory",
+        "events/s, token in a file",
+        "CPU-µs, token in memory",
+        "CPU-µs, token in a file",
+    ];
+    let columns = columns.map(str::to_owned);
+    let figures: [fn(&(Taken, Taken)) -> f64; 4] = [
+        |it| it.0.events_per_second / 1e3,
+        |it| it.1.events_per_second / 1e3,
+        |it| it.0.cpu_us_per_event,
+        |it| it.1.cpu_us_per_event,
+    ];
+    if !found.examples.is_empty() {
+        head(out, "client-examples, one consumer: thousand events per second, its CPU-µs per event", &columns);
+    }
+    for (names, suffix) in [(&found.examples, ""), (&found.examples_before, ", before")] {
+        for (name, rounds) in names {
+            let cell = |pick: &fn(&_) -> f64| Spread::of(rounds.iter().map(pick)).map(|it| it.show(1));
+            row(out, &format!("{name}{suffix}"), figures.iter().map(cell));
+        }
+    }
+    if !found.examples_before.is_empty() {
+        head(out, "client-examples, now / before, ratios of the rounds", &columns);
+    }
+    for (name, before) in &found.examples_before {
+        let now = found.examples.get(name).map_or(&[][..], Vec::as_slice);
+        let ratios = |pick: &fn(&_) -> f64| now.iter().zip(before).map(move |(now, before)| pick(now) / pick(before));
+        row(out, name, figures.iter().map(|pick| Spread::of(ratios(pick)).map(|it| it.show(2))));
     }
 }
 
@@ -221,7 +248,7 @@ fn data(conditions: Map<String, Value>, found: &Found, targets: &[Target]) -> Va
     json!({
         "conditions": conditions, "left_out": found.left_out, "fan_out": cells(&found.fan_out),
         "latency_us_p50_p99": found.latency, "compressed": cells(&found.compressed), "clients": found.clients,
-        "examples_events_per_second": found.examples,
+        "examples": found.examples, "examples_before": found.examples_before,
         "memory": found.memory, "replay_events_per_second": found.replay, "targets": targets,
     })
 }
