@@ -1,6 +1,6 @@
 module github.com/powerstream-gateway/powerstream-gateway/client-examples/go
 
-go 1.25.0
+go 1.26.0
 
 require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800

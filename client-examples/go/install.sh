@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 library=$PWD
 if ! command -v go >/dev/null 2>&1; then
-    echo "go: Go is not installed (1.25 or newer is needed)" >&2
+    echo "go: Go is not installed (1.26 or newer is needed)" >&2
     exit 77
 fi
 module=$(go list -m)

@@ -1,6 +1,6 @@
 module github.com/powerstream-gateway/powerstream-gateway/tests/bench/clients/go
 
-go 1.25.0
+go 1.26.0
 
 require (
 	github.com/powerstream-gateway/powerstream-gateway/client-examples/go v0.0.0
