@@ -63,16 +63,17 @@ sealed interface SessionEnd {
         }
     }
 
-    /** The innermost cause is more specific than "io exception". */
+    /** Inner causes are more specific than "io exception"; one that an outer cause repeats, as with the address, is not. */
     private static String text(Status status) {
         if (status.isOk()) {
             return "the gateway ended the stream";
         }
         String words = status.getDescription() == null ? status.getCode().name() : status.getDescription();
-        Throwable cause = status.getCause();
-        while (cause != null && cause.getCause() != null) {
-            cause = cause.getCause();
+        String specific = "";
+        for (Throwable cause = status.getCause(); cause != null; cause = cause.getCause()) {
+            String message = cause.getMessage();
+            specific = message == null || specific.contains(message) ? specific : message;
         }
-        return cause == null || cause.getMessage() == null ? words : words + ": " + cause.getMessage();
+        return specific.isEmpty() ? words : words + ": " + specific;
     }
 }

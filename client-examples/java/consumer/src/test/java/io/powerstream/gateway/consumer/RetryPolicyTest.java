@@ -2,8 +2,11 @@ package io.powerstream.gateway.consumer;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import io.grpc.Metadata;
+import io.grpc.Status;
 import io.grpc.Status.Code;
 import io.powerstream.gateway.consumer.RetryPolicy.CredentialState;
+import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -54,6 +57,21 @@ class RetryPolicyTest {
         var last = (RetryPolicy.Stopped) RetryPolicy.decide(new SessionEnd.Unsound("x", 3), CredentialState.NONE);
         assertEquals("UNSOUND: x", last.error().getMessage());
         assertEquals(ViolationException.class, last.error().getClass());
+    }
+
+    @Test
+    void theTextOfAFailedConnectNamesTheAddress() {
+        Exception inner = new IOException("Connection refused");
+        Exception outer = new IOException("Connection refused: /127.0.0.1:50051", inner);
+        checkText("io exception: Connection refused: /127.0.0.1:50051", outer);
+        checkText("io exception: PKIX path building failed", new IOException("handshake", new IOException("PKIX path building failed")));
+        checkText("io exception: handshake", new IOException("handshake", new IOException()));
+    }
+
+    private static void checkText(String expected, Exception cause) {
+        Status status = Status.UNAVAILABLE.withDescription("io exception").withCause(cause);
+        var end = (SessionEnd.OfStatus) SessionEnd.of(status, new Metadata());
+        assertEquals(expected, end.text());
     }
 
     private static void check(Code code, String reason, CredentialState credential, Class<?> expected) {
