@@ -4,13 +4,14 @@
 //! prints, `network` is the wire between it and the gateway, `security` the gateway's TLS and credentials, `env` puts these
 //! together with a gateway that is a process too. `faults`, `credentials`, `expired_tokens` and `tls` are played with the real
 //! gateway; `reasons` with a gateway that follows a script (`scripted`), for what the real one does not do on demand. `effects` runs
-//! the examples with a database (`database`), `installed` a program in an empty project that depends on the package of the library.
+//! the examples with a database (`database`), `installed` a program in an empty project that depends on the package of the library, and `defaults` the examples without their variables.
 //!
 //! `CLIENTS=required` (`.ci/run`): a language without a toolchain fails instead of being skipped. `CLIENTS=skip`: all are
 //! skipped.
 
 mod credentials;
 mod database;
+mod defaults;
 mod effects;
 mod env;
 mod example;
@@ -33,6 +34,7 @@ macro_rules! conforms {
 
             conforms!(@scenarios $language
                 installed::installed_package_prints_posts
+                defaults::unset_variables_have_defaults
                 faults::kills_miss_nothing_and_repeat_one_batch
                 faults::gateway_restarts_lose_nothing
                 faults::posts_of_upstream_outage_are_printed

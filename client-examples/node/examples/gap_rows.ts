@@ -9,7 +9,11 @@ export function gapRows(frame: Frame): GapRow[] {
     case 'gap':
       return [row(frame.gap.gapId, state(frame.gap.state), frame.gap.interval)];
     case 'missing':
-      return frame.intervals.map((interval) => row(`missing before ${time(interval.endTime) ?? 'now'}`, 'MISSING', interval));
+      return frame.intervals.map((interval) => row(`missing before ${time(interval.endTime) ?? 'now'}`, 'missing', interval));
+    case 'skipped': {
+      const { count, sequence, interval } = frame.skipped;
+      return [row(`skipped at ${sequence.toString()}`, `${count.toString()} skipped`, interval)];
+    }
     default:
       return [];
   }
@@ -22,7 +26,7 @@ function row(id: string, state: string, interval: TimeInterval | undefined): Gap
 /** A newer gateway may have further states: their number. */
 function state(state: GapState): string {
   const name = (GapState as Record<number, string | undefined>)[state];
-  return name?.replace('GAP_STATE_', '') ?? String(state);
+  return name?.replace('GAP_STATE_', '').toLowerCase().replaceAll('_', ' ') ?? String(state);
 }
 
 function time(time: Date | undefined): string | null {

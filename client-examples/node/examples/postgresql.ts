@@ -5,9 +5,11 @@ import { Client, PoisonError, describeDisconnected, type Event, type Frame } fro
 
 import { gapRows } from './gap_rows.js';
 
-const { GATEWAY = 'http://127.0.0.1:50051', BEARER_FILE, ACCOUNT, CONSUMER = 'postgresql', FILTER_TAGS = '' } = process.env;
+/** A variable that is empty counts as absent. */
+const set = (name: string) => process.env[name] || undefined;
+const consumer = set('CONSUMER') ?? 'postgresql';
 
-const { DATABASE: connectionString } = process.env;
+const connectionString = set('DATABASE') ?? 'postgresql://postgres@127.0.0.1/postgres';
 const pool = new pg.Pool({ connectionString, max: 1, connectionTimeoutMillis: 5_000, query_timeout: 30_000 });
 function report(error: Error): void {
   console.error('connection failed:', error.message);
@@ -41,7 +43,7 @@ const storeToken = 'INSERT INTO cursor VALUES ($1, $2) ON CONFLICT (consumer) DO
 
 async function load(): Promise<string | undefined> {
   await pool.query(createTables);
-  const { rows } = await pool.query<{ token: Buffer }>('SELECT token FROM cursor WHERE consumer = $1', [CONSUMER]);
+  const { rows } = await pool.query<{ token: Buffer }>('SELECT token FROM cursor WHERE consumer = $1', [consumer]);
   return rows[0]?.token.toString();
 }
 
@@ -72,7 +74,7 @@ async function handle(frame: Frame): Promise<void> {
       await db.query(insertGap, row);
     }
     if (frame.token !== undefined) {
-      await db.query(storeToken, [CONSUMER, Buffer.from(frame.token)]);
+      await db.query(storeToken, [consumer, Buffer.from(frame.token)]);
     }
   });
 }
@@ -82,8 +84,8 @@ process.once('SIGTERM', () => {
   stop.abort();
 });
 const client = new Client({
-  address: GATEWAY,
-  bearerFile: BEARER_FILE,
+  address: set('GATEWAY') ?? 'http://127.0.0.1:50051',
+  bearerFile: set('BEARER_FILE'),
   hooks: {
     onDisconnected(disconnected) {
       console.error(describeDisconnected(disconnected));
@@ -91,9 +93,9 @@ const client = new Client({
   },
 });
 await client.run({
-  consumer: CONSUMER,
-  account: ACCOUNT,
-  filter: { anyOf: FILTER_TAGS.split(',').filter((tag) => tag !== '') },
+  consumer,
+  account: set('ACCOUNT'),
+  filter: { anyOf: set('FILTER_TAGS')?.split(',').filter((tag) => tag !== '') ?? [] },
   start: 'earliest',
   signal: stop.signal,
   load,

@@ -1,24 +1,26 @@
 /** Prints events. The token is in a file: after a kill, the last batch is printed again. */
 import { Client, describe, describeDisconnected, FileCursor } from 'powerstream-consumer';
 
-const { GATEWAY = 'http://127.0.0.1:50051', BEARER_FILE, ACCOUNT, CONSUMER = 'print', FILTER_TAGS = '' } = process.env;
+/** A variable that is empty counts as absent. */
+const set = (name: string) => process.env[name] || undefined;
+const consumer = set('CONSUMER') ?? 'print';
 
 const client = new Client({
-  address: GATEWAY,
-  bearerFile: BEARER_FILE,
+  address: set('GATEWAY') ?? 'http://127.0.0.1:50051',
+  bearerFile: set('BEARER_FILE'),
   hooks: {
     onDisconnected(disconnected) {
       console.error(describeDisconnected(disconnected));
     },
   },
 });
-const cursor = await FileCursor.open(`${CONSUMER}.cursor`);
+const cursor = await FileCursor.open(`${consumer}.cursor`);
 const stop = new AbortController();
 process.once('SIGTERM', () => {
   stop.abort();
 });
-const filter = { anyOf: FILTER_TAGS.split(',').filter((tag) => tag !== '') };
-const options = { consumer: CONSUMER, account: ACCOUNT, filter, start: 'earliest', signal: stop.signal } as const;
+const filter = { anyOf: set('FILTER_TAGS')?.split(',').filter((tag) => tag !== '') ?? [] };
+const options = { consumer, account: set('ACCOUNT'), filter, start: 'earliest', signal: stop.signal } as const;
 for await (const frame of client.subscribe({ ...options, token: cursor.token })) {
   if (frame.kind === 'batch') {
     frame.events.forEach((event) => {

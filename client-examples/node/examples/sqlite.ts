@@ -5,9 +5,11 @@ import { Client, PoisonError, describeDisconnected, type Event, type Frame } fro
 
 import { gapRows } from './gap_rows.js';
 
-const { GATEWAY = 'http://127.0.0.1:50051', BEARER_FILE, ACCOUNT, CONSUMER = 'sqlite', FILTER_TAGS = '' } = process.env;
+/** A variable that is empty counts as absent. */
+const set = (name: string) => process.env[name] || undefined;
+const consumer = set('CONSUMER') ?? 'sqlite';
 
-const db = new DatabaseSync(process.env.DATABASE ?? 'posts.db');
+const db = new DatabaseSync(set('DATABASE') ?? 'posts.db');
 
 /** May fail while another process locks the database: `run` repeats it. */
 function load(): string | undefined {
@@ -17,7 +19,7 @@ function load(): string | undefined {
     CREATE TABLE IF NOT EXISTS dead_letters (post_id text, reason text);
     CREATE TABLE IF NOT EXISTS cursor (consumer text PRIMARY KEY, token blob);`);
   statements ??= prepare();
-  return statements.loadToken.get(CONSUMER)?.token as string | undefined;
+  return statements.loadToken.get(consumer)?.token as string | undefined;
 }
 
 function prepare() {
@@ -57,7 +59,7 @@ function handle(frame: Frame): void {
     }
     gapRows(frame).forEach((row) => own.insertGap.run(...row));
     if (frame.token !== undefined) {
-      own.storeToken.run(CONSUMER, Buffer.from(frame.token));
+      own.storeToken.run(consumer, Buffer.from(frame.token));
     }
     db.exec('COMMIT');
   } catch (error) {
@@ -73,8 +75,8 @@ process.once('SIGTERM', () => {
   stop.abort();
 });
 const client = new Client({
-  address: GATEWAY,
-  bearerFile: BEARER_FILE,
+  address: set('GATEWAY') ?? 'http://127.0.0.1:50051',
+  bearerFile: set('BEARER_FILE'),
   hooks: {
     onDisconnected(disconnected) {
       console.error(describeDisconnected(disconnected));
@@ -82,9 +84,9 @@ const client = new Client({
   },
 });
 await client.run({
-  consumer: CONSUMER,
-  account: ACCOUNT,
-  filter: { anyOf: FILTER_TAGS.split(',').filter((tag) => tag !== '') },
+  consumer,
+  account: set('ACCOUNT'),
+  filter: { anyOf: set('FILTER_TAGS')?.split(',').filter((tag) => tag !== '') ?? [] },
   start: 'earliest',
   signal: stop.signal,
   load,

@@ -7,8 +7,9 @@ import signal
 import sys
 
 import psycopg
+from gap_row import gap_row
 
-from powerstream import Batch, Client, Frame, Gap, Handler, PoisonError, Start
+from powerstream import Batch, Client, Frame, Gap, Handler, Missing, PoisonError, Skipped, Start
 from powerstream.gateway.v1.event_pb2 import Event
 
 TABLES = """
@@ -50,12 +51,11 @@ class Store(Handler):
                             raise PoisonError(event, "rejected by FAIL_ON")
                         rows.append((str(event.post_id), event.json))
                     await db.cursor().executemany("INSERT INTO posts VALUES (%s, %s)", rows)
-                case Gap():
-                    start, end = (None if at is None else at.isoformat() for at in (frame.start, frame.end))
+                case Gap() | Missing() | Skipped():
                     await db.execute(
                         "INSERT INTO gaps VALUES (%s, %s, %s, %s) ON CONFLICT (gap_id) DO UPDATE"
                         " SET state = excluded.state, start_time = excluded.start_time, end_time = excluded.end_time",
-                        (frame.id, frame.state, start, end),
+                        gap_row(frame),
                     )
             if frame.token is not None:
                 await db.execute(
@@ -77,9 +77,9 @@ class Store(Handler):
 
 async def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    consumer = os.environ["CONSUMER"]
+    consumer = os.environ.get("CONSUMER") or "postgresql"
     client = Client(
-        os.environ["GATEWAY"],
+        os.environ.get("GATEWAY") or "http://127.0.0.1:50051",
         bearer_file=os.environ.get("BEARER_FILE") or None,
         account=os.environ.get("ACCOUNT", ""),
         consumer=consumer,
@@ -89,7 +89,8 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await client.run(Store(os.environ["DATABASE"], consumer, os.environ.get("FAIL_ON", "")), stop=stop)
+    url = os.environ.get("DATABASE") or "postgresql://postgres@127.0.0.1/postgres"
+    await client.run(Store(url, consumer, os.environ.get("FAIL_ON", "")), stop=stop)
 
 
 asyncio.run(main())

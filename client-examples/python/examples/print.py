@@ -13,10 +13,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     client = Client(
-        os.environ["GATEWAY"],
+        os.environ.get("GATEWAY") or "http://127.0.0.1:50051",
         bearer_file=os.environ.get("BEARER_FILE") or None,
         account=os.environ.get("ACCOUNT", ""),
-        consumer=os.environ.get("CONSUMER", "print"),
+        consumer=os.environ.get("CONSUMER") or "print",
         any_of=[tag for tag in os.environ.get("FILTER_TAGS", "").split(",") if tag],
     )
     try:

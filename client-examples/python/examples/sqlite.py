@@ -6,7 +6,9 @@ import sqlite3
 import sys
 from contextlib import closing
 
-from powerstream import Batch, Client, Failure, Frame, Gap, Handler, PoisonError, Start
+from gap_row import gap_row
+
+from powerstream import Batch, Client, Failure, Frame, Gap, Handler, Missing, PoisonError, Skipped, Start
 from powerstream.gateway.v1.event_pb2 import Event
 
 TABLES = """
@@ -48,12 +50,11 @@ class Store(Handler):
                     if str(event.post_id) == self.fail_on:
                         raise PoisonError(event, "rejected by FAIL_ON")
                     self.db.execute("INSERT INTO posts VALUES (?, ?)", (str(event.post_id), event.json))
-            case Gap():
-                start, end = (None if at is None else at.isoformat() for at in (frame.start, frame.end))
+            case Gap() | Missing() | Skipped():
                 self.db.execute(
                     "INSERT INTO gaps VALUES (?, ?, ?, ?) ON CONFLICT (gap_id) DO UPDATE"
                     " SET state = excluded.state, start_time = excluded.start_time, end_time = excluded.end_time",
-                    (frame.id, frame.state, start, end),
+                    gap_row(frame),
                 )
         if frame.token is not None:
             self.db.execute(
@@ -70,16 +71,16 @@ class Store(Handler):
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    consumer = os.environ["CONSUMER"]
+    consumer = os.environ.get("CONSUMER") or "sqlite"
     client = Client(
-        os.environ["GATEWAY"],
+        os.environ.get("GATEWAY") or "http://127.0.0.1:50051",
         bearer_file=os.environ.get("BEARER_FILE") or None,
         account=os.environ.get("ACCOUNT", ""),
         consumer=consumer,
         any_of=[tag for tag in os.environ.get("FILTER_TAGS", "").split(",") if tag],
         start=Start.EARLIEST,
     )
-    store = Store(os.environ["DATABASE"], consumer, os.environ.get("FAIL_ON", ""))
+    store = Store(os.environ.get("DATABASE") or "posts.db", consumer, os.environ.get("FAIL_ON", ""))
     with closing(store.db):
         client.run_sync(store)
 

@@ -1,24 +1,21 @@
 //! What the examples find in their environment: `client-examples/README.md` lists the variables.
 
-use std::env::var;
-
 use powerstream_consumer::{Consumer, ConsumerBuilder, CredentialFiles};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Returns the options of a consumer.
-pub fn consumer() -> ConsumerBuilder {
-    let text = |name: &str| var(name).unwrap_or_default();
-    let bearer = Some(text("BEARER_FILE")).filter(|path| !path.is_empty()).map(Into::into);
-    Consumer::builder(var("GATEWAY").unwrap_or_else(|_| "http://127.0.0.1:50051".into()))
+/// Returns the options of a consumer, whose name is the key of its token.
+pub fn consumer(name: &str) -> ConsumerBuilder {
+    let bearer = Some(text("BEARER_FILE", "")).filter(|path| !path.is_empty()).map(Into::into);
+    Consumer::builder(text("GATEWAY", "http://127.0.0.1:50051"))
         .credentials(CredentialFiles { bearer, ..CredentialFiles::default() })
-        .account(text("ACCOUNT"))
-        .consumer(name())
-        .any_of(text("FILTER_TAGS").split(',').filter(|tag| !tag.is_empty()))
+        .account(text("ACCOUNT", ""))
+        .consumer(name)
+        .any_of(text("FILTER_TAGS", "").split(',').filter(|tag| !tag.is_empty()))
 }
 
-/// Returns the name of the consumer, which is the key of its token.
-pub fn name() -> String {
-    var("CONSUMER").unwrap_or_else(|_| "example-rust".into())
+/// Returns a variable. One that is empty counts as absent.
+pub fn text(name: &str, absent: &str) -> String {
+    std::env::var(name).ok().filter(|text| !text.is_empty()).unwrap_or_else(|| absent.into())
 }
 
 /// Logs on stderr.

@@ -74,8 +74,9 @@ impl Handler for Store {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     environment::log_to_stderr();
-    let fail_on = std::env::var("FAIL_ON").ok().and_then(|id| id.parse().ok());
-    let mut store = Store { url: std::env::var("DATABASE")?, consumer: environment::name(), fail_on, db: None };
-    let consumer = environment::consumer().start(Start::Earliest).build()?;
+    let name = environment::text("CONSUMER", "postgresql");
+    let consumer = environment::consumer(&name).start(Start::Earliest).build()?;
+    let url = environment::text("DATABASE", "postgresql://postgres@127.0.0.1/postgres");
+    let mut store = Store { url, consumer: name, fail_on: environment::text("FAIL_ON", "").parse().ok(), db: None };
     Ok(consumer.run(&mut store, environment::stop()).await?)
 }

@@ -7,13 +7,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let text = |name| std::env::var(name).unwrap_or_default();
-    let bearer = Some(text("BEARER_FILE")).filter(|path| !path.is_empty()).map(Into::into);
-    let mut consumer = Consumer::builder(text("GATEWAY"))
+    let set = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let bearer = set("BEARER_FILE").map(Into::into);
+    let mut consumer = Consumer::builder(set("GATEWAY").unwrap_or_else(|| "http://127.0.0.1:50051".into()))
         .credentials(CredentialFiles { bearer, ..CredentialFiles::default() })
-        .account(text("ACCOUNT"))
-        .consumer(text("CONSUMER"))
-        .any_of(text("FILTER_TAGS").split(',').filter(|tag| !tag.is_empty()))
+        .account(set("ACCOUNT").unwrap_or_default())
+        .consumer(set("CONSUMER").unwrap_or_else(|| "print".into()))
+        .any_of(set("FILTER_TAGS").unwrap_or_default().split(',').filter(|tag| !tag.is_empty()))
         .build()?;
     let mut terminate = signal(SignalKind::terminate())?;
     loop {

@@ -77,10 +77,10 @@ impl Store {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     environment::log_to_stderr();
-    let db = Connection::open(std::env::var("DATABASE")?)?;
+    let db = Connection::open(environment::text("DATABASE", "posts.db"))?;
     db.busy_timeout(Duration::from_secs(2))?;
-    let fail_on = std::env::var("FAIL_ON").ok().and_then(|id| id.parse().ok());
-    let mut store = Store { db, consumer: environment::name(), fail_on };
-    let consumer = environment::consumer().start(Start::Earliest).build()?;
+    let name = environment::text("CONSUMER", "sqlite");
+    let consumer = environment::consumer(&name).start(Start::Earliest).build()?;
+    let mut store = Store { db, consumer: name, fail_on: environment::text("FAIL_ON", "").parse().ok() };
     Ok(consumer.run(&mut store, environment::stop()).await?)
 }

@@ -12,7 +12,7 @@ use super::printed::Printed;
 use crate::harness::eventually;
 
 /// Variables that would change what a test runs.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "GATEWAY_ADDR",
     "GATEWAY_TLS",
     "GATEWAY_CA_FILE",
@@ -25,6 +25,7 @@ const VARIABLES: [&str; 15] = [
     "GATEWAY",
     "BEARER_FILE",
     "ACCOUNT",
+    "CONSUMER",
     "FILTER_TAGS",
     "FAIL_ON",
     "DATABASE",
@@ -107,7 +108,8 @@ impl Example {
     fn spawn(&mut self, stdout: Stdio, stderr: Stdio) {
         assert!(self.child.is_none(), "it runs");
         let mut command = Command::new(examples().join("run"));
-        command.arg(self.language.name()).args(&self.flags);
+        // Some keep files with relative names.
+        command.arg(self.language.name()).args(&self.flags).current_dir(&self.dir);
         for name in VARIABLES {
             command.env_remove(name);
         }

@@ -87,4 +87,49 @@ fn library_versions_equal_gateway() {
     check("node/package-lock.json", &format!("  \"version\": \"{version}\","));
     check("python/pyproject.toml", &format!("version = \"{version}\""));
     check("rust/Cargo.toml", &format!("version = \"{version}\""));
+    let requirement = format!("powerstream-consumer = {{ path = \"..\", version = \"{version}\" }}");
+    check("rust/examples/Cargo.toml", &requirement);
+}
+
+/// Code that a service has to write, without imports, comments and empty lines.
+#[test]
+fn print_examples_have_thirty_lines() {
+    const LINES_MAX: usize = 30;
+    let check = |file: &str| {
+        let text = std::fs::read_to_string(examples().join(file)).expect("the example is there");
+        let lines = code(&text);
+        assert!((10..=LINES_MAX).contains(&lines.len()), "{file}: {} lines:\n{}", lines.len(), lines.join("\n"));
+    };
+    check("go/examples/print/main.go");
+    check("java/examples/src/main/java/io/powerstream/gateway/example/Print.java");
+    check("node/examples/print.ts");
+    check("python/examples/print.py");
+    check("rust/examples/print.rs");
+}
+
+fn code(text: &str) -> Vec<&str> {
+    const NO_CODE: [&str; 7] = ["//", "# ", "\"\"\"", "import ", "from ", "use ", "package "];
+    let mut lines = Vec::new();
+    // What ends the comment or the list of imports that the line is in.
+    let mut inside: Option<&str> = None;
+    for line in text.lines() {
+        let word = line.trim();
+        if let Some(end) = inside {
+            inside = Some(end).filter(|end| !word.ends_with(end));
+        } else if word == "import (" {
+            inside = Some(")");
+        } else if word.starts_with("/*") {
+            inside = Some("*/").filter(|end| !word.ends_with(end));
+        } else if !word.is_empty() && !NO_CODE.iter().any(|head| word.starts_with(head)) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+fn code_is_without_imports_and_comments() {
+    assert_eq!(code("// a\nimport (\n\t\"b\"\n)\n\nfunc main() {\n}\n"), ["func main() {", "}"]);
+    assert_eq!(code("/** a\n * b */\n/* c */\nimport x;\nlet y;\n"), ["let y;"]);
+    assert_eq!(code("\"\"\"a\"\"\"\nfrom b import c\n# d\ne()\n"), ["e()"]);
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log"
@@ -18,10 +19,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	client, err := powerstream.New(powerstream.Config{
-		Address:    os.Getenv("GATEWAY"),
+		Address:    cmp.Or(os.Getenv("GATEWAY"), "http://127.0.0.1:50051"),
 		BearerFile: os.Getenv("BEARER_FILE"),
 		Account:    os.Getenv("ACCOUNT"),
-		Consumer:   os.Getenv("CONSUMER"),
+		Consumer:   cmp.Or(os.Getenv("CONSUMER"), "print"),
 		AnyOf:      strings.FieldsFunc(os.Getenv("FILTER_TAGS"), func(r rune) bool { return r == ',' }),
 	})
 	if err != nil {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,9 +12,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	powerstream "github.com/powerstream-gateway/powerstream-gateway/client-examples/go"
+	"github.com/powerstream-gateway/powerstream-gateway/client-examples/go/examples/gaprow"
 	_ "modernc.org/sqlite"
 )
 
@@ -32,13 +33,13 @@ type store struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	db, err := sql.Open("sqlite", os.Getenv("DATABASE")+"?_pragma=busy_timeout(2000)&_pragma=journal_mode(WAL)&_txlock=immediate")
+	db, err := sql.Open("sqlite", cmp.Or(os.Getenv("DATABASE"), "posts.db")+"?_pragma=busy_timeout(2000)&_pragma=journal_mode(WAL)&_txlock=immediate")
 	if err != nil {
 		log.Fatal(err)
 	}
-	store := &store{db, os.Getenv("CONSUMER"), os.Getenv("FAIL_ON")}
+	store := &store{db, cmp.Or(os.Getenv("CONSUMER"), "sqlite"), os.Getenv("FAIL_ON")}
 	client, err := powerstream.New(powerstream.Config{
-		Address:    os.Getenv("GATEWAY"),
+		Address:    cmp.Or(os.Getenv("GATEWAY"), "http://127.0.0.1:50051"),
 		BearerFile: os.Getenv("BEARER_FILE"),
 		Account:    os.Getenv("ACCOUNT"),
 		Consumer:   store.consumer,
@@ -74,9 +75,8 @@ func (s *store) apply(ctx context.Context, frame powerstream.Frame) error {
 	}
 	// Without effect after a commit.
 	defer func() { _ = tx.Rollback() }()
-	switch frame := frame.(type) {
-	case *powerstream.Batch:
-		for _, event := range frame.Events {
+	if batch, isBatch := frame.(*powerstream.Batch); isBatch {
+		for _, event := range batch.Events {
 			id := fmt.Sprint(event.PostId)
 			if id == s.failOn {
 				return powerstream.Poison(event, errors.New("rejected by FAIL_ON"))
@@ -85,10 +85,10 @@ func (s *store) apply(ctx context.Context, frame powerstream.Frame) error {
 				return err
 			}
 		}
-	case *powerstream.Gap:
+	}
+	if row := gaprow.Of(frame); row != nil {
 		_, err := tx.ExecContext(ctx, `INSERT INTO gaps VALUES (?, ?, ?, ?)
-			ON CONFLICT (gap_id) DO UPDATE SET state = excluded.state, start_time = excluded.start_time, end_time = excluded.end_time`,
-			frame.GapId, frame.StateText(), text(frame.StartTime()), text(frame.EndTime()))
+			ON CONFLICT (gap_id) DO UPDATE SET state = excluded.state, start_time = excluded.start_time, end_time = excluded.end_time`, row...)
 		if err != nil {
 			return err
 		}
@@ -106,12 +106,4 @@ func (s *store) apply(ctx context.Context, frame powerstream.Frame) error {
 func (s *store) deadLetter(ctx context.Context, event *powerstream.Event, cause error) error {
 	_, err := s.db.ExecContext(ctx, "INSERT INTO dead_letters VALUES (?, ?)", fmt.Sprint(event.PostId), cause.Error())
 	return err
-}
-
-func text(at *time.Time) *string {
-	if at == nil {
-		return nil
-	}
-	formatted := at.Format(time.RFC3339Nano)
-	return &formatted
 }

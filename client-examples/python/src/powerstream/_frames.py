@@ -112,6 +112,16 @@ class Skipped(Frame):
         """Reason in words, such as `oversized`."""
         return name(api.SkipReason.Name, "SKIP_REASON_", self.message.reason)
 
+    @property
+    def start(self) -> datetime | None:
+        """Start of the interval of their arrival, inclusive."""
+        return start_of(self.message.interval)
+
+    @property
+    def end(self) -> datetime | None:
+        """End of the interval of their arrival, exclusive."""
+        return end_of(self.message.interval)
+
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp(Frame):

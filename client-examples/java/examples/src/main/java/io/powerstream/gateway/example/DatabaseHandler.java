@@ -7,6 +7,7 @@ import io.powerstream.gateway.consumer.Handler;
 import io.powerstream.gateway.consumer.PoisonException;
 import io.powerstream.gateway.consumer.Runner;
 import io.powerstream.gateway.v1.Event;
+import io.powerstream.gateway.v1.Gap;
 import io.powerstream.gateway.v1.TimeInterval;
 import java.nio.charset.StandardCharsets;
 import java.sql.Connection;
@@ -18,6 +19,7 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 
 /**
@@ -99,12 +101,14 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
                     execute("INSERT INTO dead_letters VALUES (?, ?)", id(letter.event()), letter.reason());
                 }
             } else if (frame instanceof Frame.Gap gap) {
-                String state = gap.gap().getState().name().replace("GAP_STATE_", "");
-                storeGap(gap.gap().getGapId(), state, gap.gap().getInterval());
+                storeGap(gap.gap().getGapId(), state(gap.gap()), gap.gap().getInterval());
             } else if (frame instanceof Frame.Missing missing) {
                 for (TimeInterval interval : missing.intervals()) {
-                    storeGap("missing before " + end(interval), "MISSING", interval);
+                    storeGap("missing before " + end(interval), "missing", interval);
                 }
+            } else if (frame instanceof Frame.Skipped skipped) {
+                String id = "skipped at " + Long.toUnsignedString(skipped.skipped().getSequence());
+                storeGap(id, skipped.skipped().getCount() + " skipped", skipped.skipped().getInterval());
             }
             if (frame.token().isPresent()) {
                 execute(STORE_TOKEN, consumer, frame.token().get().getBytes(StandardCharsets.US_ASCII));
@@ -187,6 +191,11 @@ abstract class DatabaseHandler implements Handler, AutoCloseable {
 
     private static String id(Event event) {
         return Long.toUnsignedString(event.getPostId());
+    }
+
+    /** A newer gateway may have further states: UNRECOGNIZED. */
+    private static String state(Gap gap) {
+        return gap.getState().name().replace("GAP_STATE_", "").toLowerCase(Locale.ROOT).replace('_', ' ');
     }
 
     private static String end(TimeInterval interval) {

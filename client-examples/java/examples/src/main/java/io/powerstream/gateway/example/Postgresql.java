@@ -7,7 +7,7 @@ import java.sql.SQLException;
 public final class Postgresql extends DatabaseHandler {
     private Postgresql() {
         super(
-                jdbc(Environment.variable("DATABASE", "postgresql://postgres@127.0.0.1:5432/postgres")),
+                jdbc(Environment.variable("DATABASE", "postgresql://postgres@127.0.0.1/postgres")),
                 Environment.variable("CONSUMER", "postgresql"));
     }
 
