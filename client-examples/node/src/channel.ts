@@ -58,6 +58,9 @@ export function requestOf(options: SubscribeOptions, heartbeat: number, token: s
   });
 }
 
-function startOf(start: 'latest' | 'earliest'): SubscribeRequest['start'] {
+function startOf(start: NonNullable<SubscribeOptions['start']>): SubscribeRequest['start'] {
+  if (start instanceof Date) {
+    return { $case: 'startTime', value: start };
+  }
   return start === 'earliest' ? { $case: 'earliest', value: {} } : { $case: 'latest', value: {} };
 }

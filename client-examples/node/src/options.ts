@@ -28,8 +28,11 @@ export interface SubscribeOptions {
   filter?: Partial<TagFilter> | undefined;
   /** Stored token of the last frame. Default: none, as at the first start. */
   token?: string | undefined;
-  /** Start without a token. Default: `latest`, only new events. */
-  start?: 'latest' | 'earliest' | undefined;
+  /**
+   * Start without a token: `latest`, only new events; `earliest`, everything that the log contains; a time, the first record received
+   * at or after it. Default: `latest`.
+   */
+  start?: 'latest' | 'earliest' | Date | undefined;
   /** What to do if the token is older than the recovery window. Default: `fail`, with a {@link PositionError}. */
   resumePolicy?: 'fail' | 'earliest' | 'latest' | undefined;
   /** Seconds between two frames at most, a whole number from 1 to 60. Default: 10. */

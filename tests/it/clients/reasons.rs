@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use powerstream_gateway::proto::ResumePolicy;
 use powerstream_gateway::proto::subscribe_request::Start;
+use prost_types::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tonic::Code;
@@ -91,11 +92,14 @@ pub async fn permanent_reasons_end_consumer(language: Language) {
     ];
     let check = |(code, reason, exit): (Code, &'static str, i32)| async move {
         let mut own = Scripted::new(language, [vec![end(code, reason, None)]]).await;
-        own.example.start();
+        own.start_with(&["--start", "2026-11-30T08:00:00.5+01:00"]);
         own.example.ends_with(exit).await;
         let words = own.example.life().stderr();
         assert!(words.contains(&format!("error: {reason}: as scripted")), "{words}");
-        assert_eq!(own.gateway.calls().len(), 1, "it did not reconnect");
+        let calls = own.gateway.calls();
+        assert_eq!(calls.len(), 1, "it did not reconnect");
+        let seven = Timestamp { seconds: 1_796_022_000, nanos: 500_000_000 };
+        assert_eq!(calls[0].request.start, Some(Start::StartTime(seven)), "{}", language.name());
     };
     join_all(cases.map(check)).await;
 }
@@ -183,6 +187,7 @@ pub async fn unusable_setup_is_reported_at_once(language: Language) {
     };
     tokio::join!(
         check(2, &["--start", "yesterday"], None),
+        check(2, &["--start", "2026-11-30T08:00:00"], None),
         check(2, &["--heartbeat", "61"], None),
         check(2, &["--no-such-flag"], None),
         check(2, &["--token-file", "/nonexistent/credential"], None),

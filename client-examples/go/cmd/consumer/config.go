@@ -24,8 +24,6 @@ type config struct {
 
 var address = regexp.MustCompile(`^(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})$`)
 
-var starts = map[string]powerstream.Start{"latest": powerstream.StartLatest(), "earliest": powerstream.StartEarliest()}
-
 var policies = map[string]powerstream.ResumePolicy{
 	"fail": powerstream.ResumeFail, "earliest": powerstream.ResumeEarliest, "latest": powerstream.ResumeLatest,
 }
@@ -54,7 +52,7 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	consumer := text("consumer", "GATEWAY_CONSUMER", "example-go", "`NAME` in the gateway's logs")
 	anyOf := text("any-of", "ANY_OF", "", "only events with at least one tag of `A,B*`; a trailing * makes a prefix")
 	cursorFile := text("cursor-file", "CURSOR_FILE", "", "`PATH` of the file that keeps the resume token")
-	start := text("start", "START", "latest", "`latest|earliest`: start position without a token")
+	start := text("start", "START", "latest", "`latest|earliest|TIME`: start position without a token; TIME is RFC 3339")
 	resumePolicy := text("resume-policy", "RESUME_POLICY", "fail", "`fail|earliest|latest`: behavior if the token is too old")
 	heartbeat := text("heartbeat", "HEARTBEAT", "10", "interval of heartbeats of the gateway, 1 to 60 `SECONDS`")
 	count := text("count", "COUNT", "", "end once `N` events or more were printed")
@@ -70,6 +68,19 @@ func load(args []string, getenv func(string) string) (*config, error) {
 			faults = append(faults, fmt.Errorf("%s: %s expected, not %q", name, strings.Join(choices, " or "), given))
 		}
 		return given
+	}
+	startOf := func(given string) powerstream.Start {
+		switch given {
+		case "latest":
+			return powerstream.StartLatest()
+		case "earliest":
+			return powerstream.StartEarliest()
+		}
+		at, err := time.Parse(time.RFC3339, given)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--start: latest, earliest or an RFC 3339 time expected, not %q", given))
+		}
+		return powerstream.StartTime(at)
 	}
 	number := func(name, given string, least, most int64) int64 {
 		value, err := strconv.ParseUint(given, 10, 63)
@@ -94,7 +105,7 @@ func load(args []string, getenv func(string) string) (*config, error) {
 			Account:      *account,
 			Consumer:     *consumer,
 			AnyOf:        tags(*anyOf),
-			Start:        starts[oneOf("--start", *start, "latest", "earliest")],
+			Start:        startOf(*start),
 			ResumePolicy: policies[oneOf("--resume-policy", *resumePolicy, "fail", "earliest", "latest")],
 			Heartbeat:    time.Duration(number("--heartbeat", *heartbeat, 1, 60)) * time.Second,
 		},

@@ -46,11 +46,22 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
     consumer: given('consumer') ?? 'example-node',
     filter: { anyOf: tags(given('any-of') ?? '') },
     cursorFile: given('cursor-file'),
-    start: oneOf('--start', given('start') ?? 'latest', ['latest', 'earliest']),
+    start: startOf(given('start') ?? 'latest'),
     resumePolicy: oneOf('--resume-policy', given('resume-policy') ?? 'fail', ['fail', 'earliest', 'latest']),
     heartbeatSeconds: wholeNumber('--heartbeat', given('heartbeat') ?? '10', 1, 60),
     count: countOf(given('count')),
   };
+}
+
+function startOf(text: string): 'latest' | 'earliest' | Date {
+  if (text === 'latest' || text === 'earliest') {
+    return text;
+  }
+  const time = new Date(/^\d{4}-\d\d-\d\d[Tt].*([Zz]|[+-]\d\d:\d\d)$/.test(text) ? text : NaN);
+  if (Number.isNaN(time.getTime())) {
+    throw new UsageError(`--start: latest, earliest or an RFC 3339 time expected, not ${JSON.stringify(text)}`);
+  }
+  return time;
 }
 
 function parseFlags(args: string[]): { tls: boolean; values: Partial<Record<Flag, string>> } {

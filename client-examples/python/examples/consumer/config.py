@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +33,17 @@ class Config:
     count: int | None
 
 
+def start_of(text: str) -> Start | None:
+    """Return the start position; None for a text that is none."""
+    if text in {"latest", "earliest"}:
+        return Start.EARLIEST if text == "earliest" else Start.LATEST
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else Start.at(time)
+
+
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     """End the process with 2 where the flags or the environment are wrong, as argparse does."""
     parser = Parser(
@@ -57,7 +69,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     flag("--consumer", "GATEWAY_CONSUMER", "example-python", "NAME", "name in the gateway's logs")
     flag("--any-of", "ANY_OF", "", "A,B*", "only events with at least one of these tags; a trailing * makes a prefix")
     flag("--cursor-file", "CURSOR_FILE", None, "PATH", "keeps the resume token")
-    flag("--start", "START", "latest", "latest|earliest", "start position without a token")
+    flag("--start", "START", "latest", "latest|earliest|TIME", "start position without a token; TIME is RFC 3339")
     flag("--resume-policy", "RESUME_POLICY", "fail", "fail|earliest|latest", "behavior if the token is too old")
     flag("--heartbeat", "HEARTBEAT", "10", "SECONDS", "interval of heartbeats of the gateway, 1 to 60")
     flag("--count", "COUNT", None, "N", "end once N events or more were printed")
@@ -79,7 +91,9 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         parser.error(f"--addr: HOST:PORT expected, not {given.addr!r}")
     tls_variable = one_of("GATEWAY_TLS", variable("GATEWAY_TLS", "0") or "0", ["0", "1"])
     is_tls = given.tls or given.ca_file or given.cert_file or tls_variable == "1"
-    start = one_of("--start", given.start, ["latest", "earliest"])
+    start = start_of(given.start)
+    if start is None:
+        parser.error(f"--start: latest, earliest or an RFC 3339 time expected, not {given.start!r}")
     policy = one_of("--resume-policy", given.resume_policy, ["fail", "earliest", "latest"])
     client = {
         "address": f"{'https' if is_tls else 'http'}://{addr}",
@@ -90,7 +104,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         "account": given.account,
         "consumer": given.consumer,
         "any_of": [tag.strip() for tag in given.any_of.split(",") if tag.strip()],
-        "start": Start.EARLIEST if start == "earliest" else Start.LATEST,
+        "start": start,
         "resume_policy": ResumePolicy[policy.upper()],
         "heartbeat": number("--heartbeat", given.heartbeat, 1, 60),
     }

@@ -18,18 +18,11 @@ pub struct Config {
     consumer: String,
     any_of: Vec<String>,
     pub cursor_file: Option<PathBuf>,
-    start: StartFlag,
+    start: Start,
     resume_policy: ResumePolicyFlag,
     heartbeat: Duration,
     /// Exit after this many printed events.
     pub count: Option<u64>,
-}
-
-/// Start position without a token.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum StartFlag {
-    Latest,
-    Earliest,
 }
 
 /// Behavior if the token is too old.
@@ -73,7 +66,7 @@ struct Flags {
     /// File that stores the resume token
     #[arg(long)]
     cursor_file: Option<String>,
-    /// Start position without a token: latest, earliest
+    /// Start position without a token: latest, earliest, an RFC 3339 time
     #[arg(long)]
     start: Option<String>,
     /// Behavior if the token is too old: fail, earliest, latest
@@ -120,7 +113,7 @@ impl Config {
             consumer: given(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
             any_of: tags(&given(flags.any_of, "ANY_OF").unwrap_or_default()),
             cursor_file: given(flags.cursor_file, "CURSOR_FILE").map(PathBuf::from),
-            start: one_of("--start", given(flags.start, "START"), StartFlag::Latest)?,
+            start: start_of(&given(flags.start, "START").unwrap_or("latest".into()))?,
             resume_policy: one_of(
                 "--resume-policy",
                 given(flags.resume_policy, "RESUME_POLICY"),
@@ -133,10 +126,6 @@ impl Config {
 
     /// Returns the options of the consumer, without its cursor file.
     pub fn builder(&self) -> ConsumerBuilder {
-        let start = match self.start {
-            StartFlag::Earliest => Start::Earliest,
-            StartFlag::Latest => Start::Latest,
-        };
         let resume_policy = match self.resume_policy {
             ResumePolicyFlag::Fail => ResumePolicy::Fail,
             ResumePolicyFlag::Earliest => ResumePolicy::Earliest,
@@ -147,9 +136,21 @@ impl Config {
             .account(&self.account)
             .consumer(&self.consumer)
             .any_of(self.any_of.iter().cloned())
-            .start(start)
+            .start(self.start.clone())
             .resume_policy(resume_policy)
             .heartbeat(self.heartbeat)
+    }
+}
+
+fn start_of(text: &str) -> Result<Start, Failure> {
+    // The parser accepts a time without a zone too.
+    let is_zoned = text.ends_with(['Z', 'z']) || text.get(10..).is_some_and(|time| time.contains(['+', '-']));
+    match text {
+        "latest" => Ok(Start::Latest),
+        "earliest" => Ok(Start::Earliest),
+        _ => text.parse().ok().filter(|_| is_zoned).map(Start::Time).ok_or_else(|| {
+            Failure::usage(format!("--start: latest, earliest or an RFC 3339 time expected, not {text:?}"))
+        }),
     }
 }
 
@@ -216,6 +217,7 @@ mod tests {
             &["--addr", "g:0"],
             &["--heartbeat", "0"],
             &["--start", "x"],
+            &["--start", "2026-11-30T08:00:00"],
             &["--count", "0"],
             &["--what"],
             &["--cert-file", "c"],

@@ -1,6 +1,7 @@
 package io.powerstream.gateway.consumer;
 
 import com.google.protobuf.Duration;
+import com.google.protobuf.Timestamp;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -16,6 +17,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
@@ -92,7 +94,10 @@ final class Channels {
                 .setResumePolicy(options.resumePolicy());
         if (token.isPresent()) {
             request.setResumeToken(token.get());
-        } else if (options.start() == SubscribeOptions.Start.EARLIEST) {
+        } else if (options.start() instanceof SubscribeOptions.Start.Time start) {
+            Instant time = start.time();
+            request.setStartTime(Timestamp.newBuilder().setSeconds(time.getEpochSecond()).setNanos(time.getNano()));
+        } else if (options.start() instanceof SubscribeOptions.Start.Earliest) {
             request.setEarliest(Earliest.getDefaultInstance());
         } else {
             request.setLatest(Latest.getDefaultInstance());

@@ -3,6 +3,7 @@ package io.powerstream.gateway.consumer;
 import io.powerstream.gateway.v1.ResumePolicy;
 import io.powerstream.gateway.v1.TagFilter;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Collection;
 import java.util.Objects;
 import java.util.Optional;
@@ -27,11 +28,35 @@ public record SubscribeOptions(
         ResumePolicy resumePolicy,
         Duration heartbeat) {
     /** Start without a token. */
-    public enum Start {
+    public sealed interface Start {
         /** Only new events. */
-        LATEST,
+        Start LATEST = new Latest();
+
         /** Everything that the log contains. */
-        EARLIEST
+        Start EARLIEST = new Earliest();
+
+        /**
+         * Starts at a time.
+         *
+         * @param time time of arrival of the first event
+         * @return the start
+         */
+        static Start at(Instant time) {
+            return new Time(time);
+        }
+
+        /** See {@link #LATEST}. */
+        record Latest() implements Start {}
+
+        /** See {@link #EARLIEST}. */
+        record Earliest() implements Start {}
+
+        /**
+         * See {@link #at}.
+         *
+         * @param time time of arrival of the first event
+         */
+        record Time(Instant time) implements Start {}
     }
 
     /**

@@ -5,7 +5,9 @@ import io.powerstream.gateway.consumer.Listener;
 import io.powerstream.gateway.consumer.SubscribeOptions;
 import io.powerstream.gateway.v1.ResumePolicy;
 import java.nio.file.Path;
+import java.time.DateTimeException;
 import java.time.Duration;
+import java.time.OffsetDateTime;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -32,7 +34,7 @@ record Config(
         String consumer,
         List<String> anyOf,
         Optional<Path> cursorFile,
-        String start,
+        SubscribeOptions.Start start,
         String resumePolicy,
         Duration heartbeat,
         Optional<Long> count) {
@@ -70,7 +72,7 @@ record Config(
                 given.getOrDefault("--consumer", "example-java"),
                 anyOf(given.getOrDefault("--any-of", "")),
                 path(given, "--cursor-file"),
-                oneOf(given, "--start", "latest", "earliest"),
+                startOf(given.getOrDefault("--start", "latest")),
                 oneOf(given, "--resume-policy", "fail", "earliest", "latest"),
                 Duration.ofSeconds(wholeNumber("--heartbeat", given.getOrDefault("--heartbeat", "10"), 60)),
                 given.containsKey("--count")
@@ -91,7 +93,7 @@ record Config(
         return SubscribeOptions.of(consumer)
                 .account(account)
                 .anyOf(anyOf)
-                .start(SubscribeOptions.Start.valueOf(start.toUpperCase(Locale.ROOT)))
+                .start(start)
                 .resumePolicy(ResumePolicy.valueOf("RESUME_POLICY_" + resumePolicy.toUpperCase(Locale.ROOT)))
                 .heartbeat(heartbeat);
     }
@@ -153,6 +155,19 @@ record Config(
             throw Failure.usage(flag + ": " + String.join(" or ", choices) + " expected, not \"" + text + "\"");
         }
         return text;
+    }
+
+    private static SubscribeOptions.Start startOf(String text) throws Failure {
+        try {
+            return switch (text) {
+                case "latest" -> SubscribeOptions.Start.LATEST;
+                case "earliest" -> SubscribeOptions.Start.EARLIEST;
+                default -> SubscribeOptions.Start.at(OffsetDateTime.parse(text).toInstant());
+            };
+        } catch (DateTimeException error) {
+            // No time: reported below.
+        }
+        throw Failure.usage("--start: latest, earliest or an RFC 3339 time expected, not \"" + text + "\"");
     }
 
     private static long wholeNumber(String flag, String text, long max) throws Failure {
