@@ -201,8 +201,9 @@ fn examples(out: &mut String, found: &Found) {
     }
     for (name, before) in &found.examples_before {
         let now = found.examples.get(name).map_or(&[][..], Vec::as_slice);
-        let ratios = |pick: &fn(&_) -> f64| now.iter().zip(before).map(move |(now, before)| pick(now) / pick(before));
-        row(out, name, figures.iter().map(|pick| Spread::of(ratios(pick)).map(|it| it.show(2))));
+        let rounds = || now.iter().zip(before);
+        let ratios = |pick: &fn(&_) -> f64| Spread::of(rounds().map(|(now, before)| pick(now) / pick(before)));
+        row(out, name, figures.iter().map(|pick| ratios(pick).map(|it| it.show(2))));
     }
 }
 
