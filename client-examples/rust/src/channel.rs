@@ -64,7 +64,7 @@ pub(crate) async fn open(
         }
         match target.connect().await {
             Ok(channel) => return Ok(channel),
-            Err(error) => failure = Disconnect::Network(innermost(&error)),
+            Err(error) => failure = Disconnect::Network(format!("{address}: {}", innermost(&error))),
         }
     }
     Err(failure)
