@@ -306,18 +306,18 @@ impl GapTracker {
         gaps.map(counted).collect()
     }
 
-    /// Writes the checkpoint unless it is held back, and updates the metrics of open gaps.
+    /// Writes the checkpoint unless it is held back (asked after the copy), and updates the metrics of open gaps.
     pub fn save(&self) -> std::io::Result<()> {
         let state = || {
             let kept = self.persisted();
             self.metrics.note_open(&kept, self.hub.clock().now());
-            // After the copy: a connection that ended before it is held.
             (!self.holds.is_held()).then_some(kept)
         };
-        match &self.file {
-            Some(file) => file.write(state),
-            None => Ok(drop(state())),
-        }
+        let Some(file) = &self.file else {
+            state();
+            return Ok(());
+        };
+        file.write(state)
     }
 
     /// Returns the checkpoint, for the next tracker of this process.

@@ -173,6 +173,9 @@ fn others(out: &mut String, found: &Found) {
     }
 }
 
+/// Picks a figure of a consumer with its token in memory and in a file.
+type Figure = fn(&(Taken, Taken)) -> f64;
+
 fn examples(out: &mut String, found: &Found) {
     let columns = [
         "events/s, token in memory",
@@ -181,7 +184,7 @@ fn examples(out: &mut String, found: &Found) {
         "CPU-µs, token in a file",
     ];
     let columns = columns.map(str::to_owned);
-    let figures: [fn(&(Taken, Taken)) -> f64; 4] = [
+    let figures: [Figure; 4] = [
         |it| it.0.events_per_second / 1e3,
         |it| it.1.events_per_second / 1e3,
         |it| it.0.cpu_us_per_event,
@@ -192,7 +195,7 @@ fn examples(out: &mut String, found: &Found) {
     }
     for (names, suffix) in [(&found.examples, ""), (&found.examples_before, ", before")] {
         for (name, rounds) in names {
-            let cell = |pick: &fn(&_) -> f64| Spread::of(rounds.iter().map(pick)).map(|it| it.show(1));
+            let cell = |pick: &Figure| Spread::of(rounds.iter().map(pick)).map(|it| it.show(1));
             row(out, &format!("{name}{suffix}"), figures.iter().map(cell));
         }
     }
@@ -202,7 +205,7 @@ fn examples(out: &mut String, found: &Found) {
     for (name, before) in &found.examples_before {
         let now = found.examples.get(name).map_or(&[][..], Vec::as_slice);
         let rounds = || now.iter().zip(before);
-        let ratios = |pick: &fn(&_) -> f64| Spread::of(rounds().map(|(now, before)| pick(now) / pick(before)));
+        let ratios = |pick: &Figure| Spread::of(rounds().map(|(now, before)| pick(now) / pick(before)));
         row(out, name, figures.iter().map(|pick| ratios(pick).map(|it| it.show(2))));
     }
 }
