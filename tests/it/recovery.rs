@@ -58,7 +58,8 @@ async fn job_aborted_twice_resumes_before_last_minute() {
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, fault)).await;
     let windows = windows(&drill);
     let end = windows[0].1;
-    assert_eq!(windows, [(0, end), (6, end), (12, end)]);
+    // A minute more than what is not proven, because X's bounds of two requests may differ.
+    assert_eq!(windows, [(0, end), (5, end), (10, end)]);
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_died, 2);
 }
@@ -67,7 +68,7 @@ async fn job_aborted_twice_resumes_before_last_minute() {
 async fn only_failed_minutes_are_requested_again() {
     let fault = JobFault::MinutesFailed(vec![3, 9, 10]);
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
-    assert_eq!(windows(&drill)[1..], [(3, 4), (9, 11)]);
+    assert_eq!(windows(&drill)[1..], [(2, 5), (8, 12)], "with a minute on each side");
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_minutes_failed, 3);
 }
@@ -77,7 +78,7 @@ async fn unprocessed_range_is_requested_again() {
     let fault = JobFault::Unprocessed { minute: 10 };
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     let windows = windows(&drill);
-    assert_eq!(windows, [(0, windows[0].1), (10, windows[0].1)]);
+    assert_eq!(windows, [(0, windows[0].1), (9, windows[0].1)]);
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_unprocessed, 1);
 }
@@ -87,7 +88,7 @@ async fn silent_end_is_trusted_after_empty_confirmation() {
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, JobFault::Silent)).await;
     let windows = windows(&drill);
     let [(0, end), (tail, again)] = windows[..] else { panic!("once more, for the tail: {windows:?}") };
-    assert!(again == end && end - tail <= 2, "{windows:?}");
+    assert!(again == end && end - tail <= 3, "{windows:?}");
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CleanEof));
     assert_eq!(drill.env.x.counters().recovery_silent, 2);
 }
