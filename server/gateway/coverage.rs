@@ -136,11 +136,11 @@ impl Search {
         let dated_from = reader.seek(self.dated_from)?.min(begin);
         // What a stopped reader skipped is dated before the interval. First, while no gap widens the search.
         let unclosed = std::mem::take(&mut self.unclosed);
-        let mut left = bytes_max;
+        let (mut left, mut left_to_verify) = (bytes_max, bytes_max);
         let mut reached = self.search(reader, dated_from..begin, Purpose::Notices, &mut left)?;
         self.found.truncated |= reached < begin;
         self.unclosed = unclosed;
-        reached = self.search(reader, begin..end, Purpose::Verify, &mut bytes_max.clone())?;
+        reached = self.search(reader, begin..end, Purpose::Verify, &mut left_to_verify)?;
         reached = self.search(reader, reached..end, Purpose::Notices, &mut left)?;
         self.found.truncated |= reached < end;
         reached = self.search(reader, end..next, Purpose::Closing, &mut left)?;
