@@ -1,5 +1,6 @@
 //! The oracle finds each kind of fault, as exactly that, in a history in which nothing else is wrong.
 
+mod bounds;
 mod table;
 
 use std::sync::Arc;

@@ -74,6 +74,14 @@ pub(super) const DELIVERY: &[Fault] = &[
         &[Kind::OutOfOrder],
     ),
     (
+        "a sequence twice",
+        |own| {
+            alone(own);
+            of(own, 21).sequence = of(own, 20).sequence;
+        },
+        &[Kind::OutOfOrder, Kind::Position],
+    ),
+    (
         "backfill swapped",
         |own| {
             alone(own);
@@ -148,6 +156,14 @@ pub(super) const CONTENT: &[Fault] = &[
         |own| {
             alone(own);
             of(own, 20).origin = Origin::Backfill;
+        },
+        &[Kind::Origin],
+    ),
+    (
+        "a live post of a connection with backfill called backfill",
+        |own| {
+            alone(own);
+            of(own, 50).origin = Origin::Backfill;
         },
         &[Kind::Origin],
     ),

@@ -161,7 +161,8 @@ impl Known<'_> {
         let history = self.index.history;
         let is_late = |write: &Write| write.at - history.posts[write.post].created > history.terms.lateness;
         let Some((_, first)) = self.index.all_writes(place).min_by_key(|(_, write)| write.at) else { return false };
-        let mut before = history.writes.iter().filter(|it| it.connection == first.connection && it.at <= at);
+        let mut before =
+            history.writes.iter().filter(|it| it.connection == first.connection && it.at <= at && !it.is_backfill);
         first.at > at && is_late(first) && !before.any(is_late)
     }
 }
