@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::gap_tracker::CheckpointHold;
 use crate::clock::Moment;
-use crate::model::{RulesChange, UnixMillis};
+use crate::model::{RulesChange, TimeRangeSet, UnixMillis};
 use crate::upstream::MessageBatch;
 
 /// An item of the queue, processed in order.
@@ -50,7 +50,12 @@ pub enum IngestSource {
         late: Duration,
     },
     /// A recovery job.
-    Recovery(Arc<JobCounters>),
+    Recovery {
+        /// Counts its posts.
+        tally: Arc<JobCounters>,
+        /// The part of the requested interval that was demanded; a request covers whole minutes.
+        demanded: Arc<TimeRangeSet>,
+    },
 }
 
 /// Posts of a recovery job, counted by the sequencer.

@@ -65,8 +65,7 @@ impl GapList for AccountGaps {
             (self.hub.upstream().last_byte().map(|last| last.time), self.hub.reader().extent());
         let reached = receive_time.max(extent.newest_received)?;
         // A later connection may still deliver posts of this time.
-        let late = self.hub.lateness().at(extent.next).max(self.hub.config().allowed_lateness);
-        Some(reached.minus(late))
+        Some(reached.minus(self.hub.late_at(extent.next)))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::ingest::queue::{IngestQueue, IngestSource, JobCounters};
 use crate::ingest::{Metrics, UpstreamEndpoint};
-use crate::model::{TimeRange, UnixMillis};
+use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
 use crate::task::Shutdown;
 use crate::upstream::{self, ConnectionEvent, DisconnectCause, MessageBatch};
 use crate::xapi::{StreamRequest, StreamWindow};
@@ -114,6 +114,7 @@ struct AttemptReader<'a> {
     bench: &'a AttemptContext,
     order: &'a JobRequest,
     tally: Arc<JobCounters>,
+    demanded: Arc<TimeRangeSet>,
     /// Part of the tally that the job table has.
     counted: (u64, u64),
     transcript: Transcript,
@@ -121,7 +122,8 @@ struct AttemptReader<'a> {
 
 impl<'a> AttemptReader<'a> {
     fn new(bench: &'a AttemptContext, order: &'a JobRequest) -> Self {
-        Self { bench, order, tally: Arc::default(), counted: (0, 0), transcript: Transcript::new(order.request) }
+        let (tally, demanded) = (Arc::default(), Arc::new(order.demanded.clone()));
+        Self { bench, order, tally, demanded, counted: (0, 0), transcript: Transcript::new(order.request) }
     }
 
     async fn follow(&mut self, mut connection: upstream::Connection) -> AttemptOutcome {
@@ -137,7 +139,8 @@ impl<'a> AttemptReader<'a> {
                     let moved = self.record(&arrivals);
                     metrics.count_arrivals(arrivals.messages.len());
                     // Not in the select: a dropped future would lose the counts.
-                    if !queue.send(arrivals, IngestSource::Recovery(self.tally.clone()), clock.moment()).await {
+                    let (tally, demanded) = (self.tally.clone(), self.demanded.clone());
+                    if !queue.send(arrivals, IngestSource::Recovery { tally, demanded }, clock.moment()).await {
                         return AttemptOutcome::Unwanted;
                     }
                     (moved, None)

@@ -150,13 +150,11 @@ impl Sequencer {
             previous: None,
             json,
         };
-        let IngestSource::Recovery(tally) = source else {
+        let IngestSource::Recovery { tally, demanded } = source else {
             self.take_main(batch, post, result, source, received, giving_up).await?;
             return Ok(None);
         };
-        let route = self
-            .retry_until_available(giving_up, |writing| writing.route(id, &post.rules, &result, gap.is_some()))
-            .await?;
+        let route = self.retry_until_available(giving_up, |writing| writing.route(&post, &result, demanded)).await?;
         let mut new = route.main;
         // The account's log first, because it is appended first.
         if route.main || !route.side {
@@ -239,7 +237,7 @@ impl Sequencer {
                 (Origin::Backfill, gap(RecoverySource::Backfill { connection: *connection }))
             }
             IngestSource::Live { .. } => (Origin::Live, None),
-            IngestSource::Recovery(_) => (Origin::Recovery, gap(RecoverySource::Recovery)),
+            IngestSource::Recovery { .. } => (Origin::Recovery, gap(RecoverySource::Recovery)),
         }
     }
 

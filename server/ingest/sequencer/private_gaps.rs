@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::append_batch::AppendBatch;
 use super::{Sequencer, SequencerDeps};
 use crate::hub::entry::{EVENT_BYTES_MAX, event_bytes};
+use crate::hub::side_log::Completeness;
 use crate::ingest::dedup::{self, DedupResult, KnownPost};
-use crate::model::{Post, PostId, Rule, UnixMillis, union_rules};
+use crate::model::{Post, PostId, Rule, TimeRangeSet, UnixMillis, union_rules};
 use crate::task::Shutdown;
 
 /// The logs that receive a post.
@@ -23,18 +24,22 @@ impl SequencerDeps {
     ///
     /// The side log gets every post of a time that some private gap covers or covered, even if the account's log has
     /// it: its record may be trimmed before a session reads it. The account's log gets posts that help to close one of
-    /// its gaps, and a DELTA of a post that it contains. A new post that no gap demanded (requests cover whole minutes,
-    /// and manual jobs any interval) is not dropped: unless the side log gets it, it enters the account's log, where
-    /// younger subscriptions filter it out. The same holds for a post that neither log has and whose private gap has
-    /// ended: its subscription does not read the side log for it any more.
+    /// its gaps, and a DELTA of a post that it contains. A new post that no gap demanded (requests cover whole minutes)
+    /// is not dropped: unless the side log gets it, it enters the account's log, where younger subscriptions filter it
+    /// out. The same holds for a post that neither log has and whose private gap has ended: its subscription does not
+    /// read the side log for it any more. But an undemanded post of before the account's log enters the side log only:
+    /// subscriptions that are as old have it from the log before this one, and one that misses it demands it.
     pub(super) fn route(
         &self,
-        id: PostId,
-        rules: &[Rule],
+        post: &Post,
         result: &DedupResult,
-        in_gap: bool,
+        demanded: &TimeRangeSet,
     ) -> Result<Route, dedup::DedupError> {
-        let side = id.created_at().is_some_and(|created| self.hub.side().accepts(created));
+        let (id, rules, in_gap) = (post.id, &post.rules, post.gap.is_some());
+        let created = id.created_at();
+        let is_older = created.is_some_and(|created| !demanded.contains(created) && self.is_before_log(created));
+        let is_undemanded = *result == DedupResult::New && !in_gap && is_older;
+        let side = is_undemanded || created.is_some_and(|created| self.hub.side().accepts(created));
         let main = match result {
             DedupResult::Duplicate => false,
             _ if in_gap || !side => true,
@@ -42,6 +47,13 @@ impl SequencerDeps {
             DedupResult::Delta { .. } => self.main_holds(id)? || self.is_late(id, rules)?,
         };
         Ok(Route { main, side })
+    }
+
+    /// True if the account's log begins, or is expected to begin, after this time.
+    fn is_before_log(&self, created: UnixMillis) -> bool {
+        let begins =
+            self.hub.side().complete_from().map(|(Completeness::Pending(from) | Completeness::From(from))| from);
+        begins.is_some_and(|from| created < from)
     }
 
     /// True if a private gap may have ended before this post, or this rule of it, arrived.

@@ -2,6 +2,7 @@ mod clock;
 mod late;
 mod references;
 mod rules;
+mod undemanded;
 mod write_half;
 
 use prometheus_client::registry::Registry;
@@ -12,7 +13,7 @@ use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over};
 use crate::ingest::{IngestQueue, IngestSource, JobCounters, gap_tracker, queue, side_log_writer};
 use crate::journal::{self, Backend, Block, ReadItem, Reader};
-use crate::model::{KeyFilter, PostId, SkipReason, TimeRange};
+use crate::model::{KeyFilter, PostId, SkipReason, TimeRange, TimeRangeSet};
 use crate::task::{ExitPolicy, TaskGroup};
 use crate::upstream::message::ForeignFormat;
 use crate::upstream::{MessageBatch, UpstreamMessage};
@@ -314,7 +315,7 @@ fn private_gap_posts_go_to_side_log() {
     let [live, demanded, both, late, outside, old] =
         [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];
     let tally = Arc::new(JobCounters::default());
-    let recovery = || IngestSource::Recovery(tally.clone());
+    let recovery = || IngestSource::Recovery { tally: tally.clone(), demanded: everything() };
     env.put_by(second(21).0, vec![post(live, &["a"]), post(both, &["a"])], LIVE);
     env.put_by(second(30).0, vec![post(demanded, &["a"]), post(both, &["a"]), post(late, &["a"])], recovery());
     env.put_by(second(31).0, vec![post(outside, &["a"]), post(old, &["a"]), post(demanded, &["a"])], recovery());
@@ -352,7 +353,13 @@ fn private_gap_env() -> (TestEnv, Arc<Hub>) {
 }
 
 fn recovery() -> IngestSource {
-    IngestSource::Recovery(Arc::new(JobCounters::default()))
+    IngestSource::Recovery { tally: Arc::default(), demanded: everything() }
+}
+
+/// What a manual job demands.
+fn everything() -> Arc<TimeRangeSet> {
+    let all = TimeRange::new(UnixMillis(0), UnixMillis(i64::MAX));
+    Arc::new([all].into_iter().collect())
 }
 
 /// Returns the posts of the side log.

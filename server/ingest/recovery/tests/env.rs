@@ -333,7 +333,7 @@ async fn write(mut intakes: mpsc::Receiver<IngestItem>) {
     while let Some(intake) = intakes.recv().await {
         match intake {
             IngestItem::Arrivals(batch) => {
-                let IngestSource::Recovery(tally) = &batch.source else { panic!("only recovery in this test") };
+                let IngestSource::Recovery { tally, .. } = &batch.source else { panic!("only recovery in this test") };
                 for message in &batch.arrivals.messages {
                     if let UpstreamMessage::Post(post) = message {
                         tally.count_post(seen.insert(post.id));
