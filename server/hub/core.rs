@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -301,9 +302,13 @@ impl Hub {
     /// the record before the cursor was received at `received`. Limited by the current time less the uncertainty of the
     /// clock, because a record may be stamped by a clock that was ahead.
     pub fn low_watermark(&self, cursor: Sequence, received: UnixMillis) -> UnixMillis {
-        let late = self.lateness.at(cursor).max(self.config.allowed_lateness);
-        let reached = received.min(self.clock.now()).minus(late).minus(self.clock.uncertainty());
+        let reached = received.min(self.clock.now()).minus(self.late_at(cursor)).minus(self.clock.uncertainty());
         self.gaps.low_watermark(cursor, reached.min(self.side.pending_from()))
+    }
+
+    /// Returns how late upstream may be, for a cursor that reads this record next.
+    pub fn late_at(&self, cursor: Sequence) -> Duration {
+        self.lateness.at(cursor).max(self.config.allowed_lateness)
     }
 
     /// Returns the lateness of upstream over the log.

@@ -58,6 +58,11 @@ struct OpenPrivateGap {
     endings: Option<Vec<Gap>>,
 }
 
+/// Returns the status of a gap as of now.
+fn status_of(hub: &Hub, span: TimeRange, from_beginning: bool) -> PrivateGapStatus {
+    hub.side().status_of(span, from_beginning, hub.late_at(hub.next()))
+}
+
 type PendingSideRead = BoxFuture<'static, Result<Read, HubReadError>>;
 
 impl PrivateGapReader {
@@ -93,7 +98,7 @@ impl PrivateGapReader {
             if self.watched.iter().all(|watched| watched.span != span) {
                 self.watched.push(OpenPrivateGap {
                     span,
-                    gap_status: hub.side().status_of(span, from_beginning),
+                    gap_status: status_of(hub, span, from_beginning),
                     due: (hub.side().next(), hub.next()),
                     reported: None,
                     endings: None,
@@ -203,7 +208,7 @@ impl PrivateGapReader {
         self.changes.mark_unchanged();
         let from_beginning = self.private_gaps.from_beginning();
         for watched in &mut self.watched {
-            let gap_status = hub.side().status_of(watched.span, from_beginning);
+            let gap_status = status_of(hub, watched.span, from_beginning);
             if gap_status.settled != watched.gap_status.settled {
                 // Read after the status: all records that it depends on were appended before.
                 watched.due = (hub.side().next(), hub.next());

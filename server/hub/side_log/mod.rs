@@ -305,14 +305,15 @@ impl SideLog {
     }
 
     /// Returns the status of a gap. `from_beginning` if its subscription reads the account's log from its first record
-    /// on. Parts that are no longer requested are requested again.
-    pub fn status_of(&self, span: TimeRange, from_beginning: bool) -> PrivateGapStatus {
+    /// on; `late` is how late that log is now. Parts that are no longer requested are requested again.
+    pub fn status_of(&self, span: TimeRange, from_beginning: bool, late: Duration) -> PrivateGapStatus {
         let state = self.state.lock();
         let own = TimeRange::new(span.from, state.missing_until(span, from_beginning, self.clock.uncertainty()));
         let mut asked: TimeRangeSet = [own].into_iter().filter(|own| !own.is_empty()).collect();
         let logged = TimeRange::new(own.to, span.to);
-        // Posts of a time that has not passed are still to come.
-        let over_at = Some(logged.to).filter(|to| !logged.is_empty() && self.clock.now() < *to);
+        // Posts of a time that has not passed are still to come, and those of a late stream come later.
+        let logged_at = logged.to.plus(late + self.clock.uncertainty());
+        let over_at = Some(logged_at).filter(|at| !logged.is_empty() && self.clock.now() < *at);
         let mut settled = Vec::new();
         if over_at.is_none() {
             settled.push((logged, GapState::Backfilled, GapEvidence::BackfillQuiet));

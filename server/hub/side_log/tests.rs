@@ -5,6 +5,7 @@ use crate::hub::Config as HubConfig;
 use crate::hub::test_util::new_hub;
 
 const HOUR: Duration = Duration::from_secs(3_600);
+const IN_TIME: Duration = Duration::ZERO;
 
 /// Times of this test are minutes before its start.
 struct Times(UnixMillis);
@@ -37,7 +38,7 @@ fn requested_range_is_missing_until_resolved() {
     side.mark_complete(times.span(90, 30), GapEvidence::CompletionMessage, side.stamp());
     side.mark_unrecoverable(times.span(40, 20), GapEvidence::Refused);
     assert_eq!(side.missing(), [times.span(20, 10)].into_iter().collect());
-    let gap_status = side.status_of(times.span(60, 10), false);
+    let gap_status = side.status_of(times.span(60, 10), false, IN_TIME);
     assert_eq!(
         gap_status.settled,
         [
@@ -57,7 +58,7 @@ fn range_beyond_recovery_window_is_lost_unrequested() {
     let from = asked.first().expect("a part is young enough").from;
     // A margin of one minute, and the duration of this test.
     assert!(from.since(times.ago(day - 1)) < HOUR / 60, "{from}");
-    let gap_status = hub.side().status_of(times.span(day + 60, day - 60), false);
+    let gap_status = hub.side().status_of(times.span(day + 60, day - 60), false, IN_TIME);
     let (lost, state, evidence) = gap_status.settled[0];
     assert_eq!((lost.from, state, evidence), (times.ago(day + 60), GapState::Unrecoverable, GapEvidence::WindowPassed));
     assert!(
@@ -71,20 +72,20 @@ fn range_of_first_backfill_is_not_requested() {
     let (hub, times) = env();
     let side = hub.side();
     side.set_complete_from(Completeness::Pending(times.ago(5)));
-    side.request(times.span(60, 0), true);
+    side.request(times.span(60, 1), true);
     let expected = times.ago(5).plus(Clock::system().uncertainty());
     assert_eq!(side.missing(), [TimeRange::new(times.ago(60), expected)].into_iter().collect());
-    let waiting = TimeRange::new(expected, times.ago(0));
-    assert_eq!(side.status_of(times.span(60, 0), true).waiting, [waiting].into_iter().collect());
+    let waiting = TimeRange::new(expected, times.ago(1));
+    assert_eq!(side.status_of(times.span(60, 1), true, IN_TIME).waiting, [waiting].into_iter().collect());
     side.set_complete_from(Completeness::From(times.ago(3)));
     // The start of the log is as uncertain as the clock.
     let begins = times.ago(3).plus(Clock::system().uncertainty());
     let before = TimeRange::new(times.ago(60), begins);
     assert_eq!(side.missing(), [before].into_iter().collect(), "the backfill reached less far");
-    let gap_status = side.status_of(times.span(60, 0), true);
-    let backfilled = (TimeRange::new(begins, times.ago(0)), GapState::Backfilled, GapEvidence::BackfillQuiet);
+    let gap_status = side.status_of(times.span(60, 1), true, IN_TIME);
+    let backfilled = (TimeRange::new(begins, times.ago(1)), GapState::Backfilled, GapEvidence::BackfillQuiet);
     assert_eq!((&gap_status.settled[..], gap_status.waiting.is_empty()), (&[backfilled][..], true));
-    side.status_of(times.span(2, 1), false);
+    side.status_of(times.span(2, 1), false, IN_TIME);
     assert!(
         side.missing().contains(times.ago(2)),
         "it is missing for subscriptions that do not read from the beginning"
@@ -112,21 +113,41 @@ fn restart_keeps_requests_drops_foreign_proof() {
 fn unfinished_range_is_not_reported_closed() {
     let (hub, times) = env();
     let side = hub.side();
-    side.set_complete_from(Completeness::From(times.ago(1)));
-    let over = TimeRange::new(times.ago(10), times.ago(0));
-    let closed =
-        |span: TimeRange| side.status_of(span, true).settled.iter().map(|(part, ..)| *part).collect::<TimeRangeSet>();
+    side.set_complete_from(Completeness::From(times.ago(2)));
+    let over = TimeRange::new(times.ago(10), times.ago(1));
+    let closed = |span: TimeRange| {
+        side.status_of(span, true, IN_TIME).settled.iter().map(|(part, ..)| *part).collect::<TimeRangeSet>()
+    };
     side.request(over, true);
     side.mark_complete(over, GapEvidence::CompletionMessage, side.stamp());
     assert!(closed(over).covers(over));
     let beyond = TimeRange::new(over.from, over.to.plus(HOUR));
-    let gap_status = side.status_of(beyond, true);
-    let begins = times.ago(1).plus(Clock::system().uncertainty());
+    let gap_status = side.status_of(beyond, true, IN_TIME);
+    let begins = times.ago(2).plus(Clock::system().uncertainty());
     assert_eq!(
         (closed(beyond), gap_status.over_at),
-        ([TimeRange::new(over.from, begins)].into_iter().collect(), Some(beyond.to))
+        (
+            [TimeRange::new(over.from, begins)].into_iter().collect(),
+            Some(beyond.to.plus(Clock::system().uncertainty()))
+        )
     );
     assert_eq!(gap_status.waiting, [TimeRange::new(begins, beyond.to)].into_iter().collect());
+}
+
+/// The posts of the last part of a private gap are in the account's log only after they had the time to arrive.
+#[test]
+fn logged_part_waits_for_late_posts() {
+    let (hub, times) = env();
+    let side = hub.side();
+    side.set_complete_from(Completeness::From(times.ago(3)));
+    let span = TimeRange::new(times.ago(3).plus(Clock::system().uncertainty()), times.ago(1));
+    let status = |late: Duration| side.status_of(span, true, late);
+    let closed = (span, GapState::Backfilled, GapEvidence::BackfillQuiet);
+    assert_eq!((status(IN_TIME).settled, status(IN_TIME).over_at), (vec![closed], None));
+    let late = status(HOUR / 30);
+    let over_at = span.to.plus(HOUR / 30 + Clock::system().uncertainty());
+    assert_eq!((late.settled, late.over_at), (vec![], Some(over_at)));
+    assert_eq!(late.waiting, [span].into_iter().collect());
 }
 
 #[test]
