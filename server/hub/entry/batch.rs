@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 pub use super::compressed::{CompressedBatch, CompressedVariants};
 use super::phase::Phase;
 use super::{EncodedEvent, Entry, Event};
-use crate::model::Term;
+use crate::model::{Term, UnixMillis};
 
 /// Events that are delivered together. Their encoded bytes are gathered, never encoded again, and each compressed
 /// variant is created once.
@@ -21,6 +21,8 @@ pub struct EncodedBatch {
     pub term: Term,
     /// True if some may have been delivered to the subscription before.
     pub possible_duplicate: bool,
+    /// Latest creation time of its posts.
+    pub newest_created: Option<UnixMillis>,
     slices: Arc<[Bytes]>,
     bytes: usize,
     /// Compressed variants; those of a single event are stored in the event.
@@ -46,7 +48,8 @@ impl EncodedBatch {
         } else {
             runs.iter().map(EncodedEvent::bytes).collect()
         };
-        Self { entries, phase, term, possible_duplicate, slices, bytes, cells: OnceLock::new() }
+        let newest_created = entries.iter().filter_map(|entry| entry.event()?.created).max();
+        Self { entries, phase, term, possible_duplicate, newest_created, slices, bytes, cells: OnceLock::new() }
     }
 
     /// Returns the bytes of the events in order.

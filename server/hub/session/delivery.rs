@@ -109,6 +109,10 @@ impl Session {
     /// Returns the frame of a batch.
     pub(super) fn deliver(&mut self, chunk: Arc<EncodedBatch>) -> FrameContent {
         self.delivered += chunk.entries.len() as u64;
+        // Data that waited in the socket of a stopped process is dated before the stop, and its posts were created later.
+        // Limited by the current time, because an id may contain any time.
+        let created = chunk.newest_created.map(|created| created.min(self.hub.clock().now()));
+        self.received_up_to = self.received_up_to.max(created.unwrap_or_default());
         self.guard.entry().activity.count(self.polled_at, chunk.entries.len() as u64, chunk.bytes() as u64);
         if let Some(access) = &self.access {
             access.charge_bytes(chunk.bytes());
