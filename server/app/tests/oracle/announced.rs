@@ -67,11 +67,8 @@ fn resumes(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<String> {
                 unknown.map(|gap| format!("I2: session {at} got no announcement of {gap:?} that is open at its token")),
             );
         }
-        // What was open at a token that the log does not hold any more is part of the gap of this subscription.
-        if let Some((from, to)) = own.missing {
-            let is_within = |gap: &Gap| from <= gap.from && to.is_none_or(|to| gap.to.is_some_and(|end| end <= to));
-            known.retain(|_, gap| gap.is_private || gap.state.is_final() || !is_within(gap));
-        }
+        // What was open at a token that the log does not hold any more is part of another gap.
+        known.retain(|_, gap| !own.supersedes(gap));
         known.extend(own.open_gaps.iter().map(|gap| (&*gap.id, gap)));
         for frame in &own.frames {
             match &frame.content {

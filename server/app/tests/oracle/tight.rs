@@ -54,14 +54,15 @@ pub(super) fn check(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> 
 /// The live connections that gave signs of life, in order.
 fn carried(record: &Record) -> Vec<Carried> {
     let per_ms = f64::from(record.plan.setup.traffic.per_hour) / 3_600_000.0;
-    let (mut inherited, mut rate) = (0, RATE_ERROR * per_ms);
+    let (mut shown, mut rate) = (0, RATE_ERROR * per_ms);
     let mut carried = Vec::new();
     for (number, own) in record.connections.iter().enumerate().filter(|(_, it)| it.window.is_none() && it.is_stream) {
         let Some((first, last)) = own.signs else { continue };
         rate = rate.max(measured(record, number, first));
-        // Before its first post, a connection is taken for as late as the one before.
-        inherited = if own.newest > 0 { own.lag } else { inherited };
-        let margin = inherited.max(silence(own, (first, last), rate)).clamp(ALLOWED_LATENESS, LAG_MAX);
+        // Before its first post, a connection is taken for as late as any before it.
+        shown = shown.max(if own.newest > 0 { own.lag } else { 0 });
+        let lag = if own.newest > 0 { own.lag } else { shown };
+        let margin = lag.max(silence(own, (first, last), rate)).clamp(ALLOWED_LATENESS, LAG_MAX);
         let begins = checkpoint(record, number, rate).map_or(last - margin, |begins| begins.min(last - margin));
         carried.push(Carried { first, last, margin: (last - begins).max(margin) });
     }
@@ -70,7 +71,7 @@ fn carried(record: &Record) -> Vec<Carried> {
 
 /// The highest rate at which live posts came on a connection since it began, by milliseconds.
 fn measured(record: &Record, number: usize, first: Ms) -> f64 {
-    let is_live = |post: usize| record.posts[post].created >= first;
+    let is_live = |post: usize| record.posts[post].created >= first - ALLOWED_LATENESS;
     let came = record.arrivals.iter().filter(|it| it.connection == number && !it.is_ruined && is_live(it.post));
     let rate = |(count, at): (u32, Ms)| f64::from(count) / (at - first).max(RATE_TIME_MIN) as f64;
     (1..).zip(came.map(|it| it.at)).map(rate).fold(0.0, f64::max)
