@@ -168,6 +168,11 @@ impl WriteLog {
         self.inner.lock().writes.iter().cloned().collect()
     }
 
+    /// Returns the number of writes that are no longer kept.
+    pub(super) fn dropped(&self) -> u64 {
+        self.inner.lock().dropped
+    }
+
     pub(super) fn connections(&self) -> Vec<ConnectionRecord> {
         self.inner.lock().connections.values().cloned().collect()
     }

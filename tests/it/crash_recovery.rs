@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::grpc::REASON_TRAILER;
 use powerstream_gateway::proto::StartOutcome;
-use powerstream_gateway::simulator::{BogusResponse, CutKind, ErrorResponse, Repeat, Scope, SentPost, SimulatorHandle};
+use powerstream_gateway::simulator::{
+    BogusResponse, Config as Upstream, CutKind, ErrorResponse, Repeat, Scope, SentPost, SimulatorHandle,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -23,6 +25,8 @@ const KILLS_IN_OUTAGES: usize = 25;
 const STOPS: usize = 10;
 /// Posts drawn per second; posts that match a rule are sent.
 const RATE: f64 = 500.0;
+/// Posts that X writes between two ends of the process, at most: a backfill and what is live.
+const WRITES_PER_END: usize = 40_000;
 /// Heartbeats, of a second, after which a consumer that misses something stops waiting for it.
 const BEATS_MAX: usize = 45;
 /// Seed of the moments of the kills.
@@ -81,7 +85,11 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
         settings.upstream.rate_limit_backoff_step = std::time::Duration::from_millis(100);
         settings.upstream.http_backoff_step = std::time::Duration::from_millis(100);
     };
-    let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+    let x = |config: &mut Upstream| {
+        config.rate = RATE;
+        config.write_log_entries_max = record::WRITES_MAX.max(times * WRITES_PER_END);
+    };
+    let env = TestEnv::without_gateway(Clock::system(), x, tune);
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut consumers: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
         .map(|filter| ResumingConsumer::new(&env.x, filter))

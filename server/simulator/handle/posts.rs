@@ -12,6 +12,11 @@ impl SimulatorHandle {
         self.state.writes.writes()
     }
 
+    /// Writes that are no longer kept.
+    pub fn writes_dropped(&self) -> u64 {
+        self.state.writes.dropped()
+    }
+
     /// The connections that were answered with a stream, by number.
     pub fn connection_records(&self) -> Vec<ConnectionRecord> {
         self.state.writes.connections()

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use oracle::{Content, End, Event, Filter, Frame, Gap, History, Ms, Origin, Outcome, State, Tally, Terms};
 use powerstream_gateway::grpc::{REASON_TRAILER, TOKEN_TRAILER};
 use powerstream_gateway::model::Rule;
@@ -167,18 +168,24 @@ pub fn history(
     terms: Terms,
     is_carried: impl Fn(&SentPost) -> bool,
 ) -> History {
+    assert_eq!((x.truth_dropped(), x.writes_dropped()), (0, 0), "the record of the simulator is not whole");
     let truth = x.sent_posts();
     let (posts, places) = posts_of(&truth, is_carried);
     let records = x.connection_records();
+    // A backfill writes the same payload again and again.
+    let mut payloads: HashMap<Bytes, Arc<str>> = HashMap::new();
+    let mut payload = |json: &Bytes| {
+        payloads.entry(json.clone()).or_insert_with(|| String::from_utf8_lossy(json).into()).clone()
+    };
     let numbers: HashMap<u64, usize> = records.iter().enumerate().map(|(at, record)| (record.number, at)).collect();
-    let written = |write: &powerstream_gateway::simulator::PostWrite| {
+    let written = |write: powerstream_gateway::simulator::PostWrite| {
         let rules = write.rules.iter().map(|rule| oracle::Rule { id: rule.id.unwrap_or(0), tag: rule.tag.clone() });
         Some(oracle::Write {
             post: *places.get(&write.post_id)?,
             connection: *numbers.get(&write.connection)?,
             at: write.at_ms,
             rules: rules.collect(),
-            payload: String::from_utf8_lossy(&write.json).into(),
+            payload: payload(&write.json),
             is_ruined: false,
             is_read: false,
             is_backfill: write.is_backfill,
@@ -196,7 +203,7 @@ pub fn history(
     let open = x.connections();
     let mut history = History {
         posts,
-        writes: x.writes().iter().filter_map(written).collect(),
+        writes: x.writes().into_iter().filter_map(written).collect(),
         connections: connections.collect(),
         subscriptions,
         losses: Vec::new(),
