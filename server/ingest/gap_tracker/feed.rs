@@ -135,7 +135,8 @@ impl Feed {
         let mut rest = self.undelivered(UnixMillis(i64::MAX));
         self.up().for_each(|(_, own)| rest.remove(own.delivered(limits)));
         let first = rest.first().map_or(self.settled_to, |first| first.from);
-        self.up().map(|(_, own)| own.settled_reach(self.settled_to, limits)).fold(first, UnixMillis::min)
+        let reach = self.up().map(|(_, own)| own.settled_reach(self.settled_to, limits));
+        reach.filter(|reach| *reach < self.settled_to).fold(first, UnixMillis::min)
     }
 
     /// Ends a connection. Its delivered time is final.

@@ -15,6 +15,7 @@ fn common(one: &TimeRangeSet, other: &TimeRangeSet) -> TimeRangeSet {
 
 mod checkpoint;
 mod clock;
+mod lateness;
 mod promised;
 mod redundant;
 mod simulated;

@@ -7,13 +7,17 @@ use ::oracle::{Content, Event, From, Gap, Outcome, Reason, Session};
 
 use crate::app::tests::plan::Extra;
 use crate::app::tests::record::{Record, Seen};
-use crate::app::tests::truth::{Ms, SECOND};
+use crate::app::tests::truth::{MINUTE, Ms, SECOND};
 use crate::app::tests::x::Arrival;
 
 /// A token is never older than two heartbeats (I5).
 const TOKEN_AGE_MAX: Ms = 2 * 20 * SECOND;
 /// Within so long a session at the tip has read what was appended.
 const ANNOUNCED_WITHIN: Ms = 30 * SECOND;
+/// A connection that is up for longer has closed its gaps, or left them to recovery.
+const SETTLED_WITHIN: Ms = 11 * MINUTE;
+/// Posts an hour of a stream that is never silent for long.
+const BUSY: u32 = 600;
 /// What was read so shortly before a kill need not be in the log.
 const APPENDED_WITHIN: Ms = 2 * SECOND;
 
@@ -28,6 +32,7 @@ pub(super) fn check(record: &Record, seen: &Seen, sources: &Sources<'_>) -> Vec<
         faults.extend(unannounced(record, session, sources));
         faults.extend(unannounced_end(record, session));
         faults.extend(stale_token(record, session));
+        faults.extend(stuck_watermark(record, session));
     }
     faults.extend(skips(record, seen));
     faults
@@ -159,6 +164,39 @@ fn stale_token(record: &Record, session: &Session) -> Option<String> {
             return Some(format!("I5: no token came for {} s", (at - before) / SECOND));
         }
         before = at;
+    }
+    None
+}
+
+/// The low watermark follows a connection that is up: a token with an old one makes a gap of the subscription wide.
+fn stuck_watermark(record: &Record, session: &Session) -> Option<String> {
+    let setup = &record.plan.setup;
+    if setup.connections > 1 || setup.traffic.per_hour < BUSY || !record.plan.hosts_agree() {
+        return None;
+    }
+    let mut known: BTreeMap<&str, &Gap> = session.open_gaps.iter().map(|gap| (&*gap.id, gap)).collect();
+    let mut caught_up = false;
+    for frame in &session.frames {
+        match &frame.content {
+            Content::Gap(gap) => drop(known.insert(&gap.id, gap)),
+            Content::CaughtUp => caught_up = true,
+            Content::Heartbeat { low_watermark } if caught_up && known.values().all(|gap| gap.state.is_final()) => {
+                let is_up = |first: Ms, last: Ms| first + SETTLED_WITHIN < frame.at && frame.at <= last;
+                let own = record
+                    .connections
+                    .iter()
+                    .find(|own| own.window.is_none() && own.signs.is_some_and(|(first, last)| is_up(first, last)));
+                let paused = record.pauses.iter().any(|(_, to)| frame.at - SETTLED_WITHIN <= *to);
+                if own.is_some_and(|own| own.newest > frame.at - MINUTE)
+                    && !paused
+                    && *low_watermark < frame.at - SETTLED_WITHIN
+                {
+                    let behind = (frame.at - low_watermark) / SECOND;
+                    return Some(format!("I5: the low watermark is {behind} s behind a connection without a gap"));
+                }
+            }
+            _ => {}
+        }
     }
     None
 }

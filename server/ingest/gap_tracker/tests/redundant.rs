@@ -4,7 +4,7 @@ use super::*;
 
 const START: i64 = 1_800_000_000_000;
 
-fn at(second: i64) -> UnixMillis {
+pub(super) fn at(second: i64) -> UnixMillis {
     UnixMillis(START + second * 1_000)
 }
 
@@ -13,7 +13,7 @@ fn names(feeds: &[&str]) -> Vec<String> {
 }
 
 /// Creates a state machine of these feeds, restored at this second.
-fn machine(
+pub(super) fn machine(
     kept: PersistedState,
     feeds: &[&str],
     logged: Vec<Gap>,
@@ -34,7 +34,7 @@ fn machine(
 }
 
 /// Connects with the backfill that the state machine requests.
-fn connect(machine: &mut GapStateMachine, feed: usize, connection: usize, second: i64) -> Option<u8> {
+pub(super) fn connect(machine: &mut GapStateMachine, feed: usize, connection: usize, second: i64) -> Option<u8> {
     let backfill = machine.backfill_minutes(feed, connection, at(second), UNCERTAIN);
     machine.first_byte(feed, connection, answer(at(second), backfill), at(second));
     // X has posts of the minute before.
@@ -44,7 +44,13 @@ fn connect(machine: &mut GapStateMachine, feed: usize, connection: usize, second
 }
 
 /// Delivers one post per second on this connection, `lag` seconds late.
-fn flow(machine: &mut GapStateMachine, feed: usize, connection: usize, seconds: std::ops::Range<i64>, lag: i64) {
+pub(super) fn flow(
+    machine: &mut GapStateMachine,
+    feed: usize,
+    connection: usize,
+    seconds: std::ops::Range<i64>,
+    lag: i64,
+) {
     for second in seconds {
         machine.record_activity(feed, connection, at(second), &[at(second - lag)]);
         machine.tick(feed, connection, at(second));
