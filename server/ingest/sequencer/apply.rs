@@ -156,6 +156,11 @@ impl Sequencer {
         };
         let route = self.retry_until_available(giving_up, |writing| writing.route(&post, &result, demanded)).await?;
         let mut new = route.main;
+        if result == DedupResult::New && !route.main && !route.side {
+            batch.tally.duplicates += 1;
+            tally.count_post(false);
+            return Ok(None);
+        }
         // The account's log first, because it is appended first.
         if route.main || !route.side {
             self.take_main(batch, post.clone(), result, source, received, giving_up).await?;

@@ -27,8 +27,8 @@ impl SequencerDeps {
     /// its gaps, and a DELTA of a post that it contains. A new post that no gap demanded (requests cover whole minutes)
     /// is not dropped: unless the side log gets it, it enters the account's log, where younger subscriptions filter it
     /// out. The same holds for a post that neither log has and whose private gap has ended: its subscription does not
-    /// read the side log for it any more. But an undemanded post of before the account's log enters the side log only:
-    /// subscriptions that are as old have it from the log before this one, and one that misses it demands it.
+    /// read the side log for it any more. But an undemanded post of before the account's log enters no log: subscriptions
+    /// that are as old have it from the log before this one, and one that misses it demands it.
     pub(super) fn route(
         &self,
         post: &Post,
@@ -38,10 +38,10 @@ impl SequencerDeps {
         let (id, rules, in_gap) = (post.id, &post.rules, post.gap.is_some());
         let created = id.created_at();
         let is_older = created.is_some_and(|created| !demanded.contains(created) && self.is_before_log(created));
-        let is_undemanded = *result == DedupResult::New && !in_gap && is_older;
-        let side = is_undemanded || created.is_some_and(|created| self.hub.side().accepts(created));
+        let side = created.is_some_and(|created| self.hub.side().accepts(created));
         let main = match result {
             DedupResult::Duplicate => false,
+            DedupResult::New if is_older && !in_gap && !side => false,
             _ if in_gap || !side => true,
             DedupResult::New => self.is_late(id, rules)?,
             DedupResult::Delta { .. } => self.main_holds(id)? || self.is_late(id, rules)?,
