@@ -174,9 +174,8 @@ pub fn history(
     let records = x.connection_records();
     // A backfill writes the same payload again and again.
     let mut payloads: HashMap<Bytes, Arc<str>> = HashMap::new();
-    let mut payload = |json: &Bytes| {
-        payloads.entry(json.clone()).or_insert_with(|| String::from_utf8_lossy(json).into()).clone()
-    };
+    let mut payload =
+        |json: &Bytes| payloads.entry(json.clone()).or_insert_with(|| String::from_utf8_lossy(json).into()).clone();
     let numbers: HashMap<u64, usize> = records.iter().enumerate().map(|(at, record)| (record.number, at)).collect();
     let written = |write: powerstream_gateway::simulator::PostWrite| {
         let rules = write.rules.iter().map(|rule| oracle::Rule { id: rule.id.unwrap_or(0), tag: rule.tag.clone() });
