@@ -192,7 +192,7 @@ fn stuck_watermark(record: &Record, session: &Session) -> Option<String> {
                     && *low_watermark < frame.at - SETTLED_WITHIN
                 {
                     let behind = (frame.at - low_watermark) / SECOND;
-                    return Some(format!("I5: the low watermark is {behind} s behind a connection without a gap"));
+                    return Some(format!("watermark: it is {behind} s behind a connection without a gap"));
                 }
             }
             _ => {}
