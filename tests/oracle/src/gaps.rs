@@ -161,9 +161,9 @@ impl Known<'_> {
         let history = self.index.history;
         let is_late = |write: &Write| write.at - history.posts[write.post].created > history.terms.lateness;
         let Some((_, first)) = self.index.all_writes(place).min_by_key(|(_, write)| write.at) else { return false };
-        let mut before =
-            history.writes.iter().filter(|it| it.connection == first.connection && it.at <= at && !it.is_backfill);
-        first.at > at && is_late(first) && !before.any(is_late)
+        let is_shown =
+            |it: &&Write| it.connection == first.connection && it.at <= at && !it.is_backfill && !it.is_ruined;
+        first.at > at && is_late(first) && !history.writes.iter().filter(is_shown).any(is_late)
     }
 }
 
