@@ -42,11 +42,11 @@ async fn ready_while_upstream_is_down() {
     assert!(serving(&mut health, "").await);
     assert!(serving(&mut health, "ready").await);
     assert!(!serving(&mut health, "main").await);
-    let session = env.subscribe(latest(&filters::all())).await;
-    assert_eq!(
-        session.start.warnings.iter().map(|warning| warning.code()).collect::<Vec<_>>(),
-        [WarningCode::UpstreamDown]
-    );
+    eventually("sessions are warned", async || {
+        let session = env.subscribe(latest(&filters::all())).await;
+        session.start.warnings.iter().map(|warning| warning.code()).eq([WarningCode::UpstreamDown])
+    })
+    .await;
     let unknown = HealthCheckRequest { service: "unknown".into() };
     assert_eq!(health.check(unknown).await.expect_err("unknown").code(), tonic::Code::NotFound);
 
