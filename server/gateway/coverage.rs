@@ -77,8 +77,7 @@ impl Account {
         let reader = self.hub.reader();
         // A skipped message may have been as late as the latest connection.
         let late = self.hub.lateness().most(reader.extent().earliest).max(self.hub.config().allowed_lateness);
-        let dated_from = asked.from.minus(self.hub.skip_delay().most());
-        let mut search = Search::new(asked, (dated_from, asked.to.plus(late)), &self.gaps.gaps());
+        let mut search = Search::new(asked, asked.to.plus(late), self.hub.skip_delay().most(), &self.gaps.gaps());
         search.run(&**reader, bytes_max)?;
         search.add_known(reader.damage());
         let mut coverage = search.found;
@@ -100,10 +99,11 @@ impl Account {
 /// Searches a log for skipped messages and damaged records of an interval.
 struct Search {
     asked: TimeRange,
-    /// The record of a message that was skipped in the interval is not older than this.
-    dated_from: UnixMillis,
     /// A message that was created in the interval arrived before this time, unless it was fetched to close a gap.
     arrived_until: UnixMillis,
+    /// How much earlier than its message was read a SKIP record may be dated. It is behind records that are dated up to that
+    /// read.
+    skip_delay: Duration,
     /// Gaps that touch the interval and whose final record was not read yet. A message skipped meanwhile may have been fetched
     /// to close them.
     unclosed: BTreeSet<GapId>,
@@ -122,18 +122,19 @@ enum Purpose {
 }
 
 impl Search {
-    fn new(asked: TimeRange, (dated_from, arrived_until): (UnixMillis, UnixMillis), gaps: &[Gap]) -> Self {
+    fn new(asked: TimeRange, arrived_until: UnixMillis, skip_delay: Duration, gaps: &[Gap]) -> Self {
         let touches = |gap: &&Gap| gap.window.from < asked.to && gap.window.to.is_none_or(|to| asked.from < to);
         let unclosed = gaps.iter().filter(touches).map(|gap| gap.id).collect();
-        Self { asked, dated_from, arrived_until, unclosed, found: Coverage::default() }
+        Self { asked, arrived_until, skip_delay, unclosed, found: Coverage::default() }
     }
 
     fn run(&mut self, reader: &dyn Reader, bytes_max: u64) -> Result<(), ReadError> {
         let next = reader.extent().next;
         // The search for damage starts at the preceding record: a damaged range may begin with the interval's first record.
         let begin = reader.seek(self.asked.from)?.saturating_sub(1);
-        let end = reader.seek(self.arrived_until.plus(SKIP_RECORD_DELAY_MAX))?.min(next);
-        let dated_from = reader.seek(self.dated_from)?.min(begin);
+        let recorded_until = self.arrived_until.plus(SKIP_RECORD_DELAY_MAX.saturating_add(self.skip_delay));
+        let end = reader.seek(recorded_until)?.min(next);
+        let dated_from = reader.seek(self.asked.from.minus(self.skip_delay))?.min(begin);
         // What a stopped reader skipped is dated before the interval. First, while no gap widens the search.
         let unclosed = std::mem::take(&mut self.unclosed);
         let (mut left, mut left_to_verify) = (bytes_max, bytes_max);

@@ -85,7 +85,7 @@ fn closed_gap(id: u64, from: i64, to: i64, state: GapState) -> RecordBody {
 
 /// Sequences of the skips found for an interval, with 30 s of allowed lateness.
 fn search(journal: &Journal, (from, to): (i64, i64), gaps: &[Gap], bytes_max: u64) -> (Vec<Sequence>, Coverage) {
-    let mut search = Search::new(TimeRange::new(at(from), at(to)), (at(from), at(to + 30)), gaps);
+    let mut search = Search::new(TimeRange::new(at(from), at(to)), at(to + 30), Duration::ZERO, gaps);
     search.run(&*journal.reader, bytes_max).expect("it is readable");
     search.add_known(journal.reader.damage());
     (search.found.skips.iter().map(|(sequence, _)| *sequence).collect(), search.found)
@@ -116,16 +116,19 @@ fn skipped_messages_of_interval_are_found() {
 fn skips_dated_before_stop_of_reader_are_found() {
     let body = |from: i64, to: i64| skip(from, to, 1).1;
     let journal = log(vec![skip(10, 11, 1), (100, body(100, 700)), (100, body(100, 101)), skip(800, 801, 1)]);
-    let find = |asked: (i64, i64), delay: i64| {
+    let find = |journal: &Journal, asked: (i64, i64), delay: u64| {
         let span = TimeRange::new(at(asked.0), at(asked.1));
-        let mut search = Search::new(span, (at(asked.0 - delay), at(asked.1 + 30)), &[]);
+        let mut search = Search::new(span, at(asked.1 + 30), Duration::from_secs(delay), &[]);
         search.run(&*journal.reader, 1 << 20).expect("it is readable");
         search.found.skips.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>()
     };
     for (asked, expected) in [((300, 400), &[2][..]), ((50, 100), &[2, 3]), ((699, 700), &[2]), ((700, 760), &[])] {
-        assert_eq!(find(asked, 600), expected, "{asked:?}");
+        assert_eq!(find(&journal, asked, 600), expected, "{asked:?}");
     }
-    assert_eq!(find((300, 400), 0), [] as [Sequence; 0], "the delay is what finds it");
+    assert_eq!(find(&journal, (300, 400), 0), [] as [Sequence; 0], "the delay is what finds it");
+    // Records of the same reads, up to the time of the read, are in front of it.
+    let journal = log(vec![skip(10, 11, 1), skip(650, 651, 1), (100, body(100, 700))]);
+    assert_eq!([0, 600].map(|delay| find(&journal, (150, 160), delay)), [vec![], vec![3]]);
 }
 
 /// Rule 1.10: a message that was skipped while a gap was closed may have been created in the gap.
@@ -157,7 +160,7 @@ fn skips_beyond_bound_are_counted_not_listed() {
 #[test]
 fn damage_of_interval_is_found() {
     let check = |asked: (i64, i64), met: bool, known: bool, expected: u64| {
-        let mut search = Search::new(TimeRange::new(at(asked.0), at(asked.1)), (at(asked.0), at(asked.1 + 30)), &[]);
+        let mut search = Search::new(TimeRange::new(at(asked.0), at(asked.1)), at(asked.1 + 30), Duration::ZERO, &[]);
         let (first, last, from, to) = (5, 9, at(50), at(60));
         if met {
             search.take(ReadItem::Damaged { first, last, from, to });

@@ -56,16 +56,17 @@ impl ReadTurns {
         self.behind = None;
     }
 
-    /// Returns the earliest time at which data read at `received` was sent. `newest` is the creation time of the newest
-    /// post in it: it was not sent before that.
+    /// Returns the earliest time at which any of the data read at `received` was sent. `newest` is the creation time of
+    /// the newest post in it: what is read after it was not sent before that, but what was read with it may have been.
     pub(super) fn stamp(&mut self, received: UnixMillis, newest: Option<UnixMillis>) -> UnixMillis {
-        let Some(behind) = self.behind else { return received };
-        let newest = newest.filter(|newest| *newest <= received);
-        if newest.is_some_and(|newest| newest >= behind.resumed) {
-            self.behind = None;
-            return received;
+        let Some(behind) = &mut self.behind else { return received };
+        let stamp = behind.stamp.min(received);
+        match newest.filter(|newest| *newest <= received) {
+            Some(newest) if newest >= behind.resumed => self.behind = None,
+            Some(newest) => behind.stamp = behind.stamp.max(newest),
+            None => {}
         }
-        newest.map_or(behind.stamp, |newest| newest.max(behind.stamp)).min(received)
+        stamp
     }
 }
 
@@ -97,9 +98,14 @@ mod tests {
         assert_eq!(turns.stamp(time(600), None), time(11), "a heartbeat");
         assert_eq!(turns.take(moment(601), time(601), PULSE), None);
         assert_eq!(turns.stamp(time(601), Some(time(5))), time(11), "an old post");
-        assert_eq!(turns.stamp(time(601), Some(time(300))), time(300), "it was not sent before it was created");
+        assert_eq!(turns.stamp(time(601), Some(time(300))), time(11), "there may be older posts before it");
+        assert_eq!(
+            turns.stamp(time(601), Some(time(200))),
+            time(300),
+            "it was not sent before the post in front of it"
+        );
         assert_eq!(turns.take(moment(700), time(700), PULSE), Some(Duration::from_secs(99)));
-        assert_eq!(turns.stamp(time(700), None), time(11), "stalled again before it had caught up");
+        assert_eq!(turns.stamp(time(700), None), time(300), "stalled again before it had caught up");
         turns.caught_up();
         assert_eq!(turns.stamp(time(701), None), time(701));
     }
@@ -107,8 +113,9 @@ mod tests {
     #[test]
     fn post_created_after_stop_ends_it() {
         let mut turns = stopped();
-        assert_eq!(turns.stamp(time(601), Some(time(600))), time(601));
+        assert_eq!(turns.stamp(time(601), Some(time(600))), time(11));
         assert!(!turns.is_behind());
+        assert_eq!(turns.stamp(time(601), None), time(601));
         let mut turns = stopped();
         assert_eq!(turns.stamp(time(601), Some(time(900))), time(11), "a post of the future proves nothing");
     }
