@@ -102,10 +102,10 @@ pub(super) struct PendingSkip {
 pub(super) fn note_skip(
     pending: &mut Vec<PendingSkip>,
     reason: SkipReason,
-    (received, read): (UnixMillis, UnixMillis),
+    (received, sent): (UnixMillis, TimeRange),
     now: Moment,
 ) {
-    let window = TimeRange::new(received, read.max(received).plus(Duration::from_millis(1)));
+    let window = TimeRange::new(sent.from, sent.to.max(received).plus(Duration::from_millis(1)));
     match pending.iter_mut().find(|skip| skip.reason == reason) {
         Some(skip) => {
             skip.count += 1;
@@ -124,15 +124,20 @@ mod tests {
     #[test]
     fn window_of_skips_ends_when_they_were_read() {
         let (mut pending, at) = (Vec::new(), |second: i64| UnixMillis(second * 1_000));
-        let mut note = |reason, received, read| {
-            note_skip(&mut pending, reason, (at(received), at(read)), Moment::ZERO);
+        let mut note = |reason, (from, received), read| {
+            let sent = TimeRange::new(at(from), at(read));
+            note_skip(&mut pending, reason, (at(received), sent), Moment::ZERO);
             let skip = pending.iter().find(|skip| skip.reason == reason).expect("noted");
             (skip.count, skip.received, skip.window)
         };
         let window = |from, to| TimeRange::new(at(from), at(to).plus(Duration::from_millis(1)));
-        assert_eq!(note(SkipReason::Malformed, 10, 10), (1, at(10), window(10, 10)));
-        assert_eq!(note(SkipReason::Malformed, 11, 191), (2, at(11), window(10, 191)));
-        assert_eq!(note(SkipReason::Malformed, 100, 100), (3, at(100), window(10, 191)));
-        assert_eq!(note(SkipReason::Oversized, 200, 190), (1, at(200), window(200, 200)), "the clock was set back");
+        assert_eq!(note(SkipReason::Malformed, (10, 10), 10), (1, at(10), window(10, 10)));
+        assert_eq!(note(SkipReason::Malformed, (9, 11), 191), (2, at(11), window(9, 191)));
+        assert_eq!(note(SkipReason::Malformed, (100, 100), 100), (3, at(100), window(9, 191)));
+        assert_eq!(
+            note(SkipReason::Oversized, (200, 200), 190),
+            (1, at(200), window(200, 200)),
+            "the clock was set back"
+        );
     }
 }

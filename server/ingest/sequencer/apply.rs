@@ -1,6 +1,7 @@
 //! Applies received data: deduplication, and the record of each message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::append_batch::{AppendBatch, PendingSkip, note_skip};
 use super::{IngestItem, Sequencer, SequencerDeps};
@@ -9,7 +10,7 @@ use crate::hub::status::upstream_status::LastActivity;
 use crate::ingest::dedup::{self, DedupResult};
 use crate::ingest::gap_tracker::RecoverySource;
 use crate::ingest::queue::{IngestSource, ReceivedBatch};
-use crate::model::{GapId, Origin, Post, PostId, RecordBody, RulesChange, SkipReason, UnixMillis};
+use crate::model::{GapId, Origin, Post, PostId, RecordBody, RulesChange, SkipReason, TimeRange, UnixMillis};
 use crate::task::Shutdown;
 use crate::upstream::UpstreamMessage;
 use crate::upstream::message::UpstreamPost;
@@ -63,8 +64,13 @@ impl Sequencer {
         let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
         let received = if corrected { self.stamp(moment) } else { arrivals.received };
         batch.capacity.push(capacity);
-        if let IngestSource::Live { late, .. } = source {
-            batch.late = Some((batch.late.map_or(late, |(most, _)| most.max(late)), late));
+        let (hub, mut stalled_by) = (&self.writing.hub, Duration::ZERO);
+        if let IngestSource::Live { late, stalled, .. } = source {
+            stalled_by = stalled;
+            // Between its records lie all posts of the stop.
+            let within =
+                if stalled.is_zero() { late } else { late.max(stalled.saturating_add(hub.late_at(hub.next()))) };
+            batch.late = Some((batch.late.map_or(within, |(most, _)| most.max(within)), late));
             if arrivals.is_sign_of_life() {
                 batch.last_activity = Some(LastActivity { moment, time: received });
             }
@@ -105,7 +111,8 @@ impl Sequencer {
                     SkipReason::Oversized
                 }
             };
-            note_skip(pending, skipped, (received, self.stamp(moment)), self.clock.moment());
+            let sent = TimeRange::new(received.minus(stalled_by), self.stamp(moment));
+            note_skip(pending, skipped, (received, sent), self.clock.moment());
         }
         Ok(())
     }

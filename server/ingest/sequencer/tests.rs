@@ -29,7 +29,12 @@ struct TestEnv {
     giving_up: Shutdown,
 }
 
-const LIVE: IngestSource = IngestSource::Live { connection: 0, backfill_before: None, late: Duration::ZERO };
+/// Live data that is late, and was read after a stop.
+const fn live(late: Duration, stalled: Duration) -> IngestSource {
+    IngestSource::Live { connection: 0, backfill_before: None, late, stalled }
+}
+
+const LIVE: IngestSource = live(Duration::ZERO, Duration::ZERO);
 
 /// A writer that fails this many appends. The outcome of every second one is unknown.
 struct Failing {

@@ -251,7 +251,8 @@ impl ConnectionSupervisor {
         controls.for_each(|control| self.show(control, reading));
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
         let read = arrivals.received;
-        arrivals.received = reading.turns.stamp(read, created.iter().max().copied());
+        let stamp = reading.turns.stamp(read, created.iter().max().copied());
+        arrivals.received = stamp.date;
         // Each redundant connection that requested a backfill gets one.
         let asked = answer.backfill.map(|_| answer.at);
         let backfill_before = self.backfill_before();
@@ -262,7 +263,8 @@ impl ConnectionSupervisor {
         }
         self.metrics.count_arrivals(arrivals.messages.len());
         let late = self.tracker.late(arrivals.received);
-        let source = IngestSource::Live { connection, backfill_before, late };
+        let stalled = stamp.date.since(stamp.oldest);
+        let source = IngestSource::Live { connection, backfill_before, late, stalled };
         self.queue.send(arrivals, source, self.clock.moment()).await
     }
 

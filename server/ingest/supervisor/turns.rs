@@ -56,18 +56,30 @@ impl ReadTurns {
         self.behind = None;
     }
 
-    /// Returns the earliest time at which any of the data read at `received` was sent. `newest` is the creation time of
-    /// the newest post in it: what is read after it was not sent before that, but what was read with it may have been.
-    pub(super) fn stamp(&mut self, received: UnixMillis, newest: Option<UnixMillis>) -> UnixMillis {
-        let Some(behind) = &mut self.behind else { return received };
-        let stamp = behind.stamp.min(received);
-        match newest.filter(|newest| *newest <= received) {
-            Some(newest) if newest >= behind.resumed => self.behind = None,
-            Some(newest) => behind.stamp = behind.stamp.max(newest),
-            None => {}
-        }
-        stamp
+    /// Returns the date of data read at `received`; `newest` is the creation time of the newest post in it. What is read
+    /// after that post was not sent before it, but what was read with it may have been.
+    pub(super) fn stamp(&mut self, received: UnixMillis, newest: Option<UnixMillis>) -> ReadStamp {
+        let Some(behind) = &mut self.behind else { return ReadStamp { oldest: received, date: received } };
+        let oldest = behind.stamp.min(received);
+        let newest = newest.filter(|newest| *newest <= received);
+        behind.stamp = newest.map_or(behind.stamp, |newest| newest.max(behind.stamp));
+        let date = if newest.is_some_and(|newest| newest >= behind.resumed) {
+            self.behind = None;
+            received
+        } else {
+            behind.stamp.min(received)
+        };
+        ReadStamp { oldest, date }
     }
+}
+
+/// When data of one read was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReadStamp {
+    /// None of it was sent before this time.
+    pub(super) oldest: UnixMillis,
+    /// Its last part was not sent before this time.
+    pub(super) date: UnixMillis,
 }
 
 #[cfg(test)]
@@ -92,32 +104,35 @@ mod tests {
         turns
     }
 
+    /// Reads at second 601; the bounds of what was read.
+    fn read(turns: &mut ReadTurns, newest: Option<u64>) -> (i64, i64) {
+        let ReadStamp { oldest, date } = turns.stamp(time(601), newest.map(time));
+        let seconds = |at: UnixMillis| (at.0 - time(0).0) / 1_000;
+        (seconds(oldest), seconds(date))
+    }
+
     #[test]
     fn bytes_after_stop_have_time_of_last_turn() {
         let mut turns = stopped();
-        assert_eq!(turns.stamp(time(600), None), time(11), "a heartbeat");
+        assert_eq!(read(&mut turns, None), (11, 11), "a heartbeat");
         assert_eq!(turns.take(moment(601), time(601), PULSE), None);
-        assert_eq!(turns.stamp(time(601), Some(time(5))), time(11), "an old post");
-        assert_eq!(turns.stamp(time(601), Some(time(300))), time(11), "there may be older posts before it");
-        assert_eq!(
-            turns.stamp(time(601), Some(time(200))),
-            time(300),
-            "it was not sent before the post in front of it"
-        );
+        assert_eq!(read(&mut turns, Some(5)), (11, 11), "an old post");
+        assert_eq!(read(&mut turns, Some(300)), (11, 300), "there may be older posts before it");
+        assert_eq!(read(&mut turns, Some(200)), (300, 300), "it was not sent before the post in front of it");
         assert_eq!(turns.take(moment(700), time(700), PULSE), Some(Duration::from_secs(99)));
-        assert_eq!(turns.stamp(time(700), None), time(300), "stalled again before it had caught up");
+        assert_eq!(read(&mut turns, None), (300, 300), "stalled again before it had caught up");
         turns.caught_up();
-        assert_eq!(turns.stamp(time(701), None), time(701));
+        assert_eq!(read(&mut turns, None), (601, 601));
     }
 
     #[test]
     fn post_created_after_stop_ends_it() {
         let mut turns = stopped();
-        assert_eq!(turns.stamp(time(601), Some(time(600))), time(11));
+        assert_eq!(read(&mut turns, Some(600)), (11, 601));
         assert!(!turns.is_behind());
-        assert_eq!(turns.stamp(time(601), None), time(601));
+        assert_eq!(read(&mut turns, None), (601, 601));
         let mut turns = stopped();
-        assert_eq!(turns.stamp(time(601), Some(time(900))), time(11), "a post of the future proves nothing");
+        assert_eq!(read(&mut turns, Some(900)), (11, 11), "a post of the future proves nothing");
     }
 
     #[test]

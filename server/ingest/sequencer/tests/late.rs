@@ -46,3 +46,15 @@ fn post_after_private_gap_enters_both_logs() {
         }
     }
 }
+
+/// Between records of one read after a stop, all posts of the stop may be missing; after the last one, none is.
+#[test]
+fn lateness_covers_stop_between_its_records() {
+    let (env, hub) = private_gap_env();
+    let (late, stopped) = (Duration::from_secs(30), Duration::from_secs(100));
+    env.put_by(1_704_067_231_000, vec![post(id_at(15, 1), &["a"]), post(id_at(16, 2), &["a"])], live(late, stopped));
+    let (records, _) = env.records();
+    let last = records.last().expect("two posts").sequence;
+    assert!(hub.lateness().at(last) >= late + stopped, "{:?}", hub.lateness().at(last));
+    assert_eq!(hub.lateness().at(last + 1), Duration::ZERO, "within the allowed lateness");
+}
