@@ -98,7 +98,7 @@ pub(super) struct PendingSkip {
     pub(super) since: Moment,
 }
 
-/// Notes a skipped message that was sent between `received` and `read`; both are the same unless the reader was stopped.
+/// Notes a skipped message of data of this date, and when it was sent.
 pub(super) fn note_skip(
     pending: &mut Vec<PendingSkip>,
     reason: SkipReason,
