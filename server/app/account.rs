@@ -8,13 +8,18 @@ use tokio::runtime::Handle;
 
 use super::account_rules::{self, RuleTasks};
 use super::account_tasks::AccountTasks;
-use super::maintenance::AccountMaintenance;
+use super::maintenance::{AccountMaintenance, ReplicaMaintenance};
 use super::open_context::OpenContext;
+use super::replica_metrics::ReplicaMetrics;
+use super::replica_opening::{ReplicaOpening, check_alone};
+use super::replica_role::{CheckpointGate, ReplicaRole};
+use super::replication::run_while_leading;
 use super::role::{AccountRole, Leadership, RoleOpening};
 use super::rule_events::on_drift;
 use crate::config::{self, Settings};
 use crate::gateway;
 use crate::hub::{self, Hub};
+use crate::ingest::replication::{Follower, LocalLogs, PlaceCell};
 use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
 use crate::ingest::{self, WriteHalf, dedup};
 use crate::journal::{self, Backend, Journal, TimedDisk, WriterIdentity};
@@ -28,10 +33,17 @@ pub(super) struct AccountRuntime {
     index: Arc<dedup::DedupIndex>,
     counters: Arc<gateway::AccountCounters>,
     pub(super) role: AccountRole,
-    /// The first leadership.
-    pub(super) leadership: Leadership,
+    pub(super) first: FirstTurn,
     pub(super) rules: RuleTasks,
     pub(super) account_maintenance: AccountMaintenance,
+}
+
+/// How the role of an account begins.
+pub(super) enum FirstTurn {
+    /// Without other replicas it leads.
+    Leadership(Box<Leadership>),
+    /// A replica follows.
+    Replica(Box<ReplicaRole>),
 }
 
 /// Opens an account with its own upstream clock. Its metrics are registered only on success, because opening can be
@@ -45,20 +57,33 @@ pub(super) fn open(shared: &OpenContext, account: &config::AccountSettings) -> a
 }
 
 fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow::Result<AccountRuntime> {
+    let dir = shared.settings.data_dir.join("accounts").join(account.name.as_str());
+    let mut replica = match &shared.replication {
+        Some(replication) => Some(ReplicaOpening::join(replication, shared, account, &dir)?),
+        None => {
+            check_alone(&dir)?;
+            None
+        }
+    };
+    let guarded = replica.as_ref().map(|replica| replica.guarded(shared));
+    let shared = guarded.as_ref().unwrap_or(shared);
     let OpenContext { settings, clock, metrics, .. } = shared;
     let name = &account.name;
-    let dir = settings.data_dir.join("accounts").join(name.as_str());
     let identity = WriterIdentity { epoch: shared.random_epoch(), term: Term((shared.random)()) };
     let files = metrics.account(name, journal::Metrics::register);
     files.retention.set(settings.journal.retention_age_max.as_secs());
     let disk: Arc<dyn journal::Disk> = Arc::new(TimedDisk::new(shared.disk.clone(), clock.clone(), &files));
-    let Journal { writer, reader, mut maintenance, torn_bytes, .. } =
-        journal::open_with(&settings.journal, &dir, identity, clock.now(), &disk)?;
+    let opened = match &mut replica {
+        Some(replica) => replica.open_log(shared, &dir, identity.term, &disk)?,
+        None => journal::open_with(&settings.journal, &dir, identity, clock.now(), &disk)?,
+    };
+    let Journal { writer, reader, mut maintenance, torn_bytes, .. } = opened;
     let ids_config = ids_config(settings);
     maintenance.keep_ages(ids_config.window);
     files.torn_bytes.inc_by(torn_bytes);
     log_opened(account, &*reader, identity.term, torn_bytes);
-    let side = open_side(shared, account, &dir, &*reader, identity)?;
+    let side_epoch = replica.as_ref().map(|replica| replica.identity.side_epoch);
+    let side = open_side(shared, account, &dir, &*reader, (identity, side_epoch))?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
@@ -78,6 +103,7 @@ fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow:
         ids: ids.maintenance,
         side: side.maintenance,
         metrics: files,
+        replica: None,
         runtime: Handle::current(),
         clock: clock.clone(),
         failing: false,
@@ -86,8 +112,45 @@ fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow:
     account_maintenance.step();
     let rules = account_rules::open(shared, account, &hub)?;
     let logs = WriteHalf { writer, seen: ids.seen, side: side.writer };
-    let (role, leadership) = opening.begin(logs, identity.term, rules.observer.feed());
-    Ok(AccountRuntime { role, leadership, rules, account_maintenance, index: ids.index, counters, hub })
+    let (role, first) = match replica {
+        None => {
+            let (role, leadership) = opening.begin(logs, identity.term, rules.observer.feed());
+            (role, FirstTurn::Leadership(Box::new(leadership)))
+        }
+        Some(replica) => {
+            let local = LocalLogs { logs, hub: hub.clone(), dir: Some(dir.clone()), checkpoint: None, received };
+            let replica = replica_role(shared, replica, local, &mut account_maintenance)?;
+            (opening.follow(rules.observer.feed()), FirstTurn::Replica(Box::new(replica)))
+        }
+    };
+    Ok(AccountRuntime { role, first, rules, account_maintenance, index: ids.index, counters, hub })
+}
+
+/// Creates the role of a replica, and lets maintenance write its place.
+fn replica_role(
+    shared: &OpenContext,
+    replica: ReplicaOpening,
+    local: LocalLogs,
+    maintenance: &mut AccountMaintenance,
+) -> anyhow::Result<ReplicaRole> {
+    let ReplicaOpening { shared: quorum, identity, lease: (lease, lease_task), place, file, .. } = replica;
+    let (cell, gate) = (PlaceCell::new(place.clone()), CheckpointGate::default());
+    let metrics = shared.metrics.account(local.hub.account(), |part| ReplicaMetrics::register(part, &cell));
+    let bus = quorum.bus.clone();
+    let follower = Follower::new(local.hub.account().clone(), quorum, shared.clock.clone(), identity, place)?;
+    maintenance.replica = Some(ReplicaMaintenance { gate: gate.clone(), cell: cell.clone(), file });
+    Ok(ReplicaRole {
+        follower: follower.with_cell(cell.clone()),
+        local,
+        lease,
+        lease_task,
+        config: shared.settings.replication.clone(),
+        gate,
+        cell,
+        bus,
+        metrics,
+        random: shared.random,
+    })
 }
 
 fn log_opened(account: &config::AccountSettings, reader: &dyn journal::Reader, term: Term, torn_bytes: u64) {
@@ -131,7 +194,7 @@ fn open_side(
     account: &config::AccountSettings,
     dir: &Path,
     main: &dyn journal::Reader,
-    identity: WriterIdentity,
+    (identity, shared_epoch): (WriterIdentity, Option<Epoch>),
 ) -> Result<OpenedSideLog, SideError> {
     let settings = &shared.settings;
     side_log_writer::open(&side_log_writer::SideLogParams {
@@ -142,7 +205,8 @@ fn open_side(
         ids: &settings.ingest.dedup,
         bytes_max: settings.ingest.side_log_bytes_max,
         window: settings.hub.recovery_window,
-        identity: WriterIdentity { epoch: shared.random_epoch(), ..identity },
+        identity: WriterIdentity { epoch: shared_epoch.unwrap_or_else(|| shared.random_epoch()), ..identity },
+        is_shared: shared_epoch.is_some(),
         now: shared.clock.now(),
     })
 }
@@ -202,12 +266,20 @@ impl AccountRuntime {
     /// Starts the role of the account with its first leadership, and the tasks that outlive a leadership.
     pub(super) fn spawn(self, runners: &AccountTasks) {
         let AccountTasks { sessions, writers, upstream, .. } = runners;
-        let Self { hub, role, leadership, rules, mut account_maintenance, .. } = self;
+        let Self { hub, role, first, rules, mut account_maintenance, .. } = self;
         let RuleTasks { executor, observer, announcer } = rules;
         let written = Shutdown::new();
         let (done, process, tasks) = (written.clone(), writers.clone(), runners.clone());
+        let lease = match &first {
+            FirstTurn::Leadership(_) => None,
+            FirstTurn::Replica(replica) => Some(replica.lease.clone()),
+        };
         writers.thread("sequencer", ExitPolicy::StopProcess, move || {
-            if let Err(error) = role.run(leadership, &tasks, &announcer) {
+            let ended = match first {
+                FirstTurn::Leadership(leadership) => role.run(*leadership, &tasks, &announcer).map_err(Into::into),
+                FirstTurn::Replica(replica) => replica.run(&role, &tasks, &announcer),
+            };
+            if let Err(error) = ended {
                 process.fail(format!("account {}: {error}", hub.account()));
             }
             done.cancel();
@@ -215,7 +287,17 @@ impl AccountRuntime {
         writers.thread("maintenance", ExitPolicy::StopProcess, move || account_maintenance.run(&written));
         let observing = observer.run(upstream.clone(), on_drift(executor.rules.clone()));
         sessions.spawn_dedicated("rule observer", ExitPolicy::StopProcess, observing);
-        sessions.spawn("rules", ExitPolicy::StopProcess, executor.run(upstream.clone()));
+        let executing = executor.run(upstream.clone());
+        match lease {
+            None => sessions.spawn("rules", ExitPolicy::StopProcess, executing),
+            Some(lease) => {
+                let upstream = upstream.clone();
+                let executing = async move {
+                    upstream.run_until_cancelled(run_while_leading(lease, executing)).await;
+                };
+                sessions.spawn("rules", ExitPolicy::StopProcess, executing);
+            }
+        }
     }
 }
 

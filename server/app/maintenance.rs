@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::replica_role::CheckpointGate;
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::ingest::dedup;
 use crate::ingest::recovery::{AccountGaps, RecoveryJobs};
+use crate::ingest::replication::{PlaceCell, PlaceFile};
 use crate::ingest::side_log_writer::SideLogMaintenance;
 use crate::journal::{self, Maintenance};
 use crate::task::Shutdown;
@@ -20,9 +22,20 @@ pub(super) struct AccountMaintenance {
     pub(super) ids: dedup::DedupMaintenance,
     pub(super) side: SideLogMaintenance,
     pub(super) metrics: journal::Metrics,
+    /// Set if other replicas have the logs, too.
+    pub(super) replica: Option<ReplicaMaintenance>,
     pub(super) runtime: Handle,
     pub(super) clock: Clock,
     pub(super) failing: bool,
+}
+
+/// What maintenance writes for a replica.
+pub(super) struct ReplicaMaintenance {
+    /// The checkpoints, while it leads.
+    pub(super) gate: CheckpointGate,
+    /// Its place, once its records are synced.
+    pub(super) cell: PlaceCell,
+    pub(super) file: PlaceFile,
 }
 
 /// Interval of maintenance steps. A power cut loses at most this period (durability `os` of the contract).
@@ -56,8 +69,8 @@ impl AccountMaintenance {
         }
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(extent, &|age| self.journal.appended_before(age)).map_err(|error| error.to_string());
-        let gaps = self.gaps.tracker().save().map_err(|error| format!("gap checkpoint: {error}"));
-        let jobs = self.recovery.save().map_err(|error| format!("recovery jobs: {error}"));
+        let (gaps, jobs) = self.save_checkpoints();
+        let place = self.save_place();
         let side = self.side.step(now);
         // The steps are independent: a failing step does not stop the others and is retried at the next interval.
         let steps = [
@@ -65,6 +78,7 @@ impl AccountMaintenance {
             ("ids", ids.err()),
             ("gaps", gaps.err()),
             ("jobs", jobs.err()),
+            ("place", place.err()),
             ("side", side.err().map(|error| error.to_string())),
         ];
         steps.iter().filter(|(_, error)| error.is_some()).for_each(|(step, _)| self.metrics.note_failure(step));
@@ -81,5 +95,23 @@ impl AccountMaintenance {
             }
             (Some(_), true) | (None, false) => {}
         }
+    }
+
+    /// Saves the checkpoints. Those of a replica that follows are the leader's: its role writes them.
+    fn save_checkpoints(&self) -> (Result<(), String>, Result<(), String>) {
+        let save = || {
+            let gaps = self.gaps.tracker().save().map_err(|error| format!("gap checkpoint: {error}"));
+            (gaps, self.recovery.save().map_err(|error| format!("recovery jobs: {error}")))
+        };
+        match &self.replica {
+            None => save(),
+            Some(replica) => replica.gate.write_if_open(save).unwrap_or((Ok(()), Ok(()))),
+        }
+    }
+
+    fn save_place(&mut self) -> Result<(), String> {
+        let Some(replica) = &mut self.replica else { return Ok(()) };
+        let (synced, side) = (self.hub.reader().synced(), self.hub.side().reader().synced());
+        replica.file.save(&replica.cell.get(), synced, side).map_err(|error| format!("place in shared log: {error}"))
     }
 }

@@ -22,6 +22,11 @@ mod maintenance;
 mod open_context;
 mod opening;
 mod reload;
+mod replica_metrics;
+mod replica_opening;
+mod replica_role;
+mod replica_status;
+mod replication;
 mod role;
 mod rule_events;
 mod shutdown;
@@ -46,6 +51,7 @@ pub use self::live_keys::LIVE_KEYS;
 use self::live_keys::LiveParts;
 pub use self::reload::ConfigSource;
 use self::reload::ReloadRequests;
+use self::replication::Replication;
 use self::status::RunningProcess;
 use self::tls::TlsListeners;
 use crate::access::jwt::KeyRefresher;
@@ -129,6 +135,7 @@ impl App {
             transport: Arc::new(client.clone()),
             rule_transport: Arc::new(client),
             disk: Arc::new(SystemDisk),
+            replication: Replication::start(&settings, &clock).await?,
             random: || rand::rng().random(),
         };
         let shared = parts.clone();

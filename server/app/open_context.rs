@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::replication::Replication;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::hub::token::Keyring;
@@ -19,6 +20,8 @@ pub(super) struct OpenContext {
     pub rule_transport: Arc<dyn RuleTransport>,
     /// The disk of the logs.
     pub disk: Arc<dyn journal::Disk>,
+    /// Set if there are other replicas.
+    pub replication: Option<Arc<Replication>>,
     /// Source of identities and of jitter.
     pub random: fn() -> u64,
 }

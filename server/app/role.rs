@@ -26,10 +26,13 @@ use super::open_context::OpenContext;
 use crate::config;
 use crate::hub::Hub;
 use crate::ingest::gap_tracker::GapTracker;
-use crate::ingest::recovery::{AccountGaps, RecoveryJobs, RecoveryScheduler};
+use crate::ingest::recovery::{AccountGaps, MissingRanges, RecoveryJobs, RecoveryScheduler};
+use crate::ingest::replication::{OutletParts, ReplicatedOutlet, ReplicatedWriter};
 use crate::ingest::{
-    self, ConnectionSupervisor, IngestItem, IngestQueue, LogTimes, Sequencer, SequencerDeps, WriteHalf, dedup,
+    self, ConnectionSupervisor, IngestItem, IngestQueue, LogTimes, ReplicatedEnd, Sequencer, SequencerDeps, WriteHalf,
+    dedup,
 };
+use crate::lease::LeaseHandle;
 use crate::model::Term;
 use crate::rules::RuleFeed;
 use crate::task::{ExitPolicy, Shutdown};
@@ -71,7 +74,11 @@ impl RoleOpening {
     ) -> Result<Self, ingest::RestoreError> {
         let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
         let parts = LeadershipParts::new(shared, account, dir, hub, counters);
-        let tracker = Arc::new(GapTracker::open(parts.tracker(), logged, received));
+        let tracker = match &shared.replication {
+            None => GapTracker::open(parts.tracker(), logged, received),
+            Some(_) => GapTracker::take_over(parts.tracker(), logged, received),
+        };
+        let tracker = Arc::new(tracker);
         let queue = ingest::queue(shared.settings.ingest.queue_bytes_max);
         let recovery = RecoveryScheduler::open(parts.scheduler(&tracker, &queue.0));
         let gaps = Arc::new(AccountGaps::new(hub.clone(), tracker));
@@ -84,6 +91,14 @@ impl RoleOpening {
         let role = AccountRole { parts, gaps, jobs: recovery.jobs(), rule_feed };
         let leadership = role.leadership((logs, term), queue, recovery);
         (role, leadership)
+    }
+}
+
+impl RoleOpening {
+    /// Creates the role of a replica, which leads when it holds the lease.
+    pub(super) fn follow(self, rule_feed: RuleFeed) -> AccountRole {
+        let Self { parts, gaps, recovery, .. } = self;
+        AccountRole { parts, gaps, jobs: recovery.jobs(), rule_feed }
     }
 }
 
@@ -118,14 +133,47 @@ impl AccountRole {
         self.leadership((logs, term), queue, recovery)
     }
 
+    /// Begins a gap tracker and the recovery jobs from the checkpoints that the leader before left.
+    pub(super) fn take_over(&self, received: LogTimes) -> Arc<GapTracker> {
+        let logged = self.parts.hub.gaps().list();
+        let tracker = Arc::new(GapTracker::take_over(self.parts.tracker(), logged, received));
+        self.gaps.set_tracker(tracker.clone());
+        self.jobs.take_over(tracker.stamp());
+        tracker
+    }
+
+    /// Creates a leadership over logs that other replicas have, too. They are in its term.
+    pub(super) fn replicated(
+        &self,
+        logs: WriteHalf,
+        term: Term,
+        writer: ReplicatedWriter,
+        parts: OutletParts,
+    ) -> Leadership {
+        let queue = ingest::queue(self.parts.ingest.queue_bytes_max);
+        let recovery = RecoveryScheduler::resume(self.parts.scheduler(&parts.tracker, &queue.0), self.jobs.clone());
+        let Leadership { queue, sequencer, supervisors, recovery } = self.begun((logs, term), queue, recovery);
+        let sequencer = sequencer.with_outlet(ReplicatedOutlet::new(writer, parts));
+        Leadership { queue, sequencer, supervisors, recovery }
+    }
+
     fn leadership(
         &self,
         (mut logs, term): (WriteHalf, Term),
+        queue: (IngestQueue, mpsc::Receiver<IngestItem>),
+        recovery: RecoveryScheduler,
+    ) -> Leadership {
+        logs.begin(term);
+        self.begun((logs, term), queue, recovery)
+    }
+
+    fn begun(
+        &self,
+        (logs, term): (WriteHalf, Term),
         (queue, intakes): (IngestQueue, mpsc::Receiver<IngestItem>),
         recovery: RecoveryScheduler,
     ) -> Leadership {
         let (parts, tracker) = (&self.parts, self.gaps.tracker());
-        logs.begin(term);
         let supervisors = parts.supervisors(&tracker, &queue);
         let (hub, metrics) = (parts.hub.clone(), parts.counters.clone());
         let clock = hub.clock().clone();
@@ -145,19 +193,58 @@ impl Leadership {
         announcer: &SharedAnnouncer,
     ) -> Result<WriteHalf, dedup::DedupError> {
         let Self { queue, sequencer, supervisors, recovery } = self;
-        {
-            let _context = tasks.runtime.enter();
-            let sessions = tasks.sessions.until(end);
-            for supervisor in supervisors {
-                // X disconnects slow readers. Each reader therefore has its own thread and does not compete with session
-                // tasks.
-                sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, supervisor.run(end.clone()));
-            }
-            sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(end.clone()));
-            let (announcer, end) = (announcer.clone(), end.clone());
-            let announcing = async move { announcer.lock().await.run(queue, end).await };
-            sessions.spawn("rule announcements", ExitPolicy::StopProcess, announcing);
-        }
+        LeadershipTasks { queue, supervisors, recovery }.spawn(end, tasks, announcer);
         sequencer.run(&tasks.giving_up)
+    }
+
+    /// Runs a leadership over logs that other replicas have, too: it calls `begun` and starts its tasks once the TERM record
+    /// is accepted, and it ends with this tenure of the lease.
+    pub(super) fn run_replicated(
+        self,
+        end: &Shutdown,
+        (lease, tenure): (LeaseHandle, u64),
+        (tasks, announcer): (&AccountTasks, &SharedAnnouncer),
+        begun: impl FnOnce(),
+    ) -> Result<ReplicatedEnd, dedup::DedupError> {
+        let Self { queue, sequencer, supervisors, recovery } = self;
+        let upstream = LeadershipTasks { queue, supervisors, recovery };
+        let (watched, ended) = (lease.clone(), end.clone());
+        let watch = async move {
+            tokio::select! {
+                () = watched.ended(tenure) => ended.cancel(),
+                () = ended.cancelled() => {}
+            }
+        };
+        let _context = tasks.runtime.enter();
+        tasks.sessions.until(end).spawn("lease watch", ExitPolicy::StopProcess, watch);
+        sequencer.run_replicated(&tasks.giving_up, || {
+            begun();
+            if lease.held().is_some_and(|held| held.number == tenure) {
+                upstream.spawn(end, tasks, announcer);
+            }
+        })
+    }
+}
+
+/// The tasks that read X in a leadership.
+struct LeadershipTasks {
+    queue: IngestQueue,
+    supervisors: Vec<ConnectionSupervisor>,
+    recovery: RecoveryScheduler,
+}
+
+impl LeadershipTasks {
+    fn spawn(self, end: &Shutdown, tasks: &AccountTasks, announcer: &SharedAnnouncer) {
+        let Self { queue, supervisors, recovery } = self;
+        let _context = tasks.runtime.enter();
+        let sessions = tasks.sessions.until(end);
+        for supervisor in supervisors {
+            // X disconnects slow readers. Each reader therefore has its own thread and does not compete with session tasks.
+            sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, supervisor.run(end.clone()));
+        }
+        sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(end.clone()));
+        let (announcer, end) = (announcer.clone(), end.clone());
+        let announcing = async move { announcer.lock().await.run(queue, end).await };
+        sessions.spawn("rule announcements", ExitPolicy::StopProcess, announcing);
     }
 }

@@ -33,6 +33,7 @@ mod ranges;
 #[cfg(test)]
 mod reference;
 mod render;
+mod replication;
 mod schema;
 mod settings;
 mod validate;
@@ -62,6 +63,7 @@ impl Default for Settings {
             upstream: upstream::Config::default(),
             ingest: ingest::Config::default(),
             journal: journal::Config::default(),
+            replication: ingest::replication::Config::default(),
             hub: hub::Config::default(),
             rules: crate::rules::Config::default(),
             telemetry: telemetry::Config::default(),

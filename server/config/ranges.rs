@@ -162,6 +162,17 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("limits.refusal_delay", Time(0, 10 * S)),
     ("limits.refusals_per_second", Whole(0, 1_000_000)),
     ("reload.interval", Time(100 * MS, D)),
+    ("replication.append_patience", Time(S, 10 * M)),
+    // Elections of NATS take seconds.
+    ("replication.lease_ttl", Time(5 * S, 5 * M)),
+    ("replication.linger", Time(0, S)),
+    ("replication.nats.call_timeout", Time(100 * MS, M)),
+    ("replication.nats.pending_calls_max", Whole(1, 65_536)),
+    ("replication.nats.subscription_messages_max", Whole(1, 1 << 20)),
+    // The most that JetStream makes.
+    ("replication.replicas", Whole(1, 5)),
+    ("replication.retention", Time(D, Y)),
+    ("replication.stream_bytes_max", Whole(0, 1_024 * TIB)),
     ("roles[].limits.bytes_per_second", Whole(KIB, TIB)),
     ("roles[].limits.calls_per_second", Whole(1, 1_000_000)),
     ("roles[].limits.connections", Whole(1, 1_000_000)),

@@ -27,6 +27,8 @@ pub struct Settings {
     pub ingest: ingest::Config,
     /// Log of each account.
     pub journal: journal::Config,
+    /// Replicas: several gateways over one shared log. Experimental: see docs/replication.md.
+    pub replication: ingest::replication::Config,
     /// Sessions and their limits.
     pub hub: hub::Config,
     /// Requests about the rules of the accounts.

@@ -7,6 +7,7 @@ use super::access;
 use super::account::AccountSettings;
 use super::error::ConfigError;
 use super::ranges;
+use super::replication;
 use super::settings::Settings;
 use super::validator::{Validator, is_bare_of_user, is_loopback};
 use crate::grpc::Services;
@@ -28,6 +29,7 @@ pub(super) fn faults(settings: &Settings) -> Vec<ConfigError> {
     ports(settings, &mut found);
     upstream(settings, &mut found);
     journal(settings, &mut found);
+    replication::check(settings, &mut found);
     recovery(settings, &mut found);
     sessions(settings, &mut found);
     rules(settings, &mut found);

@@ -147,6 +147,7 @@ impl RecoveryService for RecoveryApi {
         let (caller, peer) = (context.budget_key(&request), request.remote_addr().map(|peer| peer.ip()));
         let request = request.into_inner();
         let (account, grant) = context.account(&self.gateway, &request.account)?;
+        leads(&account)?;
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
         let listed = self.create(&context, &account, asked, &caller)?;
         let created = &listed.job;
@@ -165,6 +166,7 @@ impl RecoveryService for RecoveryApi {
         let peer = request.remote_addr().map(|peer| peer.ip());
         let request = request.into_inner();
         let (account, grant) = context.account(&self.gateway, &request.account)?;
+        leads(&account)?;
         let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
         let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
         let call = context.audited(peer, "CancelRecoveryJob");
@@ -172,6 +174,11 @@ impl RecoveryService for RecoveryApi {
         let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account), &grant))).await?;
         Ok(Response::new(CancelRecoveryJobResponse { job }))
     }
+}
+
+/// Jobs are the leader's.
+fn leads(account: &Account) -> Result<(), Status> {
+    if account.hub.upstream().is_following() { Err(status::not_leader()) } else { Ok(()) }
 }
 
 /// Returns the gaps that recovery jobs may close in part.

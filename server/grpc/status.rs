@@ -37,6 +37,8 @@ pub fn reason(headers: &http::HeaderMap) -> &str {
     headers.get(REASON_TRAILER).and_then(|reason| reason.to_str().ok()).unwrap_or_default()
 }
 
+/// Retry delay for what another replica can do, or this one soon.
+const RETRY_AFTER_BEHIND: Duration = Duration::from_millis(250);
 /// Retry delay after a call that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
 
@@ -103,6 +105,13 @@ pub fn refused(refused: StartError) -> Status {
                 .with("missing_seconds", missing.as_secs())
         }
         StartError::InFuture { head_time } => return in_future("start is in the future", head_time),
+        StartError::ReplicaBehind => {
+            return not_ready(
+                "replica has not reached the position of the resume token yet; retry",
+                RETRY_AFTER_BEHIND,
+            );
+        }
+        StartError::NotLeader => return not_leader(),
         StartError::ClockUnknown => {
             return not_ready(
                 "log of the resume token is lost, and X has not confirmed the time of the token; resume later",
@@ -252,6 +261,12 @@ pub fn post_unknown(post: PostId) -> Status {
 /// Returns the status for a log that cannot be read at present.
 pub fn not_ready(message: &str, after: Duration) -> Status {
     StatusBuilder::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
+}
+
+/// Returns the status for what only the leader of an account can do.
+pub fn not_leader() -> Status {
+    let message = "this replica does not lead; retry, or use another replica";
+    StatusBuilder::new(Code::Unavailable, "NOT_LEADER", message).retry_after(RETRY_AFTER_BEHIND).status()
 }
 
 /// Returns the status for a call that exceeds its time.

@@ -8,7 +8,7 @@ use crate::telemetry::metrics::{ComputedGauge, Histogram};
 use crate::upstream::message::ForeignFormat;
 
 /// Metrics of ingest. Accounting law, once the queue is empty: `ingest_messages = posts_appended + side_appended +
-/// duplicates + deltas + control + unknown + foreign_messages + malformed + oversized + partial + dropped_at_shutdown`.
+/// duplicates + deltas + control + unknown + foreign_messages + malformed + oversized + partial + dropped_at_shutdown + refused_by_fence + in_doubt`.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Messages framed from upstream bodies, including unfinished ones at the end of a connection.
@@ -37,6 +37,10 @@ pub struct Metrics {
     pub partial: Counter,
     /// Messages that were read and dropped at shutdown, because the journal could not be written.
     pub refused_by_disk: Counter,
+    /// Messages that were read and dropped because another replica leads.
+    pub refused_by_fence: Counter,
+    /// Messages that were read and dropped because the leadership ended before the outcome of their append was known.
+    pub in_doubt: Counter,
     /// Posts without a list of matching rules; also counted in `posts_appended`.
     pub rules_missing: Counter,
     /// Appends that failed and were retried.
@@ -87,6 +91,10 @@ impl Metrics {
             "Total messages dropped at shutdown because the journal could not be written",
             &own.refused_by_disk,
         );
+        let help = "Total messages dropped because another replica leads";
+        counter("refused_by_fence", help, &own.refused_by_fence);
+        let help = "Total messages dropped because a leadership ended before the outcome of their append was known";
+        counter("in_doubt", help, &own.in_doubt);
         counter("ingest_posts_without_rules", "Total posts without a list of matching rules", &own.rules_missing);
         counter("journal_append_failures", "Total appends that failed and were retried", &own.append_failures);
         counter("journal_appends", "Total batches appended", &own.appends);
@@ -156,6 +164,8 @@ impl Metrics {
             &self.oversized,
             &self.partial,
             &self.refused_by_disk,
+            &self.refused_by_fence,
+            &self.in_doubt,
         ];
         foreign + others.iter().map(|counter| counter.get()).sum::<u64>()
     }

@@ -26,10 +26,12 @@ mod restore;
 pub mod sequencer;
 pub mod side_log_writer;
 mod supervisor;
+mod write_half;
 
 pub use config::Config;
 pub use metrics::{ConnectionLabels, ForeignLabel, Metrics};
 pub use queue::{IngestItem, IngestQueue, IngestSource, JobCounters, ReceivedBatch, queue};
 pub use restore::{LogTimes, RestoreError, restore, restore_gaps, ring_start};
-pub use sequencer::{Sequencer, SequencerDeps, WriteHalf};
+pub use sequencer::{ReplicatedEnd, Sequencer, SequencerDeps};
 pub use supervisor::{ConnectionId, ConnectionSupervisor, UpstreamEndpoint};
+pub use write_half::WriteHalf;

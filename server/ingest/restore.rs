@@ -72,6 +72,15 @@ pub struct LogTimes {
     pub oldest: Option<UnixMillis>,
 }
 
+impl LogTimes {
+    /// Notes appended records.
+    pub fn note(&mut self, records: &[Record]) {
+        self.oldest = self.oldest.or(records.first().map(|record| record.received));
+        let live = |record: &&Record| record.body.post().is_some_and(|post| post.origin == Origin::Live);
+        self.post = records.iter().rfind(live).map(|record| record.received).or(self.post);
+    }
+}
+
 /// Restores a log at start: stages the posts that no id file has, and fills the ring from `ring_start` on.
 pub fn restore(
     reader: &Arc<dyn Reader>,

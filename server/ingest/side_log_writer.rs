@@ -36,6 +36,8 @@ pub struct SideLogParams<'a> {
     pub window: Duration,
     /// Identity of a new side log, and of its writer.
     pub identity: WriterIdentity,
+    /// Other replicas have the side log, too: it is never recreated.
+    pub is_shared: bool,
     /// Current time.
     pub now: UnixMillis,
 }
@@ -52,6 +54,9 @@ pub enum SideError {
     /// Failure of its deduplication index.
     #[error("failed to open post ids of side log")]
     Ids(#[from] dedup::DedupError),
+    /// It refers to records that the account's log has lost.
+    #[error("side log refers to records that the log has lost; move the account's directory away to fill it again")]
+    Ahead,
     /// Failure to remove a directory.
     #[error("failed to remove {path}")]
     Clear {
@@ -111,6 +116,9 @@ pub fn open(setup: &SideLogParams<'_>) -> Result<OpenedSideLog, SideError> {
     }
     match open_in(setup, &dir) {
         Ok(Some(log)) => Ok(log),
+        // Records of the shared log would be missing in a new one.
+        Ok(None) if setup.is_shared => Err(SideError::Ahead),
+        Err(error) if setup.is_shared => Err(error),
         Ok(None) => {
             tracing::error!(account = %setup.account, "side log refers to records that the log has lost, recreating it");
             clear(&dir)?;

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::plan::Setup;
 use super::truth::{MINUTE, Ms, SECOND};
 use super::x::{Link, X};
-use crate::app::account;
+use crate::app::account::{self, FirstTurn};
 use crate::app::maintenance::AccountMaintenance;
 use crate::app::open_context::OpenContext;
 use crate::app::role::{AccountRole, Leadership};
@@ -150,19 +150,21 @@ impl Stage {
             transport: Arc::new(Link(self.x.clone())),
             rule_transport: Arc::new(Link(self.x.clone())),
             disk: self.disk.clone(),
+            replication: None,
             random,
         };
         let opened = account::open(&shared, &shared.settings.accounts[0])?;
         let (hub, account) = (opened.hub.clone(), opened.handle());
         let maintenance = maintain(opened.account_maintenance, self.x.clone(), self.setup.maintenance_interval);
+        let FirstTurn::Leadership(leadership) = opened.first else { panic!("there are no replicas") };
         Ok(Gateway {
             hub,
             metrics,
             account,
-            queue: opened.leadership.queue.clone(),
+            queue: leadership.queue.clone(),
             role: opened.role,
             maintenance: spawn_local(maintenance),
-            running: RunningLeadership::start(opened.leadership),
+            running: RunningLeadership::start(*leadership),
         })
     }
 }

@@ -85,6 +85,9 @@ pub fn resolve_for(
         return Err(StartError::ExactUnavailable(resolved.outcome));
     }
     if let Some(private_gaps) = &mut resolved.private {
+        if hub.upstream().is_following() && private_gaps.open().next().is_some() {
+            return Err(StartError::NotLeader);
+        }
         caller.map_or(Ok(()), |caller| hub.side().charge(private_gaps, caller))?;
         private_gaps.request_missing(hub.side(), resolved.cursor);
     }
@@ -191,6 +194,7 @@ impl<'a> Resolver<'a> {
         let token = self.with_start_of_log(token, &place);
         let subscription_from = token.subscription_from;
         let resumed = match place {
+            LogMatch::Elsewhere if self.may_be_ahead(&token.position) => return Err(StartError::ReplicaBehind),
             LogMatch::Elsewhere => self.by_time(token)?,
             LogMatch::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
             LogMatch::Here => ResolvedStart {
@@ -243,6 +247,13 @@ impl<'a> Resolver<'a> {
         let end = terms.get(at + 1).map_or(self.extent.next, |next| next.first);
         let inside = position.sequence == 0 || (terms[at].first <= position.sequence && position.sequence < end);
         if inside { LogMatch::Here } else { LogMatch::Elsewhere }
+    }
+
+    /// Returns true for a position that this replica may still read: it follows, and no later term begins before it.
+    fn may_be_ahead(&self, position: &Position) -> bool {
+        let terms = self.hub.reader().terms();
+        let is_ended = terms.iter().rev().skip(1).any(|start| start.term == position.term);
+        self.hub.upstream().is_following() && position.epoch == self.hub.reader().epoch() && !is_ended
     }
 
     /// Resolves a token by its time: it belongs to another log, or this log lost the records that it covers.

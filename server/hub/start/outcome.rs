@@ -92,6 +92,10 @@ pub enum StartError {
     /// The log of the token is lost, and its time is in the future by a clock that upstream has not confirmed yet. The
     /// start of the new log, and with it the missing range, is unknown.
     ClockUnknown,
+    /// This replica has not read the log up to the position of the token.
+    ReplicaBehind,
+    /// Only the leader can request the private gaps of the start.
+    NotLeader,
 }
 
 impl From<BudgetExceeded> for StartError {

@@ -347,3 +347,28 @@ fn lost_log_token_from_future_is_too_old() {
         assert_eq!(env.resolve(&ours, StartPolicy::Fail, true).expect("exact").cursor, 3);
     }
 }
+
+/// R5: a replica that follows may read the position later; it neither resumes by time nor skips anything.
+#[test]
+fn replica_that_is_behind_decides_nothing() {
+    let env = TestEnv::new(false, true);
+    let resolve = |position| {
+        let token = ResumeToken { position, ..env.token(true, 9) };
+        env.resolve(&token, StartPolicy::Latest, false).map(|resolved| resolved.outcome)
+    };
+    let ours = env.hub.position(4);
+    let (ahead, unknown) = (Position { sequence: 5, ..ours }, Position { term: Term(77), sequence: 9, ..ours });
+    let lost = env.token(false, 9).position;
+    for (follows, expected) in [
+        (false, [Ok(StartOutcome::Exact), Ok(StartOutcome::TimeBounded), Ok(StartOutcome::TimeBounded)]),
+        (true, [Ok(StartOutcome::Exact), Err(StartError::ReplicaBehind), Err(StartError::ReplicaBehind)]),
+    ] {
+        env.hub.upstream().set_following(follows);
+        assert_eq!([ours, ahead, unknown].map(resolve), expected, "follows: {follows}");
+    }
+    // Only the leader requests what is missing since a token of another log.
+    assert_eq!(
+        env.resolve(&ResumeToken { position: lost, ..env.token(false, 15) }, StartPolicy::Fail, false),
+        Err(StartError::NotLeader)
+    );
+}

@@ -1,7 +1,7 @@
 //! Upstream state that sessions report.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ pub struct UpstreamMonitor {
     last_byte: Mutex<Option<LastActivity>>,
     /// Milliseconds since 1970; 0 before the first post.
     last_post: AtomicI64,
+    /// Another replica reads the upstream, or none does.
+    is_following: AtomicBool,
 }
 
 /// Maximum changes of the state that are remembered.
@@ -100,6 +102,12 @@ impl UpstreamStatus {
         self.state = feeds.into_values().min().unwrap_or(UpstreamState::Connecting);
     }
 
+    /// Sets the state that another replica announces.
+    pub fn set_shared(&mut self, state: UpstreamState) {
+        self.connections.clear();
+        self.state = state;
+    }
+
     /// Sets a notice that every session sends.
     pub fn notify(&mut self, kind: UpstreamNoticeKind, message: String) {
         self.news = Some(UpstreamNotice { kind, message });
@@ -121,7 +129,18 @@ impl UpstreamMonitor {
         let changes = Mutex::new([(clock.now(), status.state)].into());
         let timeline = Mutex::new(UpstreamTimeline::new(clock.moment()));
         let (last_byte, last_post) = (Mutex::default(), AtomicI64::new(0));
-        Self { status: watch::channel(status).0, changes, timeline, clock, last_byte, last_post }
+        let is_following = AtomicBool::new(false);
+        Self { status: watch::channel(status).0, changes, timeline, clock, last_byte, last_post, is_following }
+    }
+
+    /// Sets whether this process follows another replica, instead of reading the upstream.
+    pub fn set_following(&self, is_following: bool) {
+        self.is_following.store(is_following, Ordering::Release);
+    }
+
+    /// True if this process follows another replica: its log may end before records that were exposed.
+    pub fn is_following(&self) -> bool {
+        self.is_following.load(Ordering::Acquire)
     }
 
     /// Returns the current status.

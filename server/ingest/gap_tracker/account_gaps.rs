@@ -37,7 +37,9 @@ impl AccountGaps {
 impl GapList for AccountGaps {
     fn gaps(&self) -> Vec<Gap> {
         // The gap tracker first: a gap that closes meanwhile is at worst still reported as open.
-        let open = self.tracker.load().open_gaps();
+        // Those of a replica that follows are in its log.
+        let follows = self.hub.upstream().is_following();
+        let open = if follows { Vec::new() } else { self.tracker.load().open_gaps() };
         let logged = self.hub.gaps().list();
         let mut gaps: BTreeMap<GapId, Gap> = open.into_iter().map(|gap| (gap.id, gap)).collect();
         for gap in logged {

@@ -45,6 +45,7 @@ mod recovering;
 mod recovering_gap;
 mod restore;
 mod scale;
+pub mod shared;
 mod state_machine;
 mod tail;
 #[cfg(test)]
@@ -123,8 +124,7 @@ impl GapTracker {
         let kept = setup.file.as_deref().and_then(|path| persist::read(path, hub.account(), &setup.limits()));
         if let Some(kept) = &kept {
             hub.clock().set_offset_ms(kept.clock_offset_ms);
-            hub.side().restore(kept.side.clone());
-            hub.lateness().restore(kept.late);
+            persist::apply(hub, kept);
         }
         Self::restored(setup, kept, logged, received)
     }

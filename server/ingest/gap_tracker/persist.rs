@@ -15,6 +15,7 @@ use super::rate::PostRate;
 use super::recovering_gap::RecoveringGap;
 use super::state_machine::PersistedState;
 use super::tail::ReopenedTail;
+use crate::hub::Hub;
 use crate::hub::side_log::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};
 use crate::state_file;
@@ -97,6 +98,19 @@ pub(super) fn decode(
         tracing::error!(%account, path = %path.display(), %error, "gap checkpoint is corrupt, restoring gaps from the log");
         None
     })
+}
+
+/// Reads a checkpoint of the current version; `None` for another one.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<PersistedState>, serde_json::Error> {
+    let FileVersion { version } = serde_json::from_slice(bytes)?;
+    let read = || serde_json::from_slice::<TrackerFile<PersistedState>>(bytes).map(|form| form.kept);
+    (version == VERSION).then(read).transpose()
+}
+
+/// Applies to the hub what the checkpoint has of it, except for the clock.
+pub(super) fn apply(hub: &Hub, kept: &PersistedState) {
+    hub.side().restore(kept.side.clone());
+    hub.lateness().restore(kept.late);
 }
 
 /// Returns the content of the checkpoint of this state.

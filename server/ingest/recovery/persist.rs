@@ -43,8 +43,12 @@ pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
 
 /// Writes the file atomically: a reader finds the old one or the new one.
 pub(super) fn write(path: &Path, jobs: &JobsState) -> std::io::Result<()> {
-    let form = JobsFile { version: VERSION, jobs: jobs.clone() };
-    state_file::write_atomic(path, &serde_json::to_vec(&form)?)
+    state_file::write_atomic(path, &encode(jobs)?)
+}
+
+/// Returns the content of the file.
+pub(super) fn encode(jobs: &JobsState) -> std::io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&JobsFile { version: VERSION, jobs: jobs.clone() })?)
 }
 
 #[cfg(test)]

@@ -109,6 +109,19 @@ impl RecoveryJobs {
         self.change(|_, _| ());
     }
 
+    /// Takes over from the leader before, whose jobs this replica has in its file.
+    pub fn take_over(&self, stamp: RequestStamp) {
+        let Some(path) = &self.parts.file else { return };
+        let found = persist::read(path, &self.parts.account);
+        *self.saved.lock() = found.clone();
+        self.book.lock().jobs = JobTable::restore(found, stamp);
+    }
+
+    /// Returns the content of the file for other replicas.
+    pub fn shared_checkpoint(&self) -> Vec<u8> {
+        persist::encode(&self.snapshot()).expect("the state is numbers, text and lists of them")
+    }
+
     /// Returns the persisted state.
     pub fn snapshot(&self) -> JobsState {
         self.book.lock().jobs.snapshot()

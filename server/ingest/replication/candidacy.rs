@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Config;
+use super::WriterConfig;
 use super::follower::{FollowError, Follower};
 use super::local_logs::LocalLogs;
 use super::replicated_writer::ReplicatedWriter;
@@ -32,7 +32,7 @@ pub async fn begin_leadership(
     local: &mut LocalLogs,
     permit: WritePermit,
     (term, replica): (Term, &str),
-    config: Config,
+    config: WriterConfig,
 ) -> Result<ReplicatedWriter, CandidacyError> {
     let (shared, clock) = (follower.shared().clone(), follower.clock().clone());
     let limit = |permit: &WritePermit| permit.until().map(|until| until.since(clock.moment()));

@@ -12,13 +12,13 @@ use thiserror::Error;
 
 use super::local_logs::{ApplyError, LocalLogs};
 use super::message::{ContentError, MessageDecoder};
-use super::place::ReplicaPlace;
+use super::place::{PlaceCell, ReplicaPlace};
 use super::terms::SharedIdentity;
 use crate::backoff::{Backoff, Growth};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::journal::BlockError;
 use crate::model::AccountName;
-use crate::quorum::{BusMessage, LogPlace, Quorum, Stored, Unavailable};
+use crate::quorum::{BusMessage, LogInfo, LogPlace, Quorum, Stored, Unavailable};
 
 /// Subject of the places that the leader announces.
 pub(super) const TIPS: &str = "tip";
@@ -29,6 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Delays until a message that was announced can be read: the node that answers may be behind.
 const BEHIND: Backoff =
     Backoff { step: Duration::from_millis(1), max: Duration::from_millis(50), growth: Growth::Doubling };
+/// Interval of checks of the log's incarnation.
+const INCARNATION_INTERVAL: Duration = Duration::from_secs(10);
 /// Wait after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -95,6 +97,10 @@ pub struct Follower {
     clock: Clock,
     decoder: MessageDecoder,
     place: ReplicaPlace,
+    /// Shows the place to others.
+    cell: Option<PlaceCell>,
+    /// When the incarnation of the log was checked.
+    checked_at: Moment,
     /// Messages that did not count.
     passed_over: u64,
     tips: Option<BoxStream<'static, BusMessage>>,
@@ -116,18 +122,28 @@ impl Follower {
         place: ReplicaPlace,
     ) -> Result<Self, BlockError> {
         let decoder = MessageDecoder::new(identity.epoch, identity.side_epoch)?;
+        let checked_at = clock.moment();
         Ok(Self {
             account,
             shared,
             clock,
             decoder,
             place,
+            cell: None,
+            checked_at,
             passed_over: 0,
             tips: None,
             announced: 0,
             behind: 0,
             failing: false,
         })
+    }
+
+    /// Shows the place of this replica in `cell`.
+    #[must_use]
+    pub fn with_cell(self, cell: PlaceCell) -> Self {
+        cell.set(&self.place);
+        Self { cell: Some(cell), ..self }
     }
 
     /// Returns the place after the last message that was applied or passed over.
@@ -138,6 +154,13 @@ impl Follower {
     /// Continues after this place: a leadership has ended.
     pub fn set_place(&mut self, place: ReplicaPlace) {
         self.place = place;
+        self.show_place();
+    }
+
+    fn show_place(&self) {
+        if let Some(cell) = &self.cell {
+            cell.set(&self.place);
+        }
     }
 
     /// Returns the number of messages that did not count.
@@ -159,10 +182,13 @@ impl Follower {
             loop {
                 match self.poll(local).await {
                     Ok(true) => self.note_success(),
-                    Ok(false) => {
-                        self.note_success();
-                        self.wait().await;
-                    }
+                    Ok(false) => match self.check_incarnation().await {
+                        Ok(()) => {
+                            self.note_success();
+                            self.wait().await;
+                        }
+                        Err(error) => return error,
+                    },
                     Err(error) if error.is_passing() => {
                         self.note_failure(&error);
                         self.clock.sleep(RETRY_INTERVAL).await;
@@ -180,9 +206,7 @@ impl Follower {
     /// Applies messages up to the end of the log that the backend reports. It may be older than the true end.
     pub async fn catch_up(&mut self, local: &mut LocalLogs) -> Result<(), FollowError> {
         let Some(info) = self.shared.log.info().await? else { return Err(Unavailable("no shared log".into()).into()) };
-        if info.created != self.place.created {
-            return Err(FollowError::Recreated { known: self.place.created.clone(), found: info.created });
-        }
+        self.compare_incarnation(&info)?;
         let mut failures = 0;
         while self.place.last < info.last {
             if self.poll(local).await? {
@@ -195,6 +219,27 @@ impl Follower {
         Ok(())
     }
 
+    /// From time to time, while nothing is found: a log that was created again is never read on from the old place. What
+    /// cannot be read now is checked later.
+    async fn check_incarnation(&mut self) -> Result<(), FollowError> {
+        let now = self.clock.moment();
+        if now.since(self.checked_at) < INCARNATION_INTERVAL {
+            return Ok(());
+        }
+        self.checked_at = now;
+        match self.shared.log.info().await {
+            Ok(Some(info)) => self.compare_incarnation(&info),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    fn compare_incarnation(&self, info: &LogInfo) -> Result<(), FollowError> {
+        if info.created == self.place.created {
+            return Ok(());
+        }
+        Err(FollowError::Recreated { known: self.place.created.clone(), found: info.created.clone() })
+    }
+
     /// Reads once, and applies what it finds. Returns false if there was nothing.
     async fn poll(&mut self, local: &mut LocalLogs) -> Result<bool, FollowError> {
         let needed = self.place.last + 1;
@@ -205,6 +250,9 @@ impl Follower {
         let is_found = !found.is_empty();
         for stored in found {
             self.apply(&stored, local)?;
+        }
+        if is_found {
+            self.show_place();
         }
         Ok(is_found)
     }
@@ -241,7 +289,7 @@ impl Follower {
         if self.tips.is_none() {
             self.tips = self.shared.bus.subscribe(TIPS).await.ok();
         }
-        let Self { clock, tips, announced, behind, place, .. } = self;
+        let Self { clock, tips, announced, behind, place, cell, .. } = self;
         if *announced > place.last {
             *behind += 1;
             return clock.sleep(BEHIND.wait(*behind)).await;
@@ -258,7 +306,10 @@ impl Follower {
             None
         };
         match clock.timeout(POLL_INTERVAL, tip).await {
-            Ok(Some(tip)) => *announced = tip,
+            Ok(Some(tip)) => {
+                *announced = tip;
+                cell.iter().for_each(|cell| cell.note_announced(tip));
+            }
             Ok(None) => self.tips = None,
             Err(_) => {}
         }

@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::checkpoint::SharedCheckpoint;
 use super::message::SharedContent;
 use crate::hub::Hub;
-use crate::ingest::WriteHalf;
 use crate::ingest::dedup::DedupWriter;
+use crate::ingest::{LogTimes, WriteHalf, gap_tracker};
 use crate::journal::{AppendError, Block, ReadError, ReadItem, Reader};
 use crate::model::{KeyFilter, Record, Sequence};
 use crate::state_file;
@@ -46,6 +46,8 @@ pub struct LocalLogs {
     pub dir: Option<PathBuf>,
     /// The newest checkpoint that was applied.
     pub checkpoint: Option<SharedCheckpoint>,
+    /// When the records of the log were received.
+    pub received: LogTimes,
 }
 
 impl LocalLogs {
@@ -63,6 +65,7 @@ impl LocalLogs {
             return compare(&**self.hub.reader(), &records);
         }
         self.logs.writer.append_block(block).map_err(diverged)?;
+        self.received.note(&records);
         note(&mut self.logs.seen, &records);
         self.hub.publish(records);
         Ok(())
@@ -82,6 +85,7 @@ impl LocalLogs {
                 state_file::write_atomic(&dir.join(name), bytes).map_err(ApplyError::Checkpoint)?;
             }
         }
+        gap_tracker::shared::follow(&self.hub, &checkpoint.gaps);
         self.checkpoint = Some(checkpoint);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! Owns: what a message of the shared log contains ([`MessageDecoder`]), what a replica does with it ([`LocalLogs`]), the
 //! [`Follower`], the leader's writer ([`ReplicatedWriter`]), the place of a replica in the shared log ([`PlaceFile`]), and
 //! the start of a leadership ([`begin_leadership`]). Does not own: the shared log (`quorum`), the lease (`lease`), local
-//! files (`journal`), the choice of records (`sequencer`). No gateway uses it yet.
+//! files (`journal`), the choice of records (`sequencer`).
 //!
 //! # Design
 //! - **One order.** Blocks of the account's log and of its side log, and the state from which a new leader continues
@@ -28,14 +28,16 @@
 //! # Modules
 //! `message` (bytes of the shared log) · `checkpoint` · `local_logs` (applies messages) · `place` (where a replica is) ·
 //! `follower` · `fill` (start of an empty replica) · `shared_appender` (one append, with every answer of the shared log) · `replicated_writer` (the leader's
-//! logs) · `terms` (epochs and terms in the shared keys) · `candidacy` (start of a leadership).
+//! logs) · `outlet` (of the leader's sequencer) · `config` · `terms` (epochs and terms in the shared keys) · `candidacy` (start of a leadership).
 
 mod candidacy;
 mod checkpoint;
+mod config;
 mod fill;
 mod follower;
 mod local_logs;
 mod message;
+mod outlet;
 mod place;
 mod replicated_writer;
 mod shared_appender;
@@ -47,24 +49,26 @@ use std::time::Duration;
 
 pub use candidacy::{CandidacyError, begin_leadership};
 pub use checkpoint::SharedCheckpoint;
+pub use config::{Config, ReplicationBackend};
 pub use fill::{FillError, FillStart, find_start};
 pub use follower::{FollowError, Follower};
 pub use local_logs::{ApplyError, LocalLogs};
 pub use message::{ContentError, MessageDecoder, SharedContent};
-pub use place::{PlaceFile, ReplicaPlace};
+pub use outlet::{OutletParts, ReplicatedOutlet};
+pub use place::{PlaceCell, PlaceFile, ReplicaPlace};
 pub use replicated_writer::{ReplicatedAppendError, ReplicatedWriter};
 pub use shared_appender::{LeadershipEnd, WritePermit};
 pub use terms::{ListedTerm, SharedIdentity, SharedTerms, join};
 
-/// Settings of replication.
+/// Settings of the leader's writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct WriterConfig {
     /// After this time without an outcome the leader reports that the log is unavailable, and continues to try. After
     /// this time a leader whose own journal refuses what the shared log has ends its leadership.
     pub append_patience: Duration,
 }
 
-impl Default for Config {
+impl Default for WriterConfig {
     fn default() -> Self {
         Self { append_patience: Duration::from_secs(10) }
     }

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Epoch, Sequence, Term};
@@ -31,6 +34,42 @@ impl ReplicaPlace {
 
     fn is_within(&self, synced: Sequence, synced_side: Sequence) -> bool {
         self.acceptance.next_record <= synced && self.acceptance.next_side <= synced_side
+    }
+}
+
+/// The current place of a replica, for the thread that writes the file. Clones share it.
+#[derive(Clone, Debug)]
+pub struct PlaceCell {
+    place: Arc<Mutex<ReplicaPlace>>,
+    /// The newest place that the leader announced.
+    announced: Arc<AtomicU64>,
+}
+
+impl PlaceCell {
+    /// Creates a cell with this place.
+    pub fn new(place: ReplicaPlace) -> Self {
+        Self { place: Arc::new(Mutex::new(place)), announced: Arc::default() }
+    }
+
+    /// Returns the place.
+    pub fn get(&self) -> ReplicaPlace {
+        self.place.lock().clone()
+    }
+
+    /// Replaces the place, whose messages are in the logs.
+    pub fn set(&self, place: &ReplicaPlace) {
+        self.place.lock().clone_from(place);
+    }
+
+    /// Notes a place that the leader announced.
+    pub(super) fn note_announced(&self, last: LogPlace) {
+        self.announced.store(last, Ordering::Relaxed);
+    }
+
+    /// Returns the number of announced messages that this replica does not have.
+    pub fn lag(&self) -> u64 {
+        let last = self.place.lock().last;
+        self.announced.load(Ordering::Relaxed).saturating_sub(last)
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::Config;
+use super::WriterConfig;
 use super::checkpoint::SharedCheckpoint;
 use super::message::{head_of_block, head_of_checkpoint};
 use super::place::ReplicaPlace;
@@ -30,7 +30,7 @@ pub enum ReplicatedAppendError {
 pub struct ReplicatedWriter {
     appender: SharedAppender,
     clock: Clock,
-    config: Config,
+    config: WriterConfig,
     term: Term,
     /// The message that is not in the own log yet.
     pending: Option<PendingMessage>,
@@ -50,7 +50,7 @@ struct PendingMessage {
 impl ReplicatedWriter {
     /// Creates the writer of a leadership that begins after `place`.
     pub(super) fn new(
-        (shared, clock, config): (Quorum, Clock, Config),
+        (shared, clock, config): (Quorum, Clock, WriterConfig),
         permit: WritePermit,
         term: Term,
         place: ReplicaPlace,
@@ -104,6 +104,16 @@ impl ReplicatedWriter {
             self.pending = Some(self.pending(Subject::Checkpoint, payload, head_of_checkpoint(&checkpoint), None));
         }
         self.store(|_| Ok(())).await
+    }
+
+    /// True once the TERM record of the leadership is appended.
+    pub fn has_begun(&self) -> bool {
+        self.place().acceptance.term == Some(self.term)
+    }
+
+    /// Returns the kind of the message that has to be appended next, because its outcome is not known.
+    pub fn pending_subject(&self) -> Option<Subject> {
+        self.pending.as_ref().map(|pending| pending.message.subject)
     }
 
     /// True if a message of this kind is to be repeated. Panics if one of another kind is: it has to come first.

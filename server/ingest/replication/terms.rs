@@ -14,6 +14,10 @@ const KEY: &str = "terms";
 /// Attempts of one call. Each fails only if another replica wrote, or if the outcome is unknown.
 const ATTEMPTS_MAX: usize = 16;
 
+/// Maximum terms in the list; the oldest are removed. A replica that begins without one of them resumes tokens of that
+/// term by time.
+const TERMS_MAX: usize = 4_096;
+
 /// Identity of the two logs of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedIdentity {
@@ -71,6 +75,8 @@ impl SharedTerms {
         let is_empty = |own: &ListedTerm| own.replica == listed.replica && own.after < listed.after && !begun(own.term);
         self.terms.retain(|own| !is_empty(own));
         self.terms.push(listed);
+        let beyond = self.terms.len().saturating_sub(TERMS_MAX);
+        self.terms.drain(..beyond);
         true
     }
 
@@ -198,5 +204,19 @@ mod tests {
         }
         assert_eq!(SharedTerms::decode(&terms.encode()), Some(terms));
         assert_eq!(SharedTerms::decode(b"{}"), None);
+    }
+
+    #[test]
+    fn list_of_terms_is_bounded() {
+        let identity = SharedIdentity { epoch: Epoch(1), side_epoch: Epoch(2) };
+        let mut terms = SharedTerms { identity, terms: Vec::new() };
+        let last = TERMS_MAX as u64 + 5;
+        for term in 1..=last {
+            assert!(terms.list(listed(term, term, term, "a"), |_| true));
+        }
+        let kept = (terms.terms.len(), terms.terms.first().map(|own| own.term), terms.terms.last().map(|own| own.term));
+        assert_eq!(kept, (TERMS_MAX, Some(Term(6)), Some(Term(last))));
+        // JetStream's default limit of a message.
+        assert!(terms.encode().len() < 1 << 20);
     }
 }

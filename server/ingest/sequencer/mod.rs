@@ -1,7 +1,7 @@
 //! The sequencer: the one writer of an account's log. It numbers, appends, and only then publishes.
 //!
 //! Owns the order of records, deduplication, and the choice of the log for recovered posts (`private_gaps`). It applies
-//! received data (`apply`), collects a batch (`append_batch`) and appends it on a dedicated thread, because an append
+//! received data (`apply`), collects a batch (`append_batch`) and appends it (`replicated`: to the logs of other replicas, too) on a dedicated thread, because an append
 //! waits for the disk. Does not own connections (`supervisor`) or gaps (`gap_tracker`).
 
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use super::dedup::{self, DedupWriter};
+use super::dedup;
 use super::gap_tracker::{CheckpointHold, GapTracker};
-use super::side_log_writer::SideLogWriter;
+use super::replication::{LeadershipEnd, ReplicatedAppendError, ReplicatedOutlet};
+use super::write_half::WriteHalf;
 use super::{Config, IngestItem, Metrics};
 use crate::clock::{Clock, Moment};
 use crate::hub::Hub;
-use crate::journal::{AppendError, Writer};
 use crate::model::{Record, RecordBody, Sequence, Skip, Term, TimeInterval, UnixMillis};
 use crate::rules::RuleFeed;
 use crate::task::Shutdown;
@@ -24,6 +24,9 @@ use crate::task::Shutdown;
 mod append_batch;
 mod apply;
 mod private_gaps;
+mod replicated;
+
+pub use replicated::ReplicatedEnd;
 
 use append_batch::{AppendBatch, PendingSkip};
 
@@ -39,30 +42,8 @@ pub struct Sequencer {
     offset_ms: i64,
     /// Observer of the rules that posts name.
     rule_feed: Option<RuleFeed>,
-}
-
-/// Write half of an account's logs. One owner has it at a time, and passes it on when its term ends.
-pub struct WriteHalf {
-    /// The log.
-    pub writer: Box<dyn Writer>,
-    /// Deduplication.
-    pub seen: DedupWriter,
-    /// Writer of the side log, for private gaps.
-    pub side: SideLogWriter,
-}
-
-impl WriteHalf {
-    /// Begins a new term in both logs.
-    pub fn begin(&mut self, term: Term) {
-        self.writer.begin(term);
-        self.side.begin(term);
-    }
-
-    /// Begins a new term in both logs, which other replicas have, too.
-    pub(super) fn begin_replicated(&mut self, term: Term) {
-        self.writer.begin(term);
-        self.side.begin_replicated(term);
-    }
+    /// Set if other replicas have the logs, too.
+    outlet: Option<ReplicatedOutlet>,
 }
 
 /// Dependencies of the sequencer.
@@ -89,13 +70,19 @@ impl Sequencer {
         writing.hub.note_setback();
         // The sequencer before this one may have ended while the journal was unavailable.
         let stalled = writing.hub.upstream().status().journal_unavailable;
-        Self { writing, intakes, clock, config, stalled, offset_ms, rule_feed: None }
+        Self { writing, intakes, clock, config, stalled, offset_ms, rule_feed: None, outlet: None }
     }
 
     /// Offers appended posts to the observer of rules.
     #[must_use]
     pub fn with_rule_feed(self, feed: RuleFeed) -> Self {
         Self { rule_feed: Some(feed), ..self }
+    }
+
+    /// Appends to the logs of other replicas first.
+    #[must_use]
+    pub fn with_outlet(self, outlet: ReplicatedOutlet) -> Self {
+        Self { outlet: Some(outlet), ..self }
     }
 
     /// Runs until the queue is closed and drained, or until `giving_up` while the journal cannot be written. Returns the
@@ -108,10 +95,26 @@ impl Sequencer {
 
     /// Runs as a task. It blocks its thread while it waits for the disk.
     pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<WriteHalf, dedup::DedupError> {
+        self.write_start(giving_up).await;
+        self.write_queued(giving_up).await?;
+        Ok(self.writing.logs)
+    }
+
+    /// Writes the first records of the term: the gaps found at the start, among them the outage of the gateway.
+    async fn write_start(&mut self, giving_up: &Shutdown) {
+        self.follow_clock();
+        let mut batch = AppendBatch::default();
+        if self.outlet.is_some() {
+            // The TERM record elects this replica, whatever else there is to log.
+            self.begin_term(&mut batch, self.stamp(self.clock.moment()));
+        }
+        self.append_gap_records(&mut batch);
+        self.append(&mut batch, giving_up).await;
+    }
+
+    async fn write_queued(&mut self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
         let mut pending: Vec<PendingSkip> = Vec::new();
         let mut open = true;
-        // Gaps found at the start: the outage of the gateway.
-        self.write(vec![IngestItem::GapChanges], &mut pending, giving_up).await?;
         while open {
             let next = self.intakes.recv();
             let first = match self.clock.timeout(SKIP_INTERVAL, next).await {
@@ -122,10 +125,13 @@ impl Sequencer {
                 }
                 Err(crate::clock::Elapsed) => None,
             };
+            if let (Some(_), Some(outlet)) = (&first, &self.outlet) {
+                outlet.linger().await;
+            }
             let ready = first.map(|first| self.drain_ready(first)).unwrap_or_default();
             self.write(ready, &mut pending, giving_up).await?;
         }
-        Ok(self.writing.logs)
+        Ok(())
     }
 
     /// Receives all queued items, up to the bound of a batch.
@@ -221,11 +227,22 @@ impl Sequencer {
         if let Some((most, _)) = late {
             hub.lateness().rise(hub.next(), most, hub.config().allowed_lateness);
         }
-        while let Err(error) = self.append_once(batch) {
+        while let Err(error) = self.append_once(batch).await {
+            let error = match error {
+                ReplicatedAppendError::Journal(error) => error,
+                ReplicatedAppendError::Ended(end) => return self.end_leadership(batch, end),
+            };
             self.writing.metrics.append_failures.inc();
             self.unavailable(&error);
+            if giving_up.is_cancelled() && self.outlet.is_some() {
+                // What is repeated later would be this batch, not the next one.
+                return self.end_leadership(batch, LeadershipEnd::LeaseEnded { in_doubt: true });
+            }
             if giving_up.is_cancelled() {
-                return self.drop_batch(batch, &error);
+                let lost = self.discard_batch(batch);
+                tracing::error!(account = %self.writing.hub.account(), lost, %error, "journal unavailable at shutdown, posts dropped");
+                self.writing.metrics.refused_by_disk.inc_by(lost);
+                return batch.tally.count(&self.writing.metrics);
             }
             self.pause(giving_up).await;
         }
@@ -244,12 +261,21 @@ impl Sequencer {
     }
 
     /// Appends to the account's log first: references of the side log to its records must be valid even after a kill.
-    fn append_once(&mut self, batch: &mut AppendBatch) -> Result<(), AppendError> {
+    async fn append_once(&mut self, batch: &mut AppendBatch) -> Result<(), ReplicatedAppendError> {
         // Also with nothing to append: upstream is closed before it sends data that cannot be appended.
         self.writing.logs.writer.check()?;
+        if let Some(outlet) = &mut self.outlet {
+            if let Some(end) = outlet.ended() {
+                return Err(end.clone().into());
+            }
+            outlet.append_checkpoint().await?;
+        }
         if !batch.records.is_empty() {
             let began = self.clock.moment();
-            self.writing.logs.writer.append(&batch.records)?;
+            match &mut self.outlet {
+                None => self.writing.logs.writer.append(&batch.records)?,
+                Some(outlet) => outlet.append(&mut self.writing.logs, &batch.records).await?,
+            }
             self.writing.metrics.append_duration.observe(self.clock.moment().since(began));
             self.writing.metrics.appends.inc();
             self.writing.logs.seen.commit();
@@ -260,22 +286,24 @@ impl Sequencer {
                 feed.send(posts);
             }
         }
-        self.writing.logs.side.append(self.writing.hub.side())?;
+        match &mut self.outlet {
+            None => self.writing.logs.side.append(self.writing.hub.side())?,
+            Some(outlet) => outlet.append_side(&mut self.writing.logs).await?,
+        }
         self.available();
         Ok(())
     }
 
-    fn drop_batch(&mut self, batch: &mut AppendBatch, error: &AppendError) {
+    /// Discards what was not appended. Returns the number of posts; the caller counts them and the rest.
+    fn discard_batch(&mut self, batch: &mut AppendBatch) -> u64 {
         let refused = batch.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
         let lost = refused + self.writing.logs.side.discard();
-        tracing::error!(account = %self.writing.hub.account(), lost, %error, "journal unavailable at shutdown, posts dropped");
         self.writing.logs.seen.discard();
         if refused > 0 {
             (batch.tally.posts, batch.tally.deltas) = (0, 0);
         }
         batch.tally.side = 0;
-        self.writing.metrics.refused_by_disk.inc_by(lost);
-        batch.tally.count(&self.writing.metrics);
+        lost
     }
 
     /// Waits for the next attempt, or for the shutdown.

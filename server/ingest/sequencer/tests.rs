@@ -12,7 +12,7 @@ use super::*;
 use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over};
 use crate::ingest::{IngestQueue, IngestSource, JobCounters, gap_tracker, queue, side_log_writer};
-use crate::journal::{self, Backend, Block, ReadItem, Reader};
+use crate::journal::{self, AppendError, Backend, Block, ReadItem, Reader, Writer};
 use crate::model::{KeyFilter, PostId, SkipReason, TimeRange, TimeRangeSet};
 use crate::task::{ExitPolicy, TaskGroup};
 use crate::upstream::message::ForeignFormat;

@@ -38,6 +38,7 @@ impl TestEnv {
             ids: &self.ids,
             bytes_max: 1 << 30,
             window: Duration::from_secs(24 * 3_600),
+            is_shared: false,
             identity: self.identity(),
             now: UnixMillis(0),
         });

@@ -55,6 +55,7 @@ impl World {
             ids: &settings.dedup,
             bytes_max: settings.side_log_bytes_max,
             window: Duration::from_secs(24 * 3_600),
+            is_shared: false,
             identity: WriterIdentity { epoch: Epoch(2), ..identity },
             now: clock.now(),
         });

@@ -335,6 +335,8 @@ pub fn tallies(metrics: &str) -> Vec<Tally> {
         "oversized",
         "partial",
         "dropped_at_shutdown",
+        "refused_by_fence",
+        "in_doubt",
     ];
     let records = ["events_delivered", "records_filtered", "notices_delivered"];
     vec![of("messages", "ingest_messages", &messages), of("records", "records_scanned", &records)]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::hub::test_util::{EPOCH, TERM, post_record};
 use crate::ingest::replication::{
-    Config, LeadershipEnd, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, WritePermit,
+    LeadershipEnd, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, WritePermit, WriterConfig,
 };
 use crate::journal::{self, AppendError, Backend, Journal, WriterIdentity};
 use crate::model::{Epoch, Record, RecordBody, UnixMillis};
@@ -106,7 +106,7 @@ impl TestEnv {
             let (until, clock) = (lease_until.clone(), clock.clone());
             WritePermit::new(move || until.lock().filter(|until| clock.moment() < *until))
         };
-        let parts = (shared, clock.clone(), Config { append_patience: PATIENCE });
+        let parts = (shared, clock.clone(), WriterConfig { append_patience: PATIENCE });
         let place = ReplicaPlace::start("1".into(), EPOCH);
         let writer = ReplicatedWriter::new(parts, permit, TERM, place);
         Self { clock, log, journal, writer, lease_until }

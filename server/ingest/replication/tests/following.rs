@@ -8,7 +8,7 @@ use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over, post_record};
 use crate::ingest::replication::message::head_of_block;
 use crate::ingest::replication::{ApplyError, FollowError, Follower, LocalLogs, ReplicaPlace, SharedCheckpoint};
-use crate::ingest::{WriteHalf, dedup, side_log_writer};
+use crate::ingest::{LogTimes, WriteHalf, dedup, side_log_writer};
 use crate::journal::{self, Backend, Journal, WriterIdentity};
 use crate::model::{AccountName, Record, RecordBody, Sequence, UnixMillis};
 use crate::quorum::{MemoryCluster, MemoryConfig, Message, Quorum, Subject};
@@ -51,7 +51,7 @@ impl TestEnv {
         let ids = dedup::open(None, &ids, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
         let side = side_log_writer::in_memory(side, hub.side().reader().clone(), TERM);
         let logs = WriteHalf { writer, seen: ids.seen, side };
-        let local = LocalLogs { logs, hub, dir: None, checkpoint: None };
+        let local = LocalLogs { logs, hub, dir: None, checkpoint: None, received: LogTimes::default() };
         let follower = follower(&shared, &clock, end.clone());
         Self { cluster, shared, leader, end, follower, local }
     }

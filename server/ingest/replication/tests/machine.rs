@@ -16,10 +16,10 @@ use crate::clock::{Clock, Moment};
 use crate::hub;
 use crate::hub::test_util::{EPOCH, SIDE_EPOCH, TERM, hub_over};
 use crate::ingest::replication::{
-    CandidacyError, Config, Follower, LocalLogs, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, SharedIdentity,
-    WritePermit, begin_leadership, join,
+    CandidacyError, Follower, LocalLogs, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, SharedIdentity,
+    WritePermit, WriterConfig, begin_leadership, join,
 };
-use crate::ingest::{WriteHalf, dedup, side_log_writer};
+use crate::ingest::{LogTimes, WriteHalf, dedup, side_log_writer};
 use crate::journal::{self, AppendError, Backend, Block, Writer};
 use crate::lease::{LeaseHandle, Replica, Version, lease};
 use crate::model::{
@@ -90,7 +90,7 @@ impl Machine {
             seen: ids.seen,
             side: side_log_writer::in_memory(full(side), hub.side().reader().clone(), TERM),
         };
-        let local = LocalLogs { logs, hub, dir: None, checkpoint: None };
+        let local = LocalLogs { logs, hub, dir: None, checkpoint: None, received: LogTimes::default() };
         Self { name: name.into(), local, place: None, rng, run: 0 }
     }
 
@@ -151,7 +151,7 @@ impl Machine {
                 false => WritePermit::new(|| Some(Moment::ZERO.plus(Duration::MAX))),
             };
             let term = Term(self.rng.random());
-            let config = Config { append_patience: Duration::from_millis(800) };
+            let config = WriterConfig { append_patience: Duration::from_millis(800) };
             let begun = begin_leadership(&mut follower, &mut self.local, permit, (term, &self.name), config).await;
             match begun {
                 Ok(mut writer) => {
