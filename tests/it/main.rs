@@ -35,6 +35,7 @@ mod random_faults;
 mod reconnect_storm;
 mod recovery;
 mod recovery_rpc;
+mod replicas;
 mod resolve_position;
 mod resume;
 mod rule_check;

@@ -9,4 +9,4 @@ mod memory;
 mod nats;
 mod nats_faults;
 mod nats_settings;
-mod servers;
+pub mod servers;

@@ -1,0 +1,84 @@
+//! The leader dies, stops, or stands still, again and again, while X sends posts.
+
+use super::cluster::Cluster;
+use super::consumers::Consumers;
+use crate::harness::eventually;
+
+/// Posts drawn per second; posts that match a rule are sent.
+const RATE: f64 = 300.0;
+/// Faults of each kind, unless `LEADER_FAULTS` sets another number.
+const FAULTS: usize = 3;
+
+fn faults() -> usize {
+    std::env::var("LEADER_FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(FAULTS)
+}
+
+async fn more_posts(cluster: &Cluster, count: u64) {
+    let until = cluster.env.x.truth_len() + count;
+    eventually("posts continue", async || cluster.env.x.truth_len() >= until).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_leaders_lose_and_repeat_nothing() {
+    let Some(mut cluster) = Cluster::start(RATE).await else { return };
+    cluster.leader().await;
+    let consumers = Consumers::start(&cluster);
+    for _ in 0..faults() {
+        let leader = cluster.leader().await;
+        more_posts(&cluster, 200).await;
+        cluster.kill(leader).await;
+        let next = cluster.leader().await;
+        assert_ne!(next, leader);
+        more_posts(&cluster, 100).await;
+        cluster.restart(leader).await;
+    }
+    more_posts(&cluster, 100).await;
+    cluster.leader().await;
+    consumers.verify(&cluster, "leaders were killed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_leaders_hand_over() {
+    let Some(mut cluster) = Cluster::start(RATE).await else { return };
+    cluster.leader().await;
+    let consumers = Consumers::start(&cluster);
+    for _ in 0..faults() {
+        let leader = cluster.leader().await;
+        more_posts(&cluster, 100).await;
+        cluster.stop(leader).await;
+        let next = cluster.leader().await;
+        assert_ne!(next, leader);
+        cluster.restart(leader).await;
+    }
+    more_posts(&cluster, 100).await;
+    cluster.leader().await;
+    consumers.verify(&cluster, "leaders were stopped").await;
+}
+
+/// X refuses the next leader until it has cut the connection of the one that stands still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_leader_appends_nothing_after_wake() {
+    let Some(mut cluster) = Cluster::start(RATE).await else { return };
+    cluster.leader().await;
+    let consumers = Consumers::start(&cluster);
+    for _ in 0..faults() {
+        let leader = cluster.leader().await;
+        more_posts(&cluster, 100).await;
+        let ended = cluster.gateway(leader).messages("leadership ended").len();
+        cluster.freeze(leader);
+        let began = |cluster: &Cluster| {
+            let others = (0..3).filter(|n| *n != leader);
+            others.map(|n| cluster.gateway(n).messages("leadership began").len()).sum::<usize>()
+        };
+        let before = began(&cluster);
+        eventually("another replica leads", async || began(&cluster) > before).await;
+        cluster.thaw(leader);
+        eventually("the old leader steps down", async || {
+            cluster.gateway(leader).messages("leadership ended").len() > ended
+        })
+        .await;
+        cluster.leader().await;
+        more_posts(&cluster, 100).await;
+    }
+    consumers.verify(&cluster, "leaders were frozen").await;
+}
