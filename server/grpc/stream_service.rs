@@ -342,7 +342,10 @@ fn messages(
         let encoding = sending.0;
         let next = async {
             match subscription.next().await {
-                Ok(frame) => Ok(batch::message(frame, encoding).await),
+                Ok(frame) => {
+                    let timer = subscription.delivery_timer(&frame.content);
+                    Ok(batch::message(frame, encoding).await.timed(timer))
+                }
                 Err(end) => Err(end),
             }
         };

@@ -1,3 +1,5 @@
+mod tags;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::cold::page_cache::PageCache;
 use super::cold::queue::{ColdReader, LogKind};
-use super::entry::{self, EntryKind};
+use super::entry::{self, EntryKind, Receipts};
 use super::fanout::{FanoutGroups, FilterLimitReached, GroupMember, GroupRead, GroupReadKey};
 use super::filter::Filter;
 use super::lateness::Lateness;
@@ -23,7 +25,7 @@ use super::status::upstream_status::UpstreamMonitor;
 use super::times::ClockCorrections;
 use super::token::{Keyring, ResumeToken};
 use super::wakeup::{WaiterHandle, WakeupIndex};
-use super::{Config, Metrics, TagInfo, subscribed_tags};
+use super::{Config, Metrics};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, KeyFilter, Position, Record, Sequence, Term, TermStart, UnixMillis};
@@ -143,11 +145,16 @@ impl Hub {
         self.ring.reset(next);
     }
 
-    /// Makes appended records visible to all sessions. Called only by the sequencer, after the append.
+    /// Makes appended records visible to all sessions. Called only by the writer of the log, after the append.
     pub fn publish(&self, records: Vec<Record>) {
+        self.publish_live(records, &Receipts::default());
+    }
+
+    /// As [`Hub::publish`], for records of which some were read from live connections just now.
+    pub fn publish_live(&self, records: Vec<Record>, receipts: &Receipts) {
         let Some(last) = records.last() else { return };
         let (next, received) = (last.sequence + 1, last.received);
-        let entries = entry::encode(records);
+        let entries = entry::encode_live(records, receipts);
         let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
         self.tags.count(rules, self.clock.moment());
         for entry in &entries {
@@ -374,26 +381,5 @@ impl Hub {
     /// Returns the metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// Returns the known tags.
-    pub fn tags(&self) -> Vec<TagInfo> {
-        self.tags.list(self.clock.moment())
-    }
-
-    /// Replaces the tags of the rules that X has, as far as they are known.
-    pub fn set_rule_tags<'t>(&self, tags: impl Iterator<Item = &'t str>) {
-        self.tags.set_rule_tags(tags);
-    }
-
-    /// Returns for each of these tags whether an open session asks for it; `None` if that would take too long to find.
-    pub fn subscribed<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Vec<Option<bool>> {
-        let (filters, is_whole) = self.groups.filters(subscribed_tags::FILTERS_MAX);
-        subscribed_tags::subscribed(tags, &filters, is_whole)
-    }
-
-    /// Returns the tags of a filter that no rule feeds, each with the most similar known tag if there is one.
-    pub fn unknown_tags(&self, filter: &Filter) -> Vec<(Arc<str>, Option<Arc<str>>)> {
-        self.tags.unknown(filter.tags_named(), |tag| filter.is_tag_visible(tag))
     }
 }

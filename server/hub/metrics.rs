@@ -20,7 +20,7 @@ pub struct Metrics {
     started: Family<StartLabel, Counter>,
     ended: Family<EndLabel, Counter>,
     sent_bytes: Family<PrincipalLabel, Counter>,
-    /// Time from the receipt of a post to its delivery to a live session.
+    /// Time from the receipt of a post until the socket of a live session accepts it.
     pub delivery: Histogram,
     /// Session wake-ups.
     pub wakes: Counter,
@@ -88,7 +88,7 @@ impl Metrics {
         registry.register("sessions_ended", "Total sessions ended, by reason", own.ended.clone());
         let help = "Total bytes of all messages of sessions, by principal, as sent before TLS and HTTP/2";
         registry.register_with_unit("sent", help, Unit::Bytes, own.sent_bytes.clone());
-        let help = "Time from the receipt of the oldest post of a batch to its delivery, for sessions at the tip";
+        let help = "Time from the receipt of the oldest post of a batch until the socket accepts the batch, for sessions at the tip";
         registry.register("delivery_seconds", help, own.delivery.clone());
         registry.register("session_wakeups", "Sessions woken by a batch that may be for them", own.wakes.clone());
         let found = "Records that a session found by a timer: no wake-up came for them, which is a defect";

@@ -9,9 +9,20 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Upper bounds of the buckets of all histograms, in microseconds: 0.5 ms to 5 min.
-const BOUNDS_MICROS: [u64; 17] = [
+/// Upper bounds of the buckets of all histograms, in microseconds: 50 µs to 5 min. A delivery takes 100 to 500 µs, which
+/// are resolved by 50 µs.
+const BOUNDS_MICROS: [u64; 27] = [
+    50,
+    100,
+    150,
+    200,
+    250,
+    300,
+    350,
+    400,
+    450,
     500,
+    750,
     1_000,
     2_500,
     5_000,
@@ -139,25 +150,28 @@ mod tests {
     #[test]
     fn histogram_counts_durations_at_bounds() {
         let (histogram, mut counts) = (Histogram::default(), DurationCounts::default());
-        for micros in [0, 500, 501, 1_000_000, 300_000_001] {
+        for micros in [0, 120, 500, 501, 1_000_000, 300_000_001] {
             histogram.observe(Duration::from_micros(micros));
             counts.observe(Duration::from_micros(micros));
         }
         histogram.add(&counts);
-        assert_eq!(histogram.count(), 10);
+        assert_eq!(histogram.count(), 12);
         let mut registry = Registry::default();
         registry.register("x_seconds", "X", histogram);
         registry.register("y", "Y", ComputedGauge::new(|| 1.5));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes any text");
         for line in [
-            "x_seconds_bucket{le=\"0.0005\"} 4\n",
-            "x_seconds_bucket{le=\"0.001\"} 6\n",
-            "x_seconds_bucket{le=\"1.0\"} 8\n",
-            "x_seconds_bucket{le=\"300.0\"} 8\n",
-            "x_seconds_bucket{le=\"+Inf\"} 10\n",
-            "x_seconds_count 10\n",
-            "x_seconds_sum 602.002004\n",
+            "x_seconds_bucket{le=\"0.0001\"} 2\n",
+            "x_seconds_bucket{le=\"0.00015\"} 4\n",
+            "x_seconds_bucket{le=\"0.0002\"} 4\n",
+            "x_seconds_bucket{le=\"0.0005\"} 6\n",
+            "x_seconds_bucket{le=\"0.001\"} 8\n",
+            "x_seconds_bucket{le=\"1.0\"} 10\n",
+            "x_seconds_bucket{le=\"300.0\"} 10\n",
+            "x_seconds_bucket{le=\"+Inf\"} 12\n",
+            "x_seconds_count 12\n",
+            "x_seconds_sum 602.002244\n",
             "\ny 1.5\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");

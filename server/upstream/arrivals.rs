@@ -1,4 +1,5 @@
 use super::UpstreamMessage;
+use crate::clock::Moment;
 use crate::model::UnixMillis;
 
 /// Messages and heartbeats that were ready at one poll, up to `batch_bytes_max`.
@@ -6,6 +7,8 @@ use crate::model::UnixMillis;
 pub struct MessageBatch {
     /// When the first of them arrived.
     pub received: UnixMillis,
+    /// When they were read from the socket: what latency is measured from.
+    pub read_at: Moment,
     /// Messages in wire order, including malformed ones.
     pub messages: Vec<UpstreamMessage>,
     /// Number of heartbeats.

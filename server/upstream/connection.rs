@@ -44,6 +44,8 @@ pub struct Connection {
     unread_since: Option<Moment>,
     info: ConnectionInfo,
     last_received: UnixMillis,
+    /// When the last piece was read.
+    read_at: Moment,
     config: Config,
     /// Removed from X's texts, which may echo it.
     bearer: Secret,
@@ -157,6 +159,7 @@ impl Connection {
                 transaction_id: headers.transaction_id.map(safe),
             },
             last_received: now,
+            read_at: answered,
             config: Config { batch_bytes_max: config.batch_bytes_max.max(1), ..config.clone() },
             bearer,
             clock: clock.clone(),
@@ -180,9 +183,12 @@ impl Connection {
         let mut batch = self.gathered.take().unwrap_or_else(|| PendingBatch::new(self.clock.now(), now));
         // Messages that did not fit into the last batch.
         self.take(&mut batch);
+        if !batch.is_empty() {
+            batch.arrivals.read_at = self.read_at;
+        }
         if batch.is_empty() && self.ended.is_none() {
             let piece = self.wait(now).await;
-            (batch.arrivals.received, batch.moment) = (self.clock.now(), self.clock.moment());
+            batch.restamp(self.clock.now(), self.clock.moment());
             match piece {
                 Ok(piece) => self.accept(piece, &mut batch),
                 Err(Elapsed) => batch = self.expire(batch).await,
@@ -254,6 +260,7 @@ impl Connection {
                 batch.arrivals.bytes += piece.len() as u64;
                 self.metrics.received_bytes.inc_by(piece.len() as u64);
                 self.last_received = batch.arrivals.received;
+                self.read_at = batch.moment;
                 self.framer.push(piece);
                 self.take(batch);
             }
@@ -341,8 +348,13 @@ struct PendingBatch {
 
 impl PendingBatch {
     fn new(received: UnixMillis, moment: Moment) -> Self {
-        let arrivals = MessageBatch { received, messages: Vec::new(), heartbeats: 0, bytes: 0 };
+        let arrivals = MessageBatch { received, read_at: moment, messages: Vec::new(), heartbeats: 0, bytes: 0 };
         Self { arrivals, moment, consumed_bytes: 0 }
+    }
+
+    /// Sets the time of the first piece.
+    fn restamp(&mut self, received: UnixMillis, moment: Moment) {
+        (self.arrivals.received, self.arrivals.read_at, self.moment) = (received, moment, moment);
     }
 
     fn is_empty(&self) -> bool {

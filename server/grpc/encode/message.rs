@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::grpc::transport::response_budget::BudgetCharge;
+use crate::hub::session::DeliveryTimer;
 
 /// The bytes of one gRPC message, prefix included. HTTP/2 cuts it into frames and hands the slices of each to one write.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub struct EncodedMessage {
     remaining: usize,
     /// What its exchange is charged for it.
     charge: Option<BudgetCharge>,
+    /// Completed with the last byte.
+    timer: Option<DeliveryTimer>,
 }
 
 impl From<Bytes> for EncodedMessage {
@@ -32,7 +35,12 @@ impl EncodedMessage {
     /// Head, shared parts, tail.
     pub fn new(head: Bytes, shared: Arc<[Bytes]>, tail: Bytes) -> Self {
         let remaining = head.len() + shared.iter().map(Bytes::len).sum::<usize>() + tail.len();
-        Self { head, shared, tail, part: 0, read: 0, remaining, charge: None }
+        Self { head, shared, tail, part: 0, read: 0, remaining, charge: None, timer: None }
+    }
+
+    /// Measures its delivery: HTTP/2 advances over bytes that the socket has accepted.
+    pub fn timed(self, timer: Option<DeliveryTimer>) -> Self {
+        Self { timer, ..self }
     }
 
     /// A message that is charged until it is sent.
@@ -72,6 +80,9 @@ impl Buf for EncodedMessage {
         if let Some(charge) = &mut self.charge {
             charge.sent(count);
         }
+        if self.remaining == 0 {
+            self.timer.take().into_iter().for_each(DeliveryTimer::complete);
+        }
         while let Some(left) = self.part(self.part).map(|part| part.len() - self.read) {
             if count < left {
                 self.read += count;
@@ -93,6 +104,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::hub::Config;
+    use crate::hub::test_util::new_hub;
+
+    /// A message that its client never reads is not counted, however long it waits.
+    #[test]
+    fn delivery_is_counted_with_last_byte() {
+        let (hub, _writer) = new_hub(Config::default(), Clock::system());
+        let timer = || Some(DeliveryTimer::new(hub.clone(), hub.clock().moment()));
+        let message = || EncodedMessage::new("head".into(), [Bytes::from("shared")].into(), "tail".into());
+        let mut counted = message().timed(timer());
+        counted.advance(13);
+        assert_eq!(hub.metrics().delivery.count(), 0);
+        counted.advance(1);
+        assert_eq!(hub.metrics().delivery.count(), 1);
+        let mut unread = message().timed(timer());
+        unread.advance(13);
+        drop((unread, counted));
+        assert_eq!(hub.metrics().delivery.count(), 1);
+    }
 
     proptest! {
         #[test]

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use self::compressed::CompressedVariants;
 use crate::buffer_pool::BufferPool;
+use crate::clock::Moment;
 use crate::model::{
     Gap, Origin, Post, Record, RecordBody, Rule, RulesChange, Sequence, Skip, SkipReason, Term, TimeInterval,
     UnixMillis,
@@ -21,10 +22,12 @@ pub mod batch;
 mod compressed;
 mod encoding;
 mod phase;
+mod receipts;
 
 use encoding::Layout;
 pub use encoding::{EVENT_BYTES_MAX, event_bytes};
 pub use phase::Phase;
+pub use receipts::Receipts;
 
 /// A record as sessions read it. A post is encoded once, and its bytes are shared by all sessions that receive it.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Entry {
     pub term: Term,
     /// Receive time.
     pub received: UnixMillis,
+    /// When this process read it from a live connection; `None` for all other records.
+    pub read_at: Option<Moment>,
     /// Content of the record.
     pub kind: EntryKind,
 }
@@ -102,8 +107,16 @@ fn shared_slab(slab: Vec<u8>) -> Bytes {
 
 /// Encodes records that are published together.
 pub fn encode(records: Vec<Record>) -> Vec<Arc<Entry>> {
+    encode_live(records, &Receipts::default())
+}
+
+/// Encodes records that are published together, with the moments of their receipt.
+pub fn encode_live(records: Vec<Record>, receipts: &Receipts) -> Vec<Arc<Entry>> {
     let wires = wires(&records);
-    let entry = |(record, wire)| Arc::new(Entry::new(record, wire));
+    let entry = |(record, wire): (Record, _)| {
+        let read_at = receipts.read_at(record.sequence);
+        Arc::new(Entry { read_at, ..Entry::new(record, wire) })
+    };
     records.into_iter().zip(wires).map(entry).collect()
 }
 
@@ -179,7 +192,7 @@ impl Entry {
             RecordBody::Term => EntryKind::Term,
             RecordBody::Rules(change) => EntryKind::Rules(change),
         };
-        Self { sequence, term, received, kind }
+        Self { sequence, term, received, read_at: None, kind }
     }
 
     /// Encodes a record of a side log: on the wire it has no sequence and no term.

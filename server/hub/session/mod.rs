@@ -9,6 +9,7 @@
 
 mod access;
 mod delivery;
+mod delivery_timer;
 mod frame;
 mod group_read;
 mod meter;
@@ -30,6 +31,7 @@ use futures::future::BoxFuture;
 use rand::RngExt;
 use tokio::sync::watch;
 
+pub use delivery_timer::DeliveryTimer;
 pub use frame::{
     EndReason, EventBatch, Frame, FrameContent, Heartbeat, Lag, SessionEnd, SessionStart, TimedPosition, Warning,
     WarningCode,

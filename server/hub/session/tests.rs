@@ -1,3 +1,4 @@
+mod delivery_times;
 mod operator;
 mod rights;
 mod rules;

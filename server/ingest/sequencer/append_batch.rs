@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Metrics;
 use crate::clock::Moment;
+use crate::hub::entry::Receipts;
 use crate::hub::status::upstream_status::LastActivity;
 use crate::ingest::gap_tracker::CheckpointHold;
 use crate::ingest::{ConnectionLabels, ForeignLabel};
@@ -18,6 +19,8 @@ use crate::upstream::message::ForeignFormat;
 #[derive(Default)]
 pub(super) struct AppendBatch {
     pub(super) records: Vec<Record>,
+    /// When the records of live connections were read.
+    pub(super) receipts: Receipts,
     pub(super) tally: BatchCounts,
     pub(super) last_activity: Option<LastActivity>,
     /// Receive time of the last post of a live connection.

@@ -78,6 +78,7 @@ impl Sequencer {
             self.begin_term(batch, received);
         }
         batch.tally.messages += arrivals.messages.len();
+        let (first, read_at) = (self.next_sequence(batch), arrivals.read_at);
         for message in arrivals.messages {
             let skipped = match message {
                 UpstreamMessage::Post(post) => {
@@ -113,6 +114,9 @@ impl Sequencer {
             };
             let sent = TimeRange::new(received.minus(stalled_by), self.stamp(moment));
             note_skip(pending, skipped, (received, sent), self.clock.moment());
+        }
+        if let IngestSource::Live { .. } = source {
+            batch.receipts.add(first..self.next_sequence(batch), read_at);
         }
         Ok(())
     }

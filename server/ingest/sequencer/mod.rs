@@ -193,14 +193,16 @@ impl Sequencer {
         batch.records.push(self.record(batch, received, body));
     }
 
+    /// Returns the sequence that the next record of the batch gets.
+    fn next_sequence(&self, batch: &AppendBatch) -> Sequence {
+        batch.records.last().map_or_else(|| self.writing.hub.next(), |last| last.sequence + 1)
+    }
+
     fn record(&self, batch: &AppendBatch, received: UnixMillis, body: RecordBody) -> Record {
-        let (next, tip): (Sequence, Option<UnixMillis>) = match batch.records.last() {
-            Some(last) => (last.sequence + 1, Some(last.received)),
-            None => (self.writing.hub.next(), self.writing.hub.tip_received()),
-        };
+        let tip = batch.records.last().map_or_else(|| self.writing.hub.tip_received(), |last| Some(last.received));
         // A step of the wall clock must not reverse the order of the log.
         Record {
-            sequence: next,
+            sequence: self.next_sequence(batch),
             term: self.writing.term,
             received: tip.map_or(received, |tip| received.max(tip)),
             body,
@@ -280,7 +282,7 @@ impl Sequencer {
             self.writing.metrics.appends.inc();
             self.writing.logs.seen.commit();
             let seen = self.rule_feed.as_ref().map(|feed| (feed, feed.select(&batch.records)));
-            self.writing.hub.publish(std::mem::take(&mut batch.records));
+            self.writing.hub.publish_live(std::mem::take(&mut batch.records), &std::mem::take(&mut batch.receipts));
             // After the publication, and without waiting.
             if let Some((feed, posts)) = seen {
                 feed.send(posts);

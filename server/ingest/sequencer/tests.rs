@@ -9,8 +9,8 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over};
+use crate::hub::{self, ReadLimits};
 use crate::ingest::{IngestQueue, IngestSource, JobCounters, gap_tracker, queue, side_log_writer};
 use crate::journal::{self, AppendError, Backend, Block, ReadItem, Reader, Writer};
 use crate::model::{KeyFilter, PostId, SkipReason, TimeRange, TimeRangeSet};
@@ -109,7 +109,8 @@ impl TestEnv {
     }
 
     fn put_by(&self, received: i64, messages: Vec<UpstreamMessage>, source: IngestSource) {
-        let arrivals = MessageBatch { received: UnixMillis(received), bytes: 100, heartbeats: 0, messages };
+        let (received, read_at) = (UnixMillis(received), self.hub.clock().moment());
+        let arrivals = MessageBatch { received, read_at, bytes: 100, heartbeats: 0, messages };
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
         assert!(self.runtime.block_on(self.queue.send(arrivals, source, self.hub.clock().moment())));
     }
@@ -167,8 +168,8 @@ fn queued_posts_are_appended_in_bounded_batches() {
     let env = TestEnv::new(0);
     let bytes = 100 << 10;
     for id in 1..=20 {
-        let arrivals =
-            MessageBatch { received: UnixMillis(1_000), bytes, heartbeats: 0, messages: vec![post(id, &["a"])] };
+        let (received, read_at, messages) = (UnixMillis(1_000), Moment::ZERO, vec![post(id, &["a"])]);
+        let arrivals = MessageBatch { received, read_at, bytes, heartbeats: 0, messages };
         env.metrics.messages_in.inc();
         assert!(env.runtime.block_on(env.queue.send(arrivals, LIVE, env.hub.clock().moment())));
     }
@@ -212,6 +213,25 @@ fn skipped_messages_are_reported_once_per_reason() {
     let from = UnixMillis(1_000);
     assert_eq!(skips, [(SkipReason::Malformed, 3, from), (SkipReason::Oversized, 1, from)]);
     assert_eq!((metrics.malformed.get(), metrics.oversized.get(), metrics.unknown.get()), (3, 1, 1));
+}
+
+/// The entries of live posts have the moment of their receipt, which the log does not contain; recovered posts have none.
+#[test]
+fn live_posts_have_moment_of_receipt() {
+    let env = TestEnv::new(0);
+    let hub = env.hub.clone();
+    let before = hub.clock().moment();
+    env.put(1_000, vec![post(1, &["a"]), post(1, &["a"]), post(2, &["a"])]);
+    env.put_by(1_500, vec![post(3, &["a"])], IngestSource::Recovery(Arc::default()));
+    env.put(2_000, vec![post(4, &["a"])]);
+    let after = hub.clock().moment();
+    assert_eq!(kinds(&env.records().0), ["term", "post", "post", "post", "post"]);
+    let limits = ReadLimits { entries: 9, bytes: usize::MAX };
+    let read = hub.read_hot(1, &KeyFilter::Always, limits).expect("in the ring");
+    let is_timed: Vec<_> = read.entries[1..].iter().map(|entry| entry.read_at.is_some()).collect();
+    assert_eq!(is_timed, [true, true, false, true]);
+    let moments: Vec<_> = read.entries[1..].iter().filter_map(|entry| entry.read_at).collect();
+    assert!(before <= moments[0] && moments[0] == moments[1] && moments[1] < moments[2] && moments[2] <= after);
 }
 
 /// A delta with the rules of all arrivals was once too long for every client.

@@ -107,6 +107,22 @@ async fn batch_is_bounded_without_loss() {
     assert_eq!(end(&mut connection).await.cause, DisconnectCause::CleanEof);
 }
 
+/// A message that waits for its batch was read before that batch begins.
+#[tokio::test]
+async fn messages_keep_moment_of_their_read() {
+    let clock = Clock::system();
+    let (mut connection, sender) = connected(&clock).await;
+    let post = format!("{{\"id\":1,\"text\":\"{}\"}}\r\n", "x".repeat(50));
+    send(&sender, &post.repeat(4));
+    let first = arrivals(&mut connection).await;
+    let read = clock.moment();
+    let second = arrivals(&mut connection).await;
+    assert_eq!((first.messages.len(), second.messages.len()), (2, 2));
+    assert!(first.read_at <= second.read_at && second.read_at <= read, "one piece, read once");
+    send(&sender, &post);
+    assert!(arrivals(&mut connection).await.read_at >= read);
+}
+
 #[tokio::test]
 async fn silent_connection_is_stale() {
     let clock = fast();

@@ -32,7 +32,7 @@ fn wakeup_model_mirrors_order_of_hub() {
     };
     check(
         "server/hub/core.rs",
-        "publish",
+        "publish_live",
         &["self.ring.push(", "self.next.store(next, Ordering::Release)", ".notify("],
     );
     check("tests/wakeup-model/src/hub.rs", "publish", &["self.next.store(", ".notify("]);
