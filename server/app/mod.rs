@@ -63,8 +63,8 @@ use crate::http::status_page::{StatusPage, StatusSource};
 use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
-use crate::telemetry::LogFilterOverride;
 use crate::telemetry::metrics::{ComputedGauge, Registry};
+use crate::telemetry::{LogFilterOverride, stages};
 use crate::xapi;
 use crate::{grpc, http};
 
@@ -122,6 +122,7 @@ impl App {
         let access = load_access(&settings)?;
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
+        stages::register(&metrics);
         let tasks = TaskGroup::new();
         let keyring = Arc::new(reload::keyring(&settings.token_key_files, &settings.data_dir)?);
         let tls = TlsListeners::load(&settings, &clock, &metrics)?;

@@ -31,6 +31,12 @@ mod host;
 use crate::model::UnixMillis;
 use host::{host_elapsed, system_now_us};
 
+/// Returns the elapsed time of the host in nanoseconds: what stages of a delivery are measured by.
+#[cfg(feature = "stage-times")]
+pub fn host_nanos() -> u64 {
+    u64::try_from(host_elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A clock: reads wall time, measures durations, sleeps. Clones share the correction.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);

@@ -29,6 +29,7 @@ use super::{Config, Metrics};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, KeyFilter, Position, Record, Sequence, Term, TermStart, UnixMillis};
+use crate::telemetry::stages::{Stage, StageStamp};
 
 /// Stands for the time of the newest record before there is one.
 const NO_RECORD: i64 = i64::MIN;
@@ -153,6 +154,7 @@ impl Hub {
     /// As [`Hub::publish`], for records of which some were read from live connections just now.
     pub fn publish_live(&self, records: Vec<Record>, receipts: &Receipts) {
         let Some(last) = records.last() else { return };
+        let began = StageStamp::now();
         let (next, received) = (last.sequence + 1, last.received);
         let entries = entry::encode_live(records, receipts);
         let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
@@ -167,6 +169,9 @@ impl Hub {
         self.ring.push(&entries);
         self.tip_receive_time.store(received.0, Ordering::Relaxed);
         self.next.store(next, Ordering::Release);
+        began.end(Stage::Publish);
+        // A woken session may run on this core at once, before `notify` returns.
+        entries.iter().for_each(|entry| entry.notified.set_now());
         let woken = self.parked.notify(&entries);
         self.metrics.wakes.inc_by(woken as u64);
     }

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::gap_tracker::CheckpointHold;
 use crate::clock::Moment;
 use crate::model::{RulesChange, TimeRangeSet, UnixMillis};
+use crate::telemetry::stages::StageStamp;
 use crate::upstream::MessageBatch;
 
 /// An item of the queue, processed in order.
@@ -35,6 +36,8 @@ pub struct ReceivedBatch {
     pub moment: Moment,
     /// Its share of the queue's capacity.
     pub capacity: OwnedSemaphorePermit,
+    /// When it was to be queued.
+    pub queued: StageStamp,
 }
 
 /// Kind of connection that delivered data.
@@ -106,10 +109,12 @@ pub fn queue(bytes_max: usize) -> (IngestQueue, mpsc::Receiver<IngestItem>) {
 impl IngestQueue {
     /// Sends arrivals once there is capacity. Returns false if the receiver is gone.
     pub async fn send(&self, arrivals: MessageBatch, source: IngestSource, moment: Moment) -> bool {
+        let queued = StageStamp::now();
         let bytes = usize::try_from(arrivals.bytes).unwrap_or(usize::MAX).clamp(1, self.bytes_max);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let capacity = self.capacity.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
-        self.sender.send(IngestItem::Arrivals(ReceivedBatch { arrivals, source, moment, capacity })).await.is_ok()
+        let batch = ReceivedBatch { arrivals, source, moment, capacity, queued };
+        self.sender.send(IngestItem::Arrivals(batch)).await.is_ok()
     }
 
     /// Requests that the changes of the gap tracker are logged, after all earlier items. Returns false like `send`.

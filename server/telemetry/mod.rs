@@ -20,6 +20,7 @@ mod log_filter;
 pub mod metrics;
 mod otlp;
 pub mod process;
+pub mod stages;
 
 use std::io::{self, IsTerminal, Write};
 

@@ -15,6 +15,7 @@ use super::{Config, MessageBatch, Metrics, Watchdog};
 use crate::clock::{Clock, Elapsed, Moment};
 use crate::model::UnixMillis;
 use crate::secret::Secret;
+use crate::telemetry::stages::{Stage, StageStamp};
 use crate::xapi::{self, BodyError, ErrorKind, Response, StreamRequest, Transport, TransportError};
 
 /// An announcement of X explains a disconnect for `stale_after` plus this time: the time to notice the disconnect.
@@ -273,10 +274,13 @@ impl Connection {
     }
 
     fn take(&mut self, batch: &mut PendingBatch) {
+        let mut began = StageStamp::now();
         while batch.consumed_bytes < self.config.batch_bytes_max
             && let Some(framed) = self.framer.next()
         {
+            began.end(Stage::Framing);
             self.take_framed(framed, batch);
+            began = StageStamp::now();
         }
     }
 
@@ -291,7 +295,10 @@ impl Connection {
             Framed::Value(value) => {
                 self.watchdog.feed(batch.moment);
                 batch.consumed_bytes += value.len();
-                UpstreamMessage::classify(value).bounded(self.config.post_rules_max)
+                let began = StageStamp::now();
+                let message = UpstreamMessage::classify(value).bounded(self.config.post_rules_max);
+                began.end(Stage::Classify);
+                message
             }
             Framed::Oversized { bytes } => {
                 self.watchdog.feed(batch.moment);

@@ -40,7 +40,7 @@ impl EncodedMessage {
 
     /// Measures its delivery: HTTP/2 advances over bytes that the socket has accepted.
     pub fn timed(self, timer: Option<DeliveryTimer>) -> Self {
-        Self { timer, ..self }
+        Self { timer: timer.map(DeliveryTimer::assembled), ..self }
     }
 
     /// A message that is charged until it is sent.

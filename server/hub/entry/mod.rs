@@ -17,6 +17,7 @@ use crate::model::{
     Gap, Origin, Post, Record, RecordBody, Rule, RulesChange, Sequence, Skip, SkipReason, Term, TimeInterval,
     UnixMillis,
 };
+use crate::telemetry::stages::StageCell;
 
 pub mod batch;
 mod compressed;
@@ -40,6 +41,8 @@ pub struct Entry {
     pub received: UnixMillis,
     /// When this process read it from a live connection; `None` for all other records.
     pub read_at: Option<Moment>,
+    /// When the wake-up index was to be notified of it.
+    pub notified: StageCell,
     /// Content of the record.
     pub kind: EntryKind,
 }
@@ -192,7 +195,7 @@ impl Entry {
             RecordBody::Term => EntryKind::Term,
             RecordBody::Rules(change) => EntryKind::Rules(change),
         };
-        Self { sequence, term, received, read_at: None, kind }
+        Self { sequence, term, received, read_at: None, notified: StageCell::default(), kind }
     }
 
     /// Encodes a record of a side log: on the wire it has no sequence and no term.

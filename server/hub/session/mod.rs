@@ -54,6 +54,7 @@ use crate::access::AccessWatch;
 use crate::backoff::{client_retry_delay, jitter};
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
+use crate::telemetry::stages::StageStamp;
 use open_gaps::OpenGaps;
 use private_gaps::PrivateGapReader;
 
@@ -120,6 +121,8 @@ pub struct Session {
     next_pending: Sequence,
     /// A pending journal read. Kept between calls, because it has a place in the queue.
     reading: Option<PendingRead>,
+    /// When the last wake-up ended a wait.
+    resumed: StageStamp,
     /// Permits held while the session reads the journal or waits for it.
     replay: Option<ReplayPermits>,
 
@@ -211,6 +214,7 @@ impl Session {
             pending_entries: VecDeque::new(),
             next_pending: resolved.cursor,
             reading: None,
+            resumed: StageStamp::default(),
             replay: None,
             start: Some(Box::new(start)),
             more_gaps,

@@ -12,6 +12,7 @@ use super::private_gaps::PrivateGapReader;
 use super::registry::DrainNotice;
 use super::{Session, SessionTimer};
 use crate::clock::Moment;
+use crate::telemetry::stages::StageStamp;
 
 /// Reason of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ impl Session {
         let Some(waiting) = self.waiter.park(self.cursor, || self.hub.next()) else { return };
         self.guard.entry().activity.set_parked(true);
         let woken = self.wait(None).await;
+        self.resumed = StageStamp::now();
         self.guard.entry().activity.set_parked(false);
         let passable = self.waiter.unpark(waiting);
         if woken == WakeReason::Else && self.has_missed_wake() {

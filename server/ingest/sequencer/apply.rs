@@ -12,6 +12,7 @@ use crate::ingest::gap_tracker::RecoverySource;
 use crate::ingest::queue::{IngestSource, ReceivedBatch};
 use crate::model::{GapId, Origin, Post, PostId, RecordBody, RulesChange, SkipReason, TimeRange, UnixMillis};
 use crate::task::Shutdown;
+use crate::telemetry::stages::{Stage, StageStamp};
 use crate::upstream::UpstreamMessage;
 use crate::upstream::message::UpstreamPost;
 
@@ -59,7 +60,9 @@ impl Sequencer {
         pending: &mut Vec<PendingSkip>,
         giving_up: &Shutdown,
     ) -> Result<(), dedup::DedupError> {
-        let ReceivedBatch { arrivals, source, moment, capacity } = item;
+        let ReceivedBatch { arrivals, source, moment, capacity, queued } = item;
+        queued.end(Stage::Queue);
+        let began = StageStamp::now();
         // Data read before the clock was corrected has a time of the old scale.
         let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
         let received = if corrected { self.stamp(moment) } else { arrivals.received };
@@ -118,6 +121,7 @@ impl Sequencer {
         if let IngestSource::Live { .. } = source {
             batch.receipts.add(first..self.next_sequence(batch), read_at);
         }
+        began.end(Stage::Dedup);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use crate::hub::Hub;
 use crate::model::{Record, RecordBody, Sequence, Skip, Term, TimeInterval, UnixMillis};
 use crate::rules::RuleFeed;
 use crate::task::Shutdown;
+use crate::telemetry::stages::{Stage, StageStamp};
 
 mod append_batch;
 mod apply;
@@ -274,10 +275,12 @@ impl Sequencer {
         }
         if !batch.records.is_empty() {
             let began = self.clock.moment();
+            let stage = StageStamp::now();
             match &mut self.outlet {
                 None => self.writing.logs.writer.append(&batch.records)?,
                 Some(outlet) => outlet.append(&mut self.writing.logs, &batch.records).await?,
             }
+            stage.end(Stage::Append);
             self.writing.metrics.append_duration.observe(self.clock.moment().since(began));
             self.writing.metrics.appends.inc();
             self.writing.logs.seen.commit();

@@ -12,6 +12,7 @@ use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState, Ups
 use crate::ingest::gap_tracker::{ReceiveTime, StreamResponse};
 use crate::ingest::queue::IngestSource;
 use crate::model::{GapCause, UnixMillis};
+use crate::telemetry::stages::{Stage, StageStamp};
 use crate::upstream::message::ControlMessage;
 use crate::upstream::{self, ConnectionEvent, DisconnectCause, MessageBatch, UpstreamMessage};
 use crate::xapi::BackfillMinutes;
@@ -233,6 +234,7 @@ impl ConnectionSupervisor {
 
     /// Sends arrivals to the queue, after the gap changes that they cause. Returns false if the queue is closed.
     async fn enqueue(&self, mut arrivals: MessageBatch, answer: StreamResponse, reading: &mut ReadLoopState) -> bool {
+        let began = StageStamp::now();
         let ConnectionId { feed, connection } = self.place;
         let alive = arrivals.is_sign_of_life();
         if alive && !std::mem::replace(&mut reading.begun, true) {
@@ -265,6 +267,7 @@ impl ConnectionSupervisor {
         let late = self.tracker.late(arrivals.received);
         let stalled = stamp.date.since(stamp.oldest);
         let source = IngestSource::Live { connection, backfill_before, late, stalled };
+        began.end(Stage::Track);
         self.queue.send(arrivals, source, self.clock.moment()).await
     }
 

@@ -22,6 +22,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 
+use crate::telemetry::stages::{Stage, StageStamp};
+
 /// A connected socket, with or without TLS.
 pub(super) trait UpstreamSocket: Read + Write + Send + Unpin {}
 
@@ -60,8 +62,13 @@ impl UpstreamBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
             return Poll::Ready(frame);
         }
+        let began = StageStamp::now();
         self.driver.drive(context);
-        Pin::new(&mut self.incoming).poll_frame(context)
+        let polled = Pin::new(&mut self.incoming).poll_frame(context);
+        if polled.is_ready() {
+            began.end(Stage::Read);
+        }
+        polled
     }
 }
 
