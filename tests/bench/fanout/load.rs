@@ -61,12 +61,14 @@ pub struct Reader {
     pub socket: OwnedFd,
     pub wire: Box<dyn Wire>,
     pub events: u64,
+    /// Bytes of posts before its first.
+    pub payload_before: u64,
 }
 
 impl Reader {
     /// A subscriber that has got nothing yet.
     pub fn new(socket: impl Into<OwnedFd>, wire: impl Wire + 'static) -> Self {
-        Self { socket: socket.into(), wire: Box::new(wire), events: 0 }
+        Self { socket: socket.into(), wire: Box::new(wire), events: 0, payload_before: 0 }
     }
 }
 
@@ -78,6 +80,8 @@ struct Pace {
     sent: Vec<Instant>,
     took: Vec<Duration>,
     every: Duration,
+    /// Posts that are due at once.
+    burst: usize,
 }
 
 /// The player and the readers.
@@ -126,7 +130,8 @@ impl Load {
     /// Reads what this subscriber gets from now on; or all there is, if its `events` request so.
     pub fn join(&mut self, reader: Reader) -> Result<(), Fault> {
         watch(&self.epoll, &reader.socket, self.readers.len() as u64, EventFlags::IN)?;
-        self.readers.push(reader);
+        let payload_before = if reader.events > 0 { self.payload } else { 0 };
+        self.readers.push(Reader { payload_before, ..reader });
         Ok(())
     }
 
@@ -169,8 +174,13 @@ impl Load {
 
     /// Plays so many further posts at a fixed rate; how long each delivery took.
     pub fn pace(&mut self, posts: u64, per_second: u64) -> Result<Vec<Duration>, Fault> {
-        let every = Duration::from_secs(1) / u32::try_from(per_second).map_err(|_| "too many a second")?;
-        self.pace = Some(Pace { from: self.sent, every, ..Pace::default() });
+        self.pace_bursts(posts, per_second, 1)
+    }
+
+    /// The same, of which so many are due at once.
+    pub fn pace_bursts(&mut self, posts: u64, per_second: u64, burst: u32) -> Result<Vec<Duration>, Fault> {
+        let every = Duration::from_secs(1) * burst / u32::try_from(per_second).map_err(|_| "too many a second")?;
+        self.pace = Some(Pace { from: self.sent, every, burst: burst as usize, ..Pace::default() });
         let played = self.play(self.sent + posts);
         let took = self.pace.take().map(|pace| pace.took).unwrap_or_default();
         played.map(|()| took)
@@ -192,10 +202,9 @@ impl Load {
             if reader.events != events {
                 return Err(format!("subscriber {at} got {} events of {events}", reader.events));
             }
-            if let Some(payload) =
-                reader.wire.payload().filter(|payload| self.feed.is_some() && *payload != self.payload)
-            {
-                return Err(format!("subscriber {at} got {payload} bytes of {}", self.payload));
+            let all = self.payload - reader.payload_before;
+            if let Some(payload) = reader.wire.payload().filter(|payload| self.feed.is_some() && *payload != all) {
+                return Err(format!("subscriber {at} got {payload} bytes of {all}"));
             }
         }
         Ok(())
@@ -262,7 +271,8 @@ impl Load {
         let bound = slowest.min(feed.frames.acknowledged().unwrap_or(u64::MAX)).saturating_add(WINDOW).min(posts);
         while self.sent < bound && self.waiting.len() - self.written < WAITING_BYTES_MAX {
             if let Some(pace) = &mut self.pace {
-                let due = pace.sent.first().map(|first| *first + pace.every * (pace.sent.len() as u32));
+                let nth = pace.sent.len() / pace.burst;
+                let due = pace.sent.first().map(|first| *first + pace.every * (nth as u32));
                 let now = Instant::now();
                 if let Some(wait) = due.and_then(|due| due.checked_duration_since(now)).filter(|wait| !wait.is_zero()) {
                     return Some(wait);

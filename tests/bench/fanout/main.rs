@@ -14,6 +14,7 @@ mod examples;
 mod invented;
 mod load;
 mod measure;
+#[allow(dead_code, unused_imports, reason = "the latency bench uses more of it")]
 mod peers;
 mod plan;
 mod posts;
@@ -23,6 +24,7 @@ mod servers;
 mod table;
 mod targets;
 mod wire;
+#[allow(dead_code, reason = "the latency bench uses more of it")]
 mod world;
 
 use std::process::ExitCode;

@@ -155,7 +155,8 @@ pub fn floor(world: &World, posts: u64) -> Result<Vec<Duration>, Fault> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = std::process::Command::new(program);
     command.args(["server", "floor"]);
-    command.args([port.to_string(), LATENCY_SUBSCRIBERS.to_string(), all.to_string(), LATENCY_RATE.to_string()]);
+    command.args([port.to_string(), LATENCY_SUBSCRIBERS.to_string(), all.to_string()]);
+    command.args([LATENCY_RATE.to_string(), "1".into()]);
     let mut process = Process::server(world, &mut command)?;
     let mut load = Load::new(None)?;
     for _ in 0..LATENCY_SUBSCRIBERS {

@@ -98,7 +98,10 @@ fn conditions(world: &World, plan: &Plan) -> Map<String, Value> {
     all.insert("profile".into(), json!(if cfg!(debug_assertions) { "dev: NO FIGURES" } else { &profile }));
     all.insert("rounds".into(), json!(plan.rounds));
     all.insert("window in events".into(), json!(WINDOW));
-    all.insert("processor time".into(), json!("schedstat of all threads of the server's process"));
+    all.insert(
+        "processor time".into(),
+        json!("schedstat of all threads of the server's process; the kernel's writeback is not counted"),
+    );
     all.extend(rows);
     all
 }
@@ -116,21 +119,22 @@ fn fan_out(out: &mut String, found: &Found) {
     if found.fan_out.is_empty() {
         return;
     }
-    let columns = COLUMNS.map(|subscribers| format!("N = {subscribers}"));
+    let column = |subscribers: &usize| format!("N = {subscribers}");
     let rows: Vec<String> = peers::all().iter().map(|peer| peer.name()).collect();
     let has = |name: &&String| found.fan_out.contains_key(&((*name).clone(), 0));
-    let mut table = |title: &str, value: &dyn Fn(&str, usize) -> Option<String>| {
-        head(out, title, &columns);
+    let mut table = |title: &str, columns: &[usize], value: &dyn Fn(&str, usize) -> Option<String>| {
+        head(out, title, &columns.iter().map(column).collect::<Vec<_>>());
         for name in rows.iter().filter(has) {
-            row(out, name, COLUMNS.iter().map(|subscribers| value(name, *subscribers)));
+            row(out, name, columns.iter().map(|subscribers| value(name, *subscribers)));
         }
     };
-    table("CPU-µs per delivery, fan-out alone", &|name, n| Some(found.fan_out(name, n)?.show(2)));
-    table("CPU-µs per delivery, the whole", &|name, n| Some(found.spread(name, n, Cell::whole)?.show(2)));
-    table("deliveries per second, thousands", &|name, n| {
+    // Not of one subscriber: that is a difference of two figures that are each five times as large.
+    table("CPU-µs per delivery, fan-out alone", &COLUMNS[1..], &|name, n| Some(found.fan_out(name, n)?.show(2)));
+    table("CPU-µs per delivery, the whole", &COLUMNS, &|name, n| Some(found.spread(name, n, Cell::whole)?.show(2)));
+    table("deliveries per second, thousands", &COLUMNS, &|name, n| {
         Some(found.spread(name, n, |cell| cell.rate() / 1e3)?.show(0))
     });
-    table("RSS at the end, most in MB", &|name, n| {
+    table("RSS at the end, most in MB", &COLUMNS, &|name, n| {
         let (end, most) = (|cell: &Cell| cell.rss_bytes as f64 / 1e6, |cell: &Cell| cell.rss_bytes_max as f64 / 1e6);
         Some(format!("{:.0}, {:.0}", found.spread(name, n, end)?.median, found.spread(name, n, most)?.median))
     });

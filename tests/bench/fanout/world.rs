@@ -1,5 +1,6 @@
 //! Isolation of a run: a network namespace with `reno`, a core for the server and one for the load.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -38,6 +39,8 @@ pub struct World {
     server_core: usize,
     load_core: usize,
     pub cores: usize,
+    /// False if servers and load may run on all cores.
+    pinned: Cell<bool>,
     dir: tempfile::TempDir,
 }
 
@@ -53,17 +56,33 @@ impl World {
         let server_core = cores.first().copied().unwrap_or(0);
         let load_core = cores.get(1).copied().unwrap_or(server_core);
         let dir = tempfile::tempdir().expect("a directory for the servers' files");
-        let world = Self { isolation, congestion, server_core, load_core, cores: cores.len(), dir };
+        let world =
+            Self { isolation, congestion, server_core, load_core, cores: cores.len(), pinned: Cell::new(true), dir };
         pin(load_core);
         world
     }
 
     /// Starts something on the server's core: a process keeps the cores of the thread that started it.
     pub fn on_server_core<T>(&self, start: impl FnOnce() -> T) -> T {
+        if !self.pinned.get() {
+            return start();
+        }
         pin(self.server_core);
         let started = start();
         pin(self.load_core);
         started
+    }
+
+    /// From now on, servers and load share all cores, or have one each.
+    pub fn set_pinned(&self, pinned: bool) {
+        self.pinned.set(pinned);
+        if pinned {
+            return pin(self.load_core);
+        }
+        let mut set = CpuSet::new();
+        set.set(self.server_core);
+        set.set(self.load_core);
+        sched_setaffinity(None, &set).ok();
     }
 
     /// The cores in words.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use powerstream_gateway::proto::subscribe_request::Start;
-use powerstream_gateway::proto::{Earliest, SubscribeRequest};
+use powerstream_gateway::proto::{Earliest, SubscribeRequest, TagFilter};
 use prost::Message;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -34,6 +34,33 @@ pub struct Gateway {
     pub tls: bool,
     /// Whether subscribers begin at the oldest record.
     pub earliest: bool,
+    /// What its subscribers ask for.
+    pub filters: Filters,
+    /// When an append is complete, if not by the default.
+    pub durability: Option<&'static str>,
+}
+
+/// What the subscribers ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filters {
+    /// Everything, all by the same empty filter.
+    #[default]
+    Equal,
+    /// Everything, each by a filter of its own.
+    Distinct,
+    /// The first everything, each of the others a tag of its own that no post has.
+    Narrow,
+}
+
+impl Filters {
+    fn of(self, nth: usize) -> Option<TagFilter> {
+        let any_of = match self {
+            Self::Equal => return None,
+            Self::Narrow if nth > 0 => vec![format!("narrow-{nth}")],
+            Self::Distinct | Self::Narrow => vec!["customer-*".to_owned(), format!("narrow-{nth}")],
+        };
+        Some(TagFilter { any_of, ..TagFilter::default() })
+    }
 }
 
 /// A gateway that runs, and where its clients find it.
@@ -55,13 +82,15 @@ impl Gateway {
         let client = if self.tls { Some(certificate(&dir)?) } else { None };
         let tls = client.as_ref().map(|_| format!(", tls: {{ cert_file: {path}/cert.pem, key_file: {path}/key.pem }}"));
         let tls = tls.unwrap_or_default();
+        let durability =
+            self.durability.map_or_else(String::new, |word| format!("journal: {{ durability: {word} }}\n"));
         // The player has no backfill to give; all else is as it comes.
         written(
             &settings,
             &format!(
                 "data_dir: {path}/data\ngrpc: {{ address: '127.0.0.1:{port}'{tls} }}\n\
                  admin: {{ address: '127.0.0.1:{admin}' }}\ntelemetry: {{ log_filter: warn }}\n\
-                 ingest: {{ gaps: {{ initial_backfill_minutes: 0 }} }}\n\
+                 ingest: {{ gaps: {{ initial_backfill_minutes: 0 }} }}\n{durability}\
                  accounts: [{{ name: main, bearer: {{ file: {path}/bearer }}, url: 'http://{url}' }}]\n"
             ),
         )?;
@@ -75,15 +104,17 @@ impl Gateway {
             feed: Some(feed),
             subscribe: self.subscribe(port, client),
             counted: Some(Box::new(move || counted(admin))),
+            admin: Some(admin),
         };
         Ok(Served { running, address: format!("127.0.0.1:{port}") })
     }
 
     fn subscribe(&self, port: u16, tls: Option<Arc<ClientConfig>>) -> Subscribe {
-        let (codec, earliest, long_frames) = (self.codec, self.earliest, self.long_frames);
+        let (codec, earliest, long_frames, filters) = (self.codec, self.earliest, self.long_frames, self.filters);
         Box::new(move |process, nth| {
             let start = earliest.then_some(Start::Earliest(Earliest {}));
-            let request = SubscribeRequest { start, ..SubscribeRequest::default() }.encode_to_vec();
+            let filter = filters.of(nth);
+            let request = SubscribeRequest { start, filter, ..SubscribeRequest::default() }.encode_to_vec();
             let socket = process.connect(port)?;
             let call = call(Call {
                 authority: &format!("127.0.0.1:{port}"),
@@ -107,6 +138,9 @@ impl Peer for Gateway {
         if self.tls {
             return "this gateway, TLS".into();
         }
+        if self.filters == Filters::Distinct {
+            return "this gateway, N filters".into();
+        }
         if self.long_frames { "this gateway, frames of 128 KiB".into() } else { "this gateway".into() }
     }
 
@@ -116,6 +150,9 @@ impl Peer for Gateway {
         }
         if self.long_frames {
             return "the same, to clients whose SETTINGS_MAX_FRAME_SIZE is 128 KiB instead of 16".into();
+        }
+        if self.filters == Filters::Distinct {
+            return "the same, each subscriber with a filter of its own that matches everything".into();
         }
         let version = env!("CARGO_PKG_VERSION");
         format!("{version}, defaults: journal in files, written before it is shown, fdatasync each second; tokens")
@@ -134,13 +171,19 @@ fn certificate(dir: &Path) -> Result<Arc<ClientConfig>, Fault> {
     config(pair.cert.der().clone())
 }
 
-/// Posts in the log, by the admin port.
-fn counted(port: u16) -> Result<u64, Fault> {
+/// The metrics, by the admin port.
+pub fn scrape(port: u16) -> Result<String, Fault> {
     let io = |error: std::io::Error| format!("the admin port: {error}");
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(io)?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").map_err(io)?;
     let mut text = String::new();
     stream.read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// Posts in the log.
+fn counted(port: u16) -> Result<u64, Fault> {
+    let text = scrape(port)?;
     let line = text.lines().find(|line| line.starts_with("powerstream_gateway_posts_appended_total{"));
     let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
     value.ok_or_else(|| "no count of posts among the metrics".into())

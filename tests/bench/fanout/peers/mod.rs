@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub use gateway::Gateway;
+pub use gateway::{Filters, Gateway, scrape};
 pub use nats::{Jetstream, NatsCore};
 pub use own::{Direct, Plain, Stock};
 pub use redis::{RedisPubSub, RedisStreams};
@@ -50,6 +50,8 @@ pub struct Running {
     pub subscribe: Subscribe,
     /// Posts that it took, where its protocol has no words to ask.
     pub counted: Option<Counted>,
+    /// Port of its metrics, if it has one.
+    pub admin: Option<u16>,
 }
 
 /// All rows, in the order of the table.
@@ -58,6 +60,7 @@ pub fn all() -> Vec<Box<dyn Peer>> {
         Box::new(Gateway::default()),
         Box::new(Gateway { long_frames: true, ..Gateway::default() }),
         Box::new(Gateway { tls: true, ..Gateway::default() }),
+        Box::new(Gateway { filters: Filters::Distinct, ..Gateway::default() }),
         Box::new(Stock::default()),
         Box::new(Direct),
         Box::new(Plain),

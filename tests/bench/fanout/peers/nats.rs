@@ -47,7 +47,7 @@ impl Peer for NatsCore {
             send_all(&socket, format!("{connect}{subscribe}PING\r\n").as_bytes())?;
             Ok(Reader::new(socket, Nats::new(false)))
         });
-        Ok(Running { process, feed: Some(feed), subscribe, counted: None })
+        Ok(Running { process, feed: Some(feed), subscribe, counted: None, admin: None })
     }
 }
 
@@ -92,7 +92,7 @@ impl Peer for Jetstream {
             send_all(&socket, words.as_bytes())?;
             Ok(Reader::new(socket, Nats::new(true)))
         });
-        Ok(Running { process, feed: Some(feed), subscribe, counted: None })
+        Ok(Running { process, feed: Some(feed), subscribe, counted: None, admin: None })
     }
 }
 

@@ -85,7 +85,7 @@ impl Peer for Direct {
             let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, counted)).and_then(|mut it| it.read_exact(&mut count));
             asked.map(|()| u64::from_be_bytes(count)).map_err(|error| format!("the count: {error}"))
         };
-        Ok(Running { process, feed, subscribe: subscribe(port, None), counted: Some(Box::new(counted)) })
+        Ok(Running { process, feed, subscribe: subscribe(port, None), counted: Some(Box::new(counted)), admin: None })
     }
 }
 
@@ -120,7 +120,7 @@ fn start(world: &World, kind: &[&str], port: u16, last: &[&str], subscribe: Subs
     let mut process = Process::server(world, &mut command)?;
     let socket = process.connect(feed)?;
     let feed = Feed { socket: socket.into(), frames: Box::new(Lengths::default()) };
-    Ok(Running { process, feed: Some(feed), subscribe, counted: None })
+    Ok(Running { process, feed: Some(feed), subscribe, counted: None, admin: None })
 }
 
 /// Posts behind their length; a length of 0 asks how many came.

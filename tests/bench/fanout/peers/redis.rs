@@ -37,7 +37,7 @@ impl Peer for RedisPubSub {
             send_all(&socket, &words)?;
             Ok(Reader::new(socket, PubSub::default()))
         });
-        Ok(Running { process, feed: Some(feed), subscribe, counted: None })
+        Ok(Running { process, feed: Some(feed), subscribe, counted: None, admin: None })
     }
 }
 
@@ -67,7 +67,7 @@ impl Peer for RedisStreams {
             send_all(&socket, &words)?;
             Ok(Reader::new(socket, Stream::new()))
         });
-        Ok(Running { process, feed: Some(feed), subscribe, counted: None })
+        Ok(Running { process, feed: Some(feed), subscribe, counted: None, admin: None })
     }
 }
 

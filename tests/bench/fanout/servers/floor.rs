@@ -13,7 +13,8 @@ use crate::wire::{Fault, shared_clock};
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Waits for so many subscribers and plays to them at a fixed rate; each payload begins with the time of its writing.
-pub fn serve(port: u16, subscribers: u64, posts: u64, per_second: u64) -> Result<(), Fault> {
+pub fn serve(port: u16, subscribers: u64, posts: u64, pace: (u64, u32)) -> Result<(), Fault> {
+    let (per_second, burst) = pace;
     let listener = listen(port)?;
     let mut sockets = Vec::new();
     for _ in 0..subscribers {
@@ -24,10 +25,10 @@ pub fn serve(port: u16, subscribers: u64, posts: u64, per_second: u64) -> Result
         sockets.push(socket);
     }
     let mut supply = Posts::new();
-    let every = Duration::from_secs(1) / u32::try_from(per_second).map_err(text)?;
+    let every = Duration::from_secs(1) * burst / u32::try_from(per_second).map_err(text)?;
     let began = Instant::now();
     for nth in 0..posts {
-        let due = began + every * u32::try_from(nth).map_err(text)?;
+        let due = began + every * u32::try_from(nth / u64::from(burst)).map_err(text)?;
         if let Some(wait) = due.checked_duration_since(Instant::now()) {
             pause(wait);
         }

@@ -24,8 +24,9 @@ pub fn run(arguments: &[String]) -> Result<(), Fault> {
             stock::serve(port(feed)?, port(subscribers)?, codec)
         }
         ["direct", url, counted, subscribers] => direct::serve(url, port(counted)?, port(subscribers)?),
-        ["floor", subscribers, count, posts, per_second] => {
-            floor::serve(port(subscribers)?, number(count)?, number(posts)?, number(per_second)?)
+        ["floor", subscribers, count, posts, per_second, burst] => {
+            let pace = (number(per_second)?, u32::try_from(number(burst)?).map_err(text)?);
+            floor::serve(port(subscribers)?, number(count)?, number(posts)?, pace)
         }
         _ => Err(format!("no such server: {words:?}")),
     }

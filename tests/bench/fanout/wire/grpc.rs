@@ -13,6 +13,7 @@ const PREFIX_BYTES: usize = 5;
 const EVENT_BATCH: u64 = 3;
 const CAUGHT_UP: u64 = 5;
 const EVENTS: u64 = 1;
+const JSON: u64 = 15;
 /// The key of `Event.sequence`, a varint: the first of an event.
 const SEQUENCE_KEY: u64 = 1 << 3;
 
@@ -66,6 +67,10 @@ impl Wire for Grpc {
 
     fn ready(&self) -> bool {
         self.messages.walk.caught_up
+    }
+
+    fn payload(&self) -> Option<u64> {
+        Some(self.messages.walk.payload)
     }
 
     fn decode(&mut self) -> Result<u64, Fault> {
@@ -153,11 +158,14 @@ struct Walk {
     shift: u32,
     /// Bytes of the batch that are to come, while within one.
     batch: Option<usize>,
-    /// Bytes of the event that are to come, while at its head.
+    /// Bytes of the event that are to come, while within one.
     event: Option<usize>,
-    within_event: bool,
+    /// Whether the sequence of the event is still to come.
+    at_sequence: bool,
     sequence: u64,
     events: u64,
+    /// Bytes of the posts.
+    payload: u64,
     caught_up: bool,
 }
 
@@ -168,7 +176,6 @@ enum Step {
     Varint,
     Length(u64),
     Skip(usize),
-    EventKey,
     Sequence,
 }
 
@@ -192,6 +199,10 @@ impl Walk {
                     self.read(value)?;
                 }
             }
+            if self.event == Some(0) && self.step == Step::Key {
+                self.event = None;
+                self.events += 1;
+            }
             if self.batch == Some(0) && self.step == Step::Key {
                 self.batch = None;
             }
@@ -207,13 +218,16 @@ impl Walk {
 
     fn skip(&mut self, bytes: usize) {
         self.step = if bytes == 0 { Step::Key } else { Step::Skip(bytes) };
-        if bytes == 0 && std::mem::take(&mut self.within_event) {
-            self.events += 1;
-        }
     }
 
     fn read(&mut self, value: u64) -> Result<(), Fault> {
         match self.step {
+            Step::Key if std::mem::take(&mut self.at_sequence) => {
+                if value != SEQUENCE_KEY {
+                    return Err("an event that does not begin with its sequence".into());
+                }
+                self.step = Step::Sequence;
+            }
             Step::Key => {
                 self.step = match value & 7 {
                     0 => Step::Varint,
@@ -225,15 +239,12 @@ impl Walk {
             }
             Step::Varint => self.step = Step::Key,
             Step::Length(field) => self.enter(field, value as usize),
-            Step::EventKey if value == SEQUENCE_KEY => self.step = Step::Sequence,
-            Step::EventKey => return Err("an event that does not begin with its sequence".into()),
             Step::Sequence => {
                 if value <= self.sequence {
                     return Err(format!("sequence {value} after {}", self.sequence));
                 }
                 self.sequence = value;
-                let left = self.event.take().unwrap_or_default();
-                self.skip(left);
+                self.step = Step::Key;
             }
             Step::Skip(_) => return Err("a varint within what is skipped".into()),
         }
@@ -242,14 +253,18 @@ impl Walk {
 
     fn enter(&mut self, field: u64, bytes: usize) {
         match (self.batch, field) {
+            _ if self.event.is_some() => {
+                self.payload += if field == JSON { bytes as u64 } else { 0 };
+                self.skip(bytes);
+            }
             (None, EVENT_BATCH) => {
                 self.batch = Some(bytes);
                 self.step = Step::Key;
             }
             (Some(_), EVENTS) => {
-                self.within_event = true;
                 self.event = Some(bytes);
-                self.step = Step::EventKey;
+                self.at_sequence = true;
+                self.step = Step::Key;
             }
             (batch, _) => {
                 self.caught_up |= batch.is_none() && field == CAUGHT_UP;
