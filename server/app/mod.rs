@@ -153,9 +153,8 @@ impl App {
         register_draining(&gateway, &metrics);
         let listeners: Vec<_> = tls.all().cloned().collect();
         let effective = Arc::new(EffectiveConfig::new((settings.clone(), origins)));
-        let reload_metrics = reload::ReloadMetrics::register(&metrics);
         let read = (effective.clone(), access.clone(), listeners.clone());
-        let process = Arc::new(RunningProcess::new(read, reload_metrics, clock.clone()));
+        let process = Arc::new(RunningProcess::new(read, reload::ReloadMetrics::register(&metrics), clock.clone()));
         let reloads = (process.reloads.clone(), keyring, listeners);
         let (shown, own) = (effective.clone(), access.clone());
         let reloader = reload::Reloader::new(source, &settings, own, gateway.clone(), reloads, shown, clock.clone());

@@ -36,6 +36,13 @@ pub(super) struct AppendBatch {
 }
 
 impl AppendBatch {
+    /// Notes how late the stream is after data that may have been sent as much earlier as the reader was `stalled`;
+    /// `before` is how late it was in front of them. Between their records, all posts of the stop may be missing.
+    pub(super) fn note_late(&mut self, late: Duration, stalled: Duration, before: Duration) {
+        let within = if stalled.is_zero() { late } else { late.max(stalled.saturating_add(before)) };
+        self.late = Some((self.late.map_or(within, |(most, _)| most.max(within)), late));
+    }
+
     pub(super) fn complete_flushes(&mut self) {
         for flush in self.flushes.drain(..) {
             // The caller may have gone.

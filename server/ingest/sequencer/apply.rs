@@ -70,10 +70,7 @@ impl Sequencer {
         let (hub, mut stalled_by) = (&self.writing.hub, Duration::ZERO);
         if let IngestSource::Live { late, stalled, .. } = source {
             stalled_by = stalled;
-            // Between its records lie all posts of the stop.
-            let within =
-                if stalled.is_zero() { late } else { late.max(stalled.saturating_add(hub.late_at(hub.next()))) };
-            batch.late = Some((batch.late.map_or(within, |(most, _)| most.max(within)), late));
+            batch.note_late(late, stalled, hub.late_at(hub.next()));
             if arrivals.is_sign_of_life() {
                 batch.last_activity = Some(LastActivity { moment, time: received });
             }

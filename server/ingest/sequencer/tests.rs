@@ -29,12 +29,8 @@ struct TestEnv {
     giving_up: Shutdown,
 }
 
-/// Live data that is late, and was read after a stop.
-const fn live(late: Duration, stalled: Duration) -> IngestSource {
-    IngestSource::Live { connection: 0, backfill_before: None, late, stalled }
-}
-
-const LIVE: IngestSource = live(Duration::ZERO, Duration::ZERO);
+const LIVE: IngestSource =
+    IngestSource::Live { connection: 0, backfill_before: None, late: Duration::ZERO, stalled: Duration::ZERO };
 
 /// A writer that fails this many appends. The outcome of every second one is unknown.
 struct Failing {
@@ -222,7 +218,7 @@ fn live_posts_have_moment_of_receipt() {
     let hub = env.hub.clone();
     let before = hub.clock().moment();
     env.put(1_000, vec![post(1, &["a"]), post(1, &["a"]), post(2, &["a"])]);
-    env.put_by(1_500, vec![post(3, &["a"])], IngestSource::Recovery(Arc::default()));
+    env.put_by(1_500, vec![post(3, &["a"])], recovery());
     env.put(2_000, vec![post(4, &["a"])]);
     let after = hub.clock().moment();
     assert_eq!(kinds(&env.records().0), ["term", "post", "post", "post", "post"]);

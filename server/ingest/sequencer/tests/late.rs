@@ -51,10 +51,11 @@ fn post_after_private_gap_enters_both_logs() {
 #[test]
 fn lateness_covers_stop_between_its_records() {
     let (env, hub) = private_gap_env();
-    let (late, stopped) = (Duration::from_secs(30), Duration::from_secs(100));
-    env.put_by(1_704_067_231_000, vec![post(id_at(15, 1), &["a"]), post(id_at(16, 2), &["a"])], live(late, stopped));
+    let (late, stalled) = (Duration::from_secs(30), Duration::from_secs(100));
+    let source = IngestSource::Live { connection: 0, backfill_before: None, late, stalled };
+    env.put_by(1_704_067_231_000, vec![post(id_at(15, 1), &["a"]), post(id_at(16, 2), &["a"])], source);
     let (records, _) = env.records();
     let last = records.last().expect("two posts").sequence;
-    assert!(hub.lateness().at(last) >= late + stopped, "{:?}", hub.lateness().at(last));
+    assert!(hub.lateness().at(last) >= late + stalled, "{:?}", hub.lateness().at(last));
     assert_eq!(hub.lateness().at(last + 1), Duration::ZERO, "within the allowed lateness");
 }
