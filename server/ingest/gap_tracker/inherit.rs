@@ -31,8 +31,8 @@ fn carries_all(feed: &Feed) -> bool {
 }
 
 impl GapStateMachine {
-    /// Creates the feeds of these names from the former ones.
-    pub(super) fn inherit(&mut self, former: Vec<Feed>, names: &[String], now: UnixMillis) {
+    /// Creates the feeds of these names from the former ones. Returns true if one was removed.
+    pub(super) fn inherit(&mut self, former: Vec<Feed>, names: &[String], now: UnixMillis) -> bool {
         let mut passed_on = BTreeSet::new();
         for name in names {
             let same = former.iter().find(|feed| feed.name == *name);
@@ -51,10 +51,13 @@ impl GapStateMachine {
             true => whole || feed.name.is_empty(),
             false => names.contains(&feed.name) || names.iter().any(|name| name == ALL_FEEDS),
         };
-        for feed in former.into_iter().filter(|feed| !inherited(feed)) {
+        let removed: Vec<Feed> = former.into_iter().filter(|feed| !inherited(feed)).collect();
+        let has_removed = !removed.is_empty();
+        for feed in removed {
             tracing::warn!(feed = feed.name, "feed removed from configuration, its missing time is left to recovery");
             self.leave_feed(feed, &mut passed_on, now);
         }
+        has_removed
     }
 
     /// Creates a feed with the delivered time common to all parents, and the missing time of any of them.

@@ -94,8 +94,10 @@ impl GapStateMachine {
             let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
             self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
         }
-        self.inherit(former, names, now);
-        unknown.into_iter().for_each(|gap| self.adopt(gap));
+        let has_removed = self.inherit(former, names, now);
+        for gap in unknown {
+            if has_removed { self.leave_unknown(gap, now) } else { self.adopt(gap) }
+        }
         let cause = if lost_after.is_some() { GapCause::JournalCorrupt } else { GapCause::GatewayDown };
         for feed in 0..self.kept.feeds.len() {
             self.restore_feed(feed, cause, begun, now);
@@ -174,6 +176,15 @@ impl GapStateMachine {
         let unlogged: Vec<Gap> = healing.chain(waiting).filter(|gap| !ids.contains(&gap.id)).cloned().collect();
         unlogged.into_iter().for_each(|gap| self.log(gap));
         unknown
+    }
+
+    /// Leaves a gap to recovery that may be that of a removed feed: no connection delivers its time any more.
+    fn leave_unknown(&mut self, gap: Gap, now: UnixMillis) {
+        let from = gap.window.from;
+        let span = TimeRange::new(from, gap.window.to.unwrap_or(now).max(from));
+        let window = TimeInterval { from, to: Some(span.to) };
+        let rate = self.rate();
+        self.start_recovery(Gap { window, state: GapState::Recovering, ..gap }, span, rate);
     }
 
     /// Assigns a gap to its most likely feed: the one whose progress ends where the gap begins. If that is wrong, the
