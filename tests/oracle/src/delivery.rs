@@ -79,7 +79,8 @@ impl Case<'_> {
         if !is_wanted {
             return self.missing_delta(at, post);
         }
-        if !self.is_due(at, post) || self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
+        let is_excused = || self.is_late_and_trimmed(at, post) || self.index.is_unshown(at, post);
+        if !self.is_due(at, post) || self.is_skipped(at) || is_excused() {
             return None;
         }
         let announced: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();

@@ -146,6 +146,7 @@ impl Known<'_> {
                 && !self.gaps.values().any(|gap| gap.contains(post.created))
                 && !is_ruined(*place)
                 && !self.is_later_than_shown(*place, at)
+                && !self.index.is_unshown(*place, post)
         });
         let Some((_, post)) = missing else { return };
         let (low, at, about) = (self.index.relative(low), self.index.relative(at), self.index.about(post.id));

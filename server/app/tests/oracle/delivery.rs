@@ -13,6 +13,8 @@ use crate::app::tests::x::Arrival;
 const SKIPS_WITHIN: Ms = 2 * SECOND;
 /// The same of a message that is cut off: the lines behind it show that it does not continue.
 pub(in crate::app::tests) const CUTS_WITHIN: Ms = 45 * SECOND;
+/// So many posts that do not come show by silence that a connection is late.
+const OWED_MAX: usize = 6;
 /// Most faults of a kind that are reported of a subscription.
 const FAULTS_MAX: usize = 4;
 /// A post that is so young at the end may be on its way.
@@ -217,6 +219,22 @@ impl Case<'_> {
         self.gaps.iter().any(trimmed) && self.arrived(at).all(|arrival| is_late(arrival))
     }
 
+    /// True for a post that a live connection owed when it ended, because it was later than allowed, although none of its
+    /// posts had shown that, and too few were owed for the silence to show it.
+    fn is_unshown(&self, place: usize, post: &Post) -> bool {
+        let live = self.record.connections.iter().enumerate().filter(|(_, own)| own.window.is_none() && own.is_stream);
+        live.filter_map(|(number, own)| Some((number, own.signs?))).any(|(number, (first, last))| {
+            let owes = |created: Ms| first <= created && created + ALLOWED_LATENESS < last;
+            let own = || self.record.arrivals.iter().filter(move |it| it.connection == number && !it.is_ruined);
+            let created = |arrival: &Arrival| self.record.posts[arrival.post].created;
+            let newest = own().map(created).max().unwrap_or(first);
+            let owed = self.record.posts.iter().filter(|post| post.created > newest && owes(post.created)).count();
+            let is_shown = own().any(|it| created(it) >= first && it.at - created(it) > ALLOWED_LATENESS);
+            let is_silent = own().next().is_some() && owed >= OWED_MAX;
+            owes(post.created) && !own().any(|it| it.post == place) && !is_shown && !is_silent
+        })
+    }
+
     /// True if the account's log got this arrival, and has not lost it.
     fn is_logged(&self, arrival: &Arrival) -> bool {
         self.record.connections[arrival.connection].window.is_none() && self.is_kept(arrival)
@@ -230,7 +248,7 @@ impl Case<'_> {
     /// Why a post that is missing must not be, if so.
     fn excuse(&self, at: usize, post: &Post) -> Option<Missing> {
         let announced: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
-        if self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
+        if self.is_skipped(at) || self.is_late_and_trimmed(at, post) || self.is_unshown(at, post) {
             return None;
         }
         let open: Vec<&&Gap> = announced.iter().filter(|gap| !gap.state.is_closed()).collect();
