@@ -27,6 +27,8 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "oversized",
             "partial",
             "dropped",
+            "refused_by_fence",
+            "in_doubt",
             "side_",
             "duplicates",
             "deltas",
