@@ -6,7 +6,7 @@ use crate::history::{Connection, History, Ms, Post, Rule, Write};
 use crate::seen::{Event, Origin};
 
 /// So many posts that do not come show by silence that a connection is late.
-const OWED_MAX: usize = 6;
+const MISSING_MAX: usize = 6;
 
 pub(crate) struct Index<'a> {
     pub(crate) history: &'a History,
@@ -61,21 +61,21 @@ impl<'a> Index<'a> {
         self.all_writes(post).filter(|(_, write)| !write.is_ruined)
     }
 
-    /// True for a post that a live connection owed when it ended, because it was later than allowed, although none of its
-    /// posts had shown that. The start of the gap after it cannot account for it, unless so many were owed that the silence
+    /// True for a post that was missing on a live connection when it ended, because it was later than allowed, although none of its
+    /// posts had shown that. The start of the gap after it cannot account for it, unless so many are missing that the silence
     /// shows it.
     pub(crate) fn is_unshown(&self, place: usize, post: &Post) -> bool {
         let (history, late) = (self.history, self.history.terms.lateness);
         let live = history.connections.iter().enumerate().filter(|(_, own)| own.is_live());
         live.filter_map(|(number, own)| Some((number, own.signs?))).any(|(number, (first, last))| {
-            let owes = |created: Ms| first <= created && created + late < last;
+            let is_due = |created: Ms| first <= created && created + late < last;
             let own = || history.writes.iter().filter(move |write| write.connection == number && !write.is_ruined);
             let created = |write: &Write| history.posts[write.post].created;
             let newest = own().map(created).max().unwrap_or(first);
-            let owed = history.posts.iter().filter(|post| post.created > newest && owes(post.created)).count();
+            let missing = history.posts.iter().filter(|post| post.created > newest && is_due(post.created)).count();
             let is_shown = own().any(|write| created(write) >= first && write.at - created(write) > late);
-            let is_silent = own().next().is_some() && owed >= OWED_MAX;
-            owes(post.created) && !own().any(|write| write.post == place) && !is_shown && !is_silent
+            let is_silent = own().next().is_some() && missing >= MISSING_MAX;
+            is_due(post.created) && !own().any(|write| write.post == place) && !is_shown && !is_silent
         })
     }
 

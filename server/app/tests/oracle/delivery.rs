@@ -14,7 +14,7 @@ const SKIPS_WITHIN: Ms = 2 * SECOND;
 /// The same of a message that is cut off: the lines behind it show that it does not continue.
 pub(in crate::app::tests) const CUTS_WITHIN: Ms = 45 * SECOND;
 /// So many posts that do not come show by silence that a connection is late.
-const OWED_MAX: usize = 6;
+const MISSING_MAX: usize = 6;
 /// Most faults of a kind that are reported of a subscription.
 const FAULTS_MAX: usize = 4;
 /// A post that is so young at the end may be on its way.
@@ -219,19 +219,19 @@ impl Case<'_> {
         self.gaps.iter().any(trimmed) && self.arrived(at).all(|arrival| is_late(arrival))
     }
 
-    /// True for a post that a live connection owed when it ended, because it was later than allowed, although none of its
-    /// posts had shown that, and too few were owed for the silence to show it.
+    /// True for a post that was missing on a live connection when it ended, because it was later than allowed, although none of its
+    /// posts had shown that, and too few are missing for the silence to show it.
     fn is_unshown(&self, place: usize, post: &Post) -> bool {
         let live = self.record.connections.iter().enumerate().filter(|(_, own)| own.window.is_none() && own.is_stream);
         live.filter_map(|(number, own)| Some((number, own.signs?))).any(|(number, (first, last))| {
-            let owes = |created: Ms| first <= created && created + ALLOWED_LATENESS < last;
+            let is_due = |created: Ms| first <= created && created + ALLOWED_LATENESS < last;
             let own = || self.record.arrivals.iter().filter(move |it| it.connection == number && !it.is_ruined);
             let created = |arrival: &Arrival| self.record.posts[arrival.post].created;
             let newest = own().map(created).max().unwrap_or(first);
-            let owed = self.record.posts.iter().filter(|post| post.created > newest && owes(post.created)).count();
+            let missing = self.record.posts.iter().filter(|post| post.created > newest && is_due(post.created)).count();
             let is_shown = own().any(|it| created(it) >= first && it.at - created(it) > ALLOWED_LATENESS);
-            let is_silent = own().next().is_some() && owed >= OWED_MAX;
-            owes(post.created) && !own().any(|it| it.post == place) && !is_shown && !is_silent
+            let is_silent = own().next().is_some() && missing >= MISSING_MAX;
+            is_due(post.created) && !own().any(|it| it.post == place) && !is_shown && !is_silent
         })
     }
 
