@@ -61,9 +61,8 @@ impl<'a> Index<'a> {
         self.all_writes(post).filter(|(_, write)| !write.is_ruined)
     }
 
-    /// True for a post that was missing on a live connection when it ended, because it was later than allowed, although none of its
-    /// posts had shown that. The start of the gap after it cannot account for it, unless so many are missing that the silence
-    /// shows it.
+    /// True for a post that came only after the live connection that it was due on had ended, because that one was later
+    /// than allowed, although none of its posts had shown that, and too few were missing for the silence to show it.
     pub(crate) fn is_unshown(&self, place: usize, post: &Post) -> bool {
         let (history, late) = (self.history, self.history.terms.lateness);
         let live = history.connections.iter().enumerate().filter(|(_, own)| own.is_live());
@@ -75,7 +74,8 @@ impl<'a> Index<'a> {
             let missing = history.posts.iter().filter(|post| post.created > newest && is_due(post.created)).count();
             let is_shown = own().any(|write| created(write) >= first && write.at - created(write) > late);
             let is_silent = own().next().is_some() && missing >= MISSING_MAX;
-            is_due(post.created) && !own().any(|write| write.post == place) && !is_shown && !is_silent
+            let is_sent_later = !own().any(|it| it.post == place) && self.writes(place).any(|(_, it)| it.at > last);
+            is_due(post.created) && is_sent_later && !is_shown && !is_silent
         })
     }
 

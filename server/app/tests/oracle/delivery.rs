@@ -219,8 +219,8 @@ impl Case<'_> {
         self.gaps.iter().any(trimmed) && self.arrived(at).all(|arrival| is_late(arrival))
     }
 
-    /// True for a post that was missing on a live connection when it ended, because it was later than allowed, although none of its
-    /// posts had shown that, and too few are missing for the silence to show it.
+    /// True for a post that came only after the live connection that it was due on had ended, because that one was later
+    /// than allowed, although none of its posts had shown that, and too few were missing for the silence to show it.
     fn is_unshown(&self, place: usize, post: &Post) -> bool {
         let live = self.record.connections.iter().enumerate().filter(|(_, own)| own.window.is_none() && own.is_stream);
         live.filter_map(|(number, own)| Some((number, own.signs?))).any(|(number, (first, last))| {
@@ -231,7 +231,8 @@ impl Case<'_> {
             let missing = self.record.posts.iter().filter(|post| post.created > newest && is_due(post.created)).count();
             let is_shown = own().any(|it| created(it) >= first && it.at - created(it) > ALLOWED_LATENESS);
             let is_silent = own().next().is_some() && missing >= MISSING_MAX;
-            is_due(post.created) && !own().any(|it| it.post == place) && !is_shown && !is_silent
+            let is_sent_later = !own().any(|it| it.post == place) && self.arrived(place).any(|it| it.at > last);
+            is_due(post.created) && is_sent_later && !is_shown && !is_silent
         })
     }
 
