@@ -136,7 +136,10 @@ impl Feed {
         self.up().for_each(|(_, own)| rest.remove(own.delivered(limits)));
         let first = rest.first().map_or(self.settled_to, |first| first.from);
         let reach = self.up().map(|(_, own)| own.settled_reach(self.settled_to, limits));
-        reach.filter(|reach| *reach < self.settled_to).fold(first, UnixMillis::min)
+        // Time before the settled one may be left to an open connection that has not delivered it yet.
+        let delivered = self.up().map(|(_, own)| own.delivered(limits)).filter(|span| !span.is_empty());
+        let assured = delivered.map(|span| span.to).max();
+        reach.filter(|reach| *reach < self.settled_to).chain(assured).fold(first, UnixMillis::min)
     }
 
     /// Ends a connection. Its delivered time is final.

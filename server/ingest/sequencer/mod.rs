@@ -214,7 +214,9 @@ impl Sequencer {
     fn add_skips(&self, batch: &mut AppendBatch, pending: &mut Vec<PendingSkip>) {
         let (now, closed) = (self.clock.moment(), self.intakes.is_closed());
         pending.retain(|skip| {
-            let due = closed || now.since(skip.since) >= SKIP_INTERVAL;
+            // A low watermark may pass the begin of one that a stopped reader read late.
+            let is_late = skip.window.from.plus(SKIP_INTERVAL) < skip.received;
+            let due = closed || is_late || now.since(skip.since) >= SKIP_INTERVAL;
             if due {
                 let window = TimeInterval { from: skip.window.from, to: Some(skip.window.to) };
                 let body = RecordBody::Skip(Skip { reason: skip.reason, count: skip.count, window });
