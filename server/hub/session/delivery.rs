@@ -109,10 +109,7 @@ impl Session {
     /// Returns the frame of a batch.
     pub(super) fn deliver(&mut self, chunk: Arc<EncodedBatch>) -> FrameContent {
         self.delivered += chunk.entries.len() as u64;
-        // Data that waited in the socket of a stopped process is dated before the stop, and its posts were created later.
-        // Limited by the current time, because an id may contain any time.
-        let created = chunk.newest_created.map(|created| created.min(self.hub.clock().now()));
-        self.received_up_to = self.received_up_to.max(created.unwrap_or_default());
+        self.created_up_to = self.created_up_to.max(chunk.newest_created.unwrap_or_default());
         self.guard.entry().activity.count(self.polled_at, chunk.entries.len() as u64, chunk.bytes() as u64);
         if let Some(access) = &self.access {
             access.charge_bytes(chunk.bytes());
@@ -258,6 +255,11 @@ impl Session {
         let reached = tip.filter(|_| at_tip).max(self.last_advance).unwrap_or_default().max(streamed);
         self.streamed = self.streamed.max(streamed);
         self.received_up_to = self.received_up_to.max(reached);
+        // Data that waited in the socket of a stopped process is dated before the stop, and its posts were created later.
+        // Limited by the current time, because an id may contain any time.
+        if self.created_up_to > self.received_up_to {
+            self.received_up_to = self.received_up_to.max(self.created_up_to.min(self.hub.clock().now()));
+        }
         // Few sessions expect duplicates, and only they check further.
         if at_tip
             && self.repeats_until.is_some()

@@ -101,6 +101,8 @@ pub struct Session {
     streamed_at: Option<UnixMillis>,
     /// Upstream time up to which everything received has been passed.
     received_up_to: UnixMillis,
+    /// Creation time of the newest post delivered by this session.
+    created_up_to: UnixMillis,
     /// As above, for the live stream only, since the session began.
     streamed: UnixMillis,
     /// As above, when the session began, by the clock of then.
@@ -200,6 +202,7 @@ impl Session {
             last_advance: None,
             streamed_at: None,
             received_up_to: resolved.reached,
+            created_up_to: UnixMillis::default(),
             streamed: UnixMillis::default(),
             streamed_before: resolved.streamed,
             subscription_start: resolved.subscription_start,

@@ -70,7 +70,8 @@ impl Sequencer {
         let (hub, mut stalled_by) = (&self.writing.hub, Duration::ZERO);
         if let IngestSource::Live { late, stalled, .. } = source {
             stalled_by = stalled;
-            batch.note_late(late, stalled, hub.late_at(hub.next()));
+            let before = if stalled.is_zero() { Duration::ZERO } else { hub.late_at(hub.next()) };
+            batch.note_late(late, stalled, before);
             if arrivals.is_sign_of_life() {
                 batch.last_activity = Some(LastActivity { moment, time: received });
             }

@@ -49,13 +49,7 @@ fn main() -> ExitCode {
             Err(code) => return code,
         },
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    world::exit_code(ended)
 }
 
 fn bench(world: &world::World, arguments: &[String]) -> Result<(), Fault> {

@@ -11,6 +11,17 @@ const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 /// Flag of the run inside the namespace: how the namespace was created.
 const INSIDE: &str = "--inside=";
 
+/// Prints the fault of a run, if it ended with one.
+pub fn exit_code(ended: Result<(), String>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Returns the conditions of the run inside a network namespace, or here if none can be created. Outside, it runs this program
 /// again inside of one, and returns the exit code of that run as an error.
 pub fn enter(arguments: &[String]) -> Result<World, ExitCode> {

@@ -52,11 +52,5 @@ fn main() -> ExitCode {
             Err(code) => return code,
         },
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    world::exit_code(ended)
 }

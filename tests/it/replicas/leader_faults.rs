@@ -18,41 +18,42 @@ async fn more_posts(cluster: &Cluster, count: u64) {
     eventually("posts continue", async || cluster.env.x.truth_len() >= until).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_leaders_lose_and_repeat_nothing() {
+/// How a leader ends.
+#[derive(Clone, Copy)]
+enum By {
+    Kill,
+    Stop,
+}
+
+/// Ends one leader after the other, and starts it again once another replica leads.
+async fn over_ends(by: By, label: &str) {
     let Some(mut cluster) = Cluster::start(RATE).await else { return };
     cluster.leader().await;
     let consumers = Consumers::start(&cluster);
     for _ in 0..faults() {
         let leader = cluster.leader().await;
         more_posts(&cluster, 200).await;
-        cluster.kill(leader).await;
-        let next = cluster.leader().await;
-        assert_ne!(next, leader);
+        match by {
+            By::Kill => cluster.kill(leader).await,
+            By::Stop => cluster.stop(leader).await,
+        }
+        assert_ne!(cluster.leader().await, leader);
         more_posts(&cluster, 100).await;
         cluster.restart(leader).await;
     }
     more_posts(&cluster, 100).await;
     cluster.leader().await;
-    consumers.verify(&cluster, "leaders were killed").await;
+    consumers.verify(&cluster, label).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_leaders_lose_and_repeat_nothing() {
+    over_ends(By::Kill, "leaders were killed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_leaders_hand_over() {
-    let Some(mut cluster) = Cluster::start(RATE).await else { return };
-    cluster.leader().await;
-    let consumers = Consumers::start(&cluster);
-    for _ in 0..faults() {
-        let leader = cluster.leader().await;
-        more_posts(&cluster, 100).await;
-        cluster.stop(leader).await;
-        let next = cluster.leader().await;
-        assert_ne!(next, leader);
-        cluster.restart(leader).await;
-    }
-    more_posts(&cluster, 100).await;
-    cluster.leader().await;
-    consumers.verify(&cluster, "leaders were stopped").await;
+    over_ends(By::Stop, "leaders were stopped").await;
 }
 
 /// X refuses the next leader until it has cut the connection of the one that stands still.
