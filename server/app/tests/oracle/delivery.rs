@@ -137,7 +137,10 @@ impl Case<'_> {
         }
         let is_taken = |it: &&Arrival| {
             let enters = self.is_logged(it) || self.is_delta_of_logged(at, it);
-            began + SECOND < it.at && it.at < until && enters && self.seen.want.takes(it.rules)
+            // Of what two connections delivered at once either may be taken first: both must be wanted.
+            let is_first = |other: &&Arrival| other.at != it.at || self.seen.want.takes(other.rules);
+            let is_wanted = self.seen.want.takes(it.rules) && self.arrived(at).all(is_first);
+            began + SECOND < it.at && it.at < until && enters && is_wanted
         };
         self.arrived(at).any(is_taken)
     }
@@ -303,7 +306,7 @@ impl Case<'_> {
             .flatten()
             .map(|arrival| {
                 let ruined = if arrival.is_ruined { " ruined" } else { "" };
-                format!("{} on {}{ruined}", relative(arrival.at), arrival.connection)
+                format!("{} on {} under {:#b}{ruined}", relative(arrival.at), arrival.connection, arrival.rules)
             })
             .collect();
         format!("created {}, late {}, came {came:?}", relative(post.created), post.late)
