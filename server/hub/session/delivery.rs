@@ -158,8 +158,8 @@ impl Session {
     /// log, posts from before it.
     fn backfilled_from(&self, received: UnixMillis) -> UnixMillis {
         let oldest = received.minus(BACKFILL_MAX);
-        let is_near = |from: Completeness| matches!(from, Completeness::From(from) if oldest < from);
-        if self.hub.side().complete_from().is_some_and(is_near) { oldest } else { received }
+        let is_near = self.hub.side().complete_from().is_some_and(|origin| oldest < origin.time());
+        if is_near { oldest } else { received }
     }
 
     /// Posts created before this and recovered belong to no gap of the subscription.

@@ -78,3 +78,19 @@ pub enum Completeness {
     /// From here on.
     From(UnixMillis),
 }
+
+impl Completeness {
+    /// Returns the time from which on the log is complete, or is expected to be.
+    pub fn time(self) -> UnixMillis {
+        let (Self::Pending(time) | Self::From(time)) = self;
+        time
+    }
+
+    /// Changes the time.
+    pub fn map(self, change: impl FnOnce(UnixMillis) -> UnixMillis) -> Self {
+        match self {
+            Self::Pending(time) => Self::Pending(change(time)),
+            Self::From(time) => Self::From(change(time)),
+        }
+    }
+}

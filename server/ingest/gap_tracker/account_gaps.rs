@@ -57,7 +57,7 @@ impl GapList for AccountGaps {
         let oldest = extent.earliest_received?;
         match self.tracker.load().complete_from() {
             Some(Completeness::From(origin)) if extent.earliest == FIRST => Some(origin.min(oldest)),
-            Some(Completeness::From(origin) | Completeness::Pending(origin)) => Some(origin.max(oldest)),
+            Some(origin) => Some(origin.time().max(oldest)),
             None => Some(oldest),
         }
     }

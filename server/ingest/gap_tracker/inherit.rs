@@ -15,10 +15,7 @@ use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, Time
 /// Returns the later of two starts: a log is complete once it has the posts of all its feeds.
 pub(super) fn later(one: Option<Completeness>, other: Option<Completeness>) -> Option<Completeness> {
     let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
-    let time = |own| match own {
-        Completeness::Pending(time) | Completeness::From(time) => time,
-    };
-    let latest = time(one).max(time(other));
+    let latest = one.time().max(other.time());
     Some(match (one, other) {
         (Completeness::From(_), Completeness::From(_)) => Completeness::From(latest),
         _ => Completeness::Pending(latest),

@@ -51,8 +51,7 @@ impl SequencerDeps {
 
     /// True if the account's log begins, or is expected to begin, after this time.
     fn is_before_log(&self, created: UnixMillis) -> bool {
-        let begins =
-            self.hub.side().complete_from().map(|(Completeness::Pending(from) | Completeness::From(from))| from);
+        let begins = self.hub.side().complete_from().map(Completeness::time);
         begins.is_some_and(|from| created < from)
     }
 
