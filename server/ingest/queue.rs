@@ -51,6 +51,8 @@ pub enum IngestSource {
         backfill_before: Option<UnixMillis>,
         /// Lag of the slowest feed: up to this long before the data was received, posts of some feed may still be missing.
         late: Duration,
+        /// How long before it was read its date lies.
+        age: Duration,
         /// How much earlier than dated a part of the data may have been sent: it waited while the process was stopped.
         stalled: Duration,
     },

@@ -65,11 +65,14 @@ impl Sequencer {
         let began = StageStamp::now();
         // Data read before the clock was corrected has a time of the old scale.
         let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
-        let received = if corrected { self.stamp(moment) } else { arrivals.received };
+        let age = if let IngestSource::Live { age, .. } = source { age } else { Duration::ZERO };
+        let received = if corrected { self.stamp(moment).minus(age) } else { arrivals.received };
         batch.capacity.push(capacity);
-        let (hub, mut stalled_by) = (&self.writing.hub, Duration::ZERO);
+        let mut stalled_by = Duration::ZERO;
         if let IngestSource::Live { late, stalled, .. } = source {
             stalled_by = stalled;
+            let late = late.saturating_add(self.behind_newest(received));
+            let hub = &self.writing.hub;
             let before = if stalled.is_zero() { Duration::ZERO } else { hub.late_at(hub.next()) };
             batch.note_late(late, stalled, before);
             if arrivals.is_sign_of_life() {

@@ -41,6 +41,8 @@ pub struct Sequencer {
     stalled: bool,
     /// Clock correction with which the last batch was stamped.
     offset_ms: i64,
+    /// The latest date of live data.
+    newest: UnixMillis,
     /// Observer of the rules that posts name.
     rule_feed: Option<RuleFeed>,
     /// Set if other replicas have the logs, too.
@@ -71,7 +73,8 @@ impl Sequencer {
         writing.hub.note_setback();
         // The sequencer before this one may have ended while the journal was unavailable.
         let stalled = writing.hub.upstream().status().journal_unavailable;
-        Self { writing, intakes, clock, config, stalled, offset_ms, rule_feed: None, outlet: None }
+        let newest = UnixMillis::default();
+        Self { writing, intakes, clock, config, stalled, offset_ms, newest, rule_feed: None, outlet: None }
     }
 
     /// Offers appended posts to the observer of rules.
@@ -167,7 +170,15 @@ impl Sequencer {
         let before = std::mem::replace(&mut self.offset_ms, offset_ms);
         if offset_ms != before {
             self.writing.hub.note_correction(offset_ms.saturating_sub(before));
+            self.newest = self.newest.min(self.clock.now());
         }
+    }
+
+    /// Returns by how much live data of this date is older than the newest, which another connection delivered: lateness
+    /// counts from that one.
+    fn behind_newest(&mut self, received: UnixMillis) -> Duration {
+        self.newest = self.newest.max(received);
+        self.newest.since(received)
     }
 
     /// Returns the upstream time of a moment, with the clock correction of this batch.

@@ -29,8 +29,13 @@ struct TestEnv {
     giving_up: Shutdown,
 }
 
-const LIVE: IngestSource =
-    IngestSource::Live { connection: 0, backfill_before: None, late: Duration::ZERO, stalled: Duration::ZERO };
+const LIVE: IngestSource = IngestSource::Live {
+    connection: 0,
+    backfill_before: None,
+    late: Duration::ZERO,
+    age: Duration::ZERO,
+    stalled: Duration::ZERO,
+};
 
 /// A writer that fails this many appends. The outcome of every second one is unknown.
 struct Failing {

@@ -253,7 +253,7 @@ impl ConnectionSupervisor {
         controls.for_each(|control| self.show(control, reading));
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
         let read = arrivals.received;
-        let stamp = reading.turns.stamp(read, created.iter().max().copied());
+        let stamp = reading.turns.stamp(read, created.iter().max().copied(), |moment| self.clock.at(moment));
         arrivals.received = stamp.date;
         // Each redundant connection that requested a backfill gets one.
         let asked = answer.backfill.map(|_| answer.at);
@@ -265,8 +265,8 @@ impl ConnectionSupervisor {
         }
         self.metrics.count_arrivals(arrivals.messages.len());
         let late = self.tracker.late(arrivals.received);
-        let stalled = stamp.date.since(stamp.oldest);
-        let source = IngestSource::Live { connection, backfill_before, late, stalled };
+        let (age, stalled) = (read.since(stamp.date), stamp.date.since(stamp.oldest));
+        let source = IngestSource::Live { connection, backfill_before, late, age, stalled };
         began.end(Stage::Track);
         self.queue.send(arrivals, source, self.clock.moment()).await
     }

@@ -21,10 +21,12 @@ pub(super) struct ReadTurns {
 /// Data in the socket has not been read yet.
 #[derive(Clone, Copy, Debug)]
 struct UnreadSocketData {
-    /// Time of the last poll before the stall.
-    stamp: UnixMillis,
-    /// Time of the first poll after the stall.
-    resumed: UnixMillis,
+    /// The last poll before the stall.
+    since: (Moment, UnixMillis),
+    /// The first poll after the stall.
+    resumed: (Moment, UnixMillis),
+    /// Creation time of the newest post read since then.
+    newest: Option<UnixMillis>,
 }
 
 impl ReadTurns {
@@ -36,13 +38,13 @@ impl ReadTurns {
     /// Records a poll after a wait of at most `allowed`. Returns the time since the previous poll if the reader was
     /// stalled.
     pub(super) fn take(&mut self, moment: Moment, time: UnixMillis, allowed: Duration) -> Option<Duration> {
-        let (before, stamp) = std::mem::replace(&mut self.last, (moment, time));
-        let passed = moment.since(before);
+        let since = std::mem::replace(&mut self.last, (moment, time));
+        let passed = moment.since(since.0);
         if passed < allowed.saturating_add(self.reader_stall_min) {
             return None;
         }
-        let stamp = self.behind.map_or(stamp, |behind| behind.stamp);
-        self.behind = Some(UnreadSocketData { stamp, resumed: time });
+        let (since, newest) = self.behind.map_or((since, None), |behind| (behind.since, behind.newest));
+        self.behind = Some(UnreadSocketData { since, resumed: (moment, time), newest });
         Some(passed)
     }
 
@@ -57,17 +59,26 @@ impl ReadTurns {
     }
 
     /// Returns the date of data read at `received`; `newest` is the creation time of the newest post in it. What is read
-    /// after that post was not sent before it, but what was read with it may have been.
-    pub(super) fn stamp(&mut self, received: UnixMillis, newest: Option<UnixMillis>) -> ReadStamp {
+    /// after that post was not sent before it, but what was read with it may have been. `at` is the time of a poll by the
+    /// clock of now: it may have been corrected since, and a correction is an error of the clock, or time that no clock
+    /// counted, so that the bounds are those of the clock that makes the data older.
+    pub(super) fn stamp(
+        &mut self,
+        received: UnixMillis,
+        newest: Option<UnixMillis>,
+        at: impl Fn(Moment) -> UnixMillis,
+    ) -> ReadStamp {
         let Some(behind) = &mut self.behind else { return ReadStamp { oldest: received, date: received } };
-        let oldest = behind.stamp.min(received);
+        let since = behind.since.1.min(at(behind.since.0));
+        let resumed = behind.resumed.1.max(at(behind.resumed.0));
         let newest = newest.filter(|newest| *newest <= received);
-        behind.stamp = newest.map_or(behind.stamp, |newest| newest.max(behind.stamp));
-        let date = if newest.is_some_and(|newest| newest >= behind.resumed) {
+        let oldest = behind.newest.unwrap_or(since).max(since).min(received);
+        behind.newest = behind.newest.max(newest);
+        let date = if newest.is_some_and(|newest| newest >= resumed) {
             self.behind = None;
             received
         } else {
-            behind.stamp.min(received)
+            behind.newest.unwrap_or(since).max(since).min(received)
         };
         ReadStamp { oldest, date }
     }
@@ -104,9 +115,14 @@ mod tests {
         turns
     }
 
+    /// A clock that has not been corrected.
+    fn at_first(moment: Moment) -> UnixMillis {
+        time(moment.since(Moment::default()).as_secs())
+    }
+
     /// Reads at second 601; the bounds of what was read.
     fn read(turns: &mut ReadTurns, newest: Option<u64>) -> (i64, i64) {
-        let ReadStamp { oldest, date } = turns.stamp(time(601), newest.map(time));
+        let ReadStamp { oldest, date } = turns.stamp(time(601), newest.map(time), at_first);
         let seconds = |at: UnixMillis| (at.0 - time(0).0) / 1_000;
         (seconds(oldest), seconds(date))
     }
@@ -133,6 +149,22 @@ mod tests {
         assert_eq!(read(&mut turns, None), (601, 601));
         let mut turns = stopped();
         assert_eq!(read(&mut turns, Some(900)), (11, 11), "a post of the future proves nothing");
+    }
+
+    /// The first answer after a suspension may correct the clock, before the data from before it is read.
+    #[test]
+    fn stamp_follows_correction_to_older_time() {
+        for (corrected, oldest) in [(-3, 8), (0, 11), (7_200, 11)] {
+            let mut turns = stopped();
+            let at = |moment| at_first(moment).shifted(corrected * 1_000);
+            let stamp = turns.stamp(at(moment(601)), None, at);
+            assert_eq!(stamp, ReadStamp { oldest: time(oldest), date: time(oldest) }, "{corrected}");
+            let resumed = at(moment(600)).max(time(600));
+            turns.stamp(at(moment(800)), Some(UnixMillis(resumed.0 - 1)), at);
+            assert!(turns.is_behind(), "{corrected}");
+            turns.stamp(at(moment(800)), Some(resumed), at);
+            assert!(!turns.is_behind(), "{corrected}");
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use super::*;
 
 /// X's first response corrects the clock of a new log: its records have X's time, not an earlier one, with which every
-/// start by time would miss nothing.
+/// start by time would miss nothing. Data that waited in the socket of a stopped process keeps its age.
 #[test]
 fn records_of_new_log_have_corrected_time() {
-    for ahead_ms in [2_265, -2_265, 7_200_000, -7_200_000] {
+    let ages = [0, 170].map(Duration::from_secs);
+    let cases = [2_265, -2_265, 7_200_000, -7_200_000].into_iter().flat_map(|ahead| ages.map(|age| (ahead, age)));
+    for (ahead_ms, age) in cases {
         let mut env = TestEnv::new(0);
         let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
         let clock = env.hub.clock().clone();
@@ -17,11 +19,19 @@ fn records_of_new_log_have_corrected_time() {
         let before = clock.now();
         let tasks = TaskGroup::new();
         tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
-        env.put(before.0, vec![post(1, &["a"])]);
+        let source = IngestSource::Live {
+            connection: 0,
+            backfill_before: None,
+            late: Duration::ZERO,
+            age,
+            stalled: Duration::ZERO,
+        };
+        env.put_by(before.minus(age).0, vec![post(1, &["a"])], source);
         assert!(env.runtime.block_on(env.queue.flush()));
         let earliest = env.reader.extent().earliest_received.expect("a record");
-        let translated = env.hub.times().translated(1, earliest);
-        assert!(translated >= before && translated <= clock.now(), "{ahead_ms} ms ahead: {translated} for {before}");
+        let translated = env.hub.times().translated(1, earliest).plus(age);
+        let is_right = before <= translated && translated <= clock.now();
+        assert!(is_right, "{ahead_ms} ms ahead, {age:?} old: {translated} for {before}");
         let TestEnv { runtime, queue, .. } = env;
         drop(queue);
         assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));

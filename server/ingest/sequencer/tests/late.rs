@@ -52,10 +52,26 @@ fn post_after_private_gap_enters_both_logs() {
 fn lateness_covers_stop_between_its_records() {
     let (env, hub) = private_gap_env();
     let (late, stalled) = (Duration::from_secs(30), Duration::from_secs(100));
-    let source = IngestSource::Live { connection: 0, backfill_before: None, late, stalled };
+    let source = IngestSource::Live { connection: 0, backfill_before: None, late, age: Duration::ZERO, stalled };
     env.put_by(1_704_067_231_000, vec![post(id_at(15, 1), &["a"]), post(id_at(16, 2), &["a"])], source);
     let (records, _) = env.records();
     let last = records.last().expect("two posts").sequence;
     assert!(hub.lateness().at(last) >= late + stalled, "{:?}", hub.lateness().at(last));
     assert_eq!(hub.lateness().at(last + 1), Duration::ZERO, "within the allowed lateness");
+}
+
+/// A datacenter that is read late is late by the time of what others have delivered: sessions count from that.
+#[test]
+fn lateness_counts_from_newest_data_of_all_connections() {
+    let (env, hub) = private_gap_env();
+    let (late, stalled) = (Duration::from_secs(30), Duration::ZERO);
+    let source =
+        |connection| IngestSource::Live { connection, backfill_before: None, late, age: Duration::ZERO, stalled };
+    env.put_by(1_704_067_500_000, vec![post(id_at(15, 1), &["a"])], source(0));
+    env.put_by(1_704_067_231_000, vec![post(id_at(16, 2), &["a"])], source(1));
+    let (records, _) = env.records();
+    let last = records.last().expect("two posts").sequence;
+    let behind = Duration::from_millis(1_704_067_500_000 - 1_704_067_231_000);
+    let found = [last, last + 1].map(|cursor| hub.lateness().at(cursor));
+    assert!(found.iter().all(|found| *found >= late + behind), "{found:?}, {behind:?} behind the newest");
 }
