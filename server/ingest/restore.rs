@@ -43,9 +43,11 @@ pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreE
         for item in chunk.items {
             match item {
                 ReadItem::Record(Record { sequence, body: RecordBody::Gap(gap), .. }) => {
-                    // The log has trimmed the record that opened it.
-                    let is_trimmed =
-                        !gaps.contains_key(&gap.id) && gap.state != GapState::Detected && extent.earliest > 1;
+                    // The log has trimmed the record that opened it. Ids are in the order of these records.
+                    let is_older = gaps.last_key_value().is_some_and(|(newest, _)| *newest > gap.id);
+                    let is_trimmed = !gaps.contains_key(&gap.id)
+                        && (is_older || gap.state != GapState::Detected)
+                        && extent.earliest > 1;
                     trimmed += u64::from(is_trimmed);
                     let opened = if is_trimmed { trimmed.min(extent.earliest - 1) } else { sequence };
                     hub.gaps().note_opened(sequence, &gap, opened);

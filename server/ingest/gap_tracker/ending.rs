@@ -100,7 +100,7 @@ impl GapStateMachine {
     pub(super) fn push(&mut self, feed: usize, gap: Gap, trusted: bool) {
         self.log(gap.clone());
         let (promised, rate) = (gap.window.from, self.rate());
-        self.kept.feeds[feed].gaps.push(FeedGap { gap, announced: true, promised, trusted, rate, backfill: None });
+        self.kept.feeds[feed].gaps.push(FeedGap::announced(gap, promised, trusted, rate));
     }
 
     /// Closes the gaps whose backfill on this connection is quiet, and announces the gaps of feeds that have not begun.

@@ -51,6 +51,10 @@ pub(super) struct FeedGap {
     pub(super) announced: bool,
     /// Start from which sessions rely on the log: for a new log, the start of its gateway.
     pub(super) promised: UnixMillis,
+    /// This process stamped `promised`: it follows the corrections of its clock. That of an earlier process was stamped
+    /// by a clock of which nothing is known.
+    #[serde(skip)]
+    pub(super) promised_now: bool,
     /// False after a slow-reader disconnect: X has no backfill then.
     pub(super) trusted: bool,
     /// Posts per second of the account before the gap.
@@ -70,6 +74,11 @@ pub(super) struct GapBackfill {
 }
 
 impl FeedGap {
+    /// Creates an announced gap without a backfill.
+    pub(super) fn announced(gap: Gap, promised: UnixMillis, trusted: bool, rate: f64) -> Self {
+        Self { gap, announced: true, promised, promised_now: false, trusted, rate, backfill: None }
+    }
+
     /// Returns the interval; an open end is replaced by `open_to`.
     pub(super) fn span(&self, open_to: UnixMillis) -> TimeRange {
         TimeRange::new(self.gap.window.from, self.gap.window.to.unwrap_or(open_to))
@@ -174,8 +183,10 @@ impl Feed {
         }
     }
 
-    /// Records that the log has lost everything appended after this time.
-    pub(super) fn lose_after(&mut self, time: UnixMillis) {
+    /// Records that the log has lost everything received after this time; a log that lost all of it had nothing from
+    /// before its start. The lag of connections at that time is unknown.
+    pub(super) fn lose_after(&mut self, received: UnixMillis, limits: &TrackerLimits) {
+        let time = received.max(self.origin.map_or(received, Completeness::time)).minus(limits.lag_max());
         self.delivered.remove(TimeRange::new(time, UnixMillis(i64::MAX)));
         self.settled_to = self.settled_to.min(time);
     }

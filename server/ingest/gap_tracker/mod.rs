@@ -144,7 +144,8 @@ impl GapTracker {
         let TrackerParams { hub, config, recovery_window, feeds, file, metrics } = setup;
         let (first, reader_stall_min) = (config.initial_backfill_minutes, config.reader_stall_min);
         let now = hub.clock().now();
-        let kept = kept.map(|kept| of_this_log(kept, &hub)).unwrap_or_default();
+        let kept = kept.map(|kept| persist::of_this_log(kept, &hub)).unwrap_or_default();
+        persist::note_trimmed_gaps(&hub, &kept, &logged);
         let lost_after = lost_after(&kept, &hub, now.minus(recovery_window));
         let mut machine = GapStateMachine::new(limits, kept);
         let open: Vec<Gap> = logged.iter().filter(|gap| !gap.state.is_final()).cloned().collect();
@@ -297,13 +298,11 @@ impl GapTracker {
     /// Returns the open gaps, with progress and counts that may not be logged yet.
     pub fn open_gaps(&self) -> Vec<Gap> {
         let machine = self.machine.lock();
-        let waiting = machine.kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced);
-        let gaps = machine.kept.healing.values().map(|healing| &healing.gap).chain(waiting.map(|own| &own.gap));
         let counted = |gap: &Gap| Gap {
             recovered: machine.kept.recovered_posts.get(&gap.id).copied().unwrap_or(0),
             ..gap.clone()
         };
-        gaps.map(counted).collect()
+        machine.kept.announced_gaps().map(counted).collect()
     }
 
     /// Writes the checkpoint unless it is held back (asked after the copy), and updates the metrics of open gaps.
@@ -373,17 +372,6 @@ impl GapTracker {
             }
         }
     }
-}
-
-/// Returns the checkpoint if it belongs to this log, else only the parts that are independent of the log.
-fn of_this_log(kept: PersistedState, hub: &Hub) -> PersistedState {
-    let epoch = hub.reader().epoch().to_string();
-    if kept.epoch.is_empty() || kept.epoch == epoch {
-        return kept;
-    }
-    tracing::warn!(account = %hub.account(), checkpoint = kept.epoch, %epoch, "ignoring gap checkpoint of another log");
-    let PersistedState { side, clock_offset_ms, .. } = kept;
-    PersistedState { side, clock_offset_ms, ..PersistedState::default() }
 }
 
 /// If the log has lost records since the checkpoint, returns when its newest record was received, even if that is

@@ -113,6 +113,30 @@ pub(super) fn apply(hub: &Hub, kept: &PersistedState) {
     hub.lateness().restore(kept.late);
 }
 
+/// Returns the checkpoint if it belongs to this log, else only the parts that are independent of the log.
+pub(super) fn of_this_log(kept: PersistedState, hub: &Hub) -> PersistedState {
+    let epoch = hub.reader().epoch().to_string();
+    if kept.epoch.is_empty() || kept.epoch == epoch {
+        return kept;
+    }
+    tracing::warn!(account = %hub.account(), checkpoint = kept.epoch, %epoch, "ignoring gap checkpoint of another log");
+    let PersistedState { side, clock_offset_ms, .. } = kept;
+    PersistedState { side, clock_offset_ms, ..PersistedState::default() }
+}
+
+/// Notes for sessions the gaps of the checkpoint whose records the log has trimmed: they are open at all its positions.
+pub(super) fn note_trimmed_gaps(hub: &Hub, kept: &PersistedState, logged: &[Gap]) {
+    let earliest = hub.reader().extent().earliest;
+    if earliest <= 1 {
+        return;
+    }
+    let trimmed = kept.announced_gaps().filter(|gap| logged.iter().all(|own| own.id != gap.id));
+    for (gap, back) in trimmed.zip(1..) {
+        let opened = earliest.saturating_sub(back).max(1);
+        hub.gaps().note_opened(opened, gap, opened);
+    }
+}
+
 /// Returns the content of the checkpoint of this state.
 pub(super) fn encode(kept: &PersistedState) -> std::io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(&TrackerFile { version: VERSION, kept })?)
@@ -181,6 +205,7 @@ impl FeedByPlace {
             gap,
             announced,
             promised,
+            promised_now: false,
             trusted,
             rate: rate.per_second(),
             backfill: None,

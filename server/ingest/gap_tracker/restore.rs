@@ -80,8 +80,7 @@ impl GapStateMachine {
             closed.for_each(|span| missing.remove(span));
         }
         if let Some(time) = lost_after {
-            // The lag of connections at that time is unknown.
-            former.iter_mut().for_each(|feed| feed.lose_after(time.minus(limits.lag_max())));
+            former.iter_mut().for_each(|feed| feed.lose_after(time, &limits));
             for span in self.kept.tail.missing_after(time, limits.lag_max(), now.minus(limits.recovery_window)).iter() {
                 let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::JournalCorrupt);
                 self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
@@ -203,7 +202,7 @@ impl GapStateMachine {
         }
         let gap = Gap { window: reopened, ..gap };
         if let Some(feed) = self.kept.feeds.iter_mut().min_by_key(|feed| distance(feed)) {
-            feed.gaps.push(FeedGap { gap, announced: true, promised, trusted, rate, backfill: None });
+            feed.gaps.push(FeedGap::announced(gap, promised, trusted, rate));
         }
     }
 
@@ -223,7 +222,15 @@ impl GapStateMachine {
             let window = TimeInterval { from: now, to: None };
             let gap = Self::gap(GapId(0), window, GapCause::GatewayDown);
             own.settled_to = now;
-            own.gaps.push(FeedGap { gap, announced: false, promised: now, trusted: true, rate: 0.0, backfill: None });
+            own.gaps.push(FeedGap {
+                gap,
+                announced: false,
+                promised: now,
+                promised_now: true,
+                trusted: true,
+                rate: 0.0,
+                backfill: None,
+            });
             if begun {
                 self.announce_at = Some(now.plus(super::state_machine::START_GRACE));
             }

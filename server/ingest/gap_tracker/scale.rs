@@ -20,6 +20,7 @@ impl GapStateMachine {
         self.kept.tail.on_clock_moved_back(latest);
         for feed in &mut self.kept.feeds {
             feed.settled_to = back(feed.settled_to);
+            feed.origin = feed.origin.map(|origin| origin.map(back));
             feed.delivered = feed.delivered.iter().map(|own| TimeRange::new(own.from, back(own.to))).collect();
             for own in feed.connections.values_mut() {
                 own.last_byte = own.last_byte.minus(by);
@@ -40,7 +41,9 @@ impl GapStateMachine {
         for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
             for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
                 gap.gap.window.from = gap.gap.window.from.plus(by);
-                gap.promised = gap.promised.plus(by);
+                if gap.promised_now {
+                    gap.promised = gap.promised.plus(by);
+                }
                 feed.settled_to = gap.gap.window.from;
             }
         }

@@ -90,6 +90,12 @@ pub enum RecoverySource {
 }
 
 impl PersistedState {
+    /// Returns the announced gaps that have not ended: those left to recovery first.
+    pub(super) fn announced_gaps(&self) -> impl Iterator<Item = &Gap> {
+        let waiting = self.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced).map(|own| &own.gap);
+        self.healing.values().map(|healing| &healing.gap).chain(waiting)
+    }
+
     /// Removes deliveries after the last append; `appended` is when the appended data arrived.
     pub(super) fn keep_appended(&mut self, appended: Option<UnixMillis>) {
         let appended = appended.unwrap_or(UnixMillis(i64::MIN / 2));

@@ -10,6 +10,8 @@ use crate::app::tests::x::Connection;
 const CLOSED_WITHIN: Ms = 11 * MINUTE;
 /// Lag that widens a gap, at most.
 const LAG_MAX: Ms = 10 * MINUTE;
+/// Time that a backfill delivers, at most.
+const BACKFILL_MAX: Ms = 5 * MINUTE;
 /// A connection on which so many posts were due is late, or none of them was sent.
 const DUE_MIN: f64 = 3.0;
 /// The gateway may take a rate of a short time for so much higher than it is.
@@ -106,8 +108,9 @@ fn outages(record: &Record, carried: &[Carried]) -> Vec<(Ms, Ms)> {
         // In a log that lost its tail all is missing since the newest record that is left, and how late that was is not known.
         let kept = record.losses.iter().filter(|loss| loss.kept_to > Ms::MIN && loss.kept_to < loss.at - 1);
         let kept = kept.filter(|loss| loss.at <= first && from < loss.at).map(|loss| {
-            let newest = record.arrivals.iter().rfind(|it| it.at <= loss.kept_to).map_or(record.from, |it| it.at);
-            newest.min(loss.kept_to) - LAG_MAX
+            let newest = record.arrivals.iter().rfind(|it| it.at <= loss.kept_to).map(|it| it.at.min(loss.kept_to));
+            // If none is left, all is missing since the log began, with the posts of its first backfill.
+            newest.unwrap_or(record.from - BACKFILL_MAX) - LAG_MAX
         });
         (kept.min().map_or(from, |kept| kept.min(from)), first + ALLOWED_LATENESS)
     };

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::{Clock, Correction};
 use crate::hub::status::upstream_status::LastActivity;
-use crate::hub::test_util::{new_hub, post_record};
+use crate::hub::test_util::{hub_over, new_hub, post_record};
 use crate::hub::{self, Hub};
+use crate::journal::{self, Backend};
 use crate::model::Record;
 
 /// Creates a log with this many posts, all received now.
@@ -56,6 +57,26 @@ fn shorter_journal_is_found_at_open() {
         let open = found.last().expect("the outage of the gateway is open");
         assert_eq!((open.cause, open.window.to), (cause, None), "{posts} records: {found:?}");
     }
+}
+
+/// A volume was restored from before the first record: nothing from before the log is missing.
+#[test]
+fn log_that_lost_all_misses_nothing_from_before_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
+    let tracker = open(&hub, &file);
+    let now = clock.now();
+    tracker.first_byte(0, 0, answer(now, None), now);
+    tracker.record_data(0, 0, now, &[now]);
+    let record = Record { received: now, ..post_record(1, &["a"]) };
+    writer.append(std::slice::from_ref(&record)).expect("append to memory");
+    hub.publish(vec![record]);
+    tracker.save().expect("written");
+    let found = open(&log(0, &clock), &file).drain_changes();
+    let begins = found.iter().map(|gap| gap.window.from).min().expect("all of the log is missing");
+    let earliest = now.minus(limits().lag_max());
+    assert!(begins >= earliest && begins < now, "{begins} is before {earliest}: {found:?}");
 }
 
 /// The log is replaced by a copy that is older than the recovery window: all time since then is announced, and divided
@@ -177,4 +198,35 @@ fn evidence_of_recovered_part_survives_restart() {
     let parts: Vec<_> = ended.map(|gap| (gap.state, gap.evidence)).collect();
     let recovered = (GapState::Recovered, GapEvidence::CompletionMessage);
     assert_eq!(parts, [recovered, (GapState::Unrecoverable, GapEvidence::WindowPassed)]);
+}
+
+/// The log has trimmed all records of a gap that is still open: a session that continues there is told of it.
+#[test]
+fn gap_of_checkpoint_is_open_at_each_position_of_trimmed_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let (hub, began) = (log(5, &clock), clock.now().minus(Duration::from_secs(3_600)));
+    let tracker = open(&hub, &file);
+    let times = (0..5).map(|minute| began.plus(Duration::from_secs(60 * minute)));
+    for (connection, at) in times.enumerate() {
+        tracker.first_byte(0, connection, answer(at, None), at);
+        tracker.record_data(0, connection, at, &[at]);
+        tracker.on_disconnect(0, connection, GapCause::Disconnected).release();
+    }
+    let announced: Vec<GapId> = tracker.open_gaps().iter().map(|gap| gap.id).collect();
+    assert!(announced.len() > 2, "{announced:?}");
+    tracker.save().expect("written");
+    for (trimmed, expected) in [(0, 0), (1, announced.len()), (40, announced.len())] {
+        let settings =
+            journal::Config { backend: Backend::Memory, retention_bytes_max: 4_000, ..journal::Config::default() };
+        let (hub, mut writer, _side) = hub_over(&settings, &settings, hub::Config::default(), clock.clone());
+        while hub.reader().extent().next <= 5 || hub.reader().extent().earliest <= trimmed {
+            let record = post_record(hub.reader().extent().next, &["a"]);
+            writer.append(std::slice::from_ref(&record)).expect("append to memory");
+            hub.publish(vec![record]);
+        }
+        drop(open(&hub, &file));
+        let found = hub.gaps().open_at(hub.reader().extent().earliest, 0, 100).0;
+        assert_eq!(found.len(), expected, "{trimmed} records are trimmed: {found:?}");
+    }
 }

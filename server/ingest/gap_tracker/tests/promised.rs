@@ -21,6 +21,32 @@ fn restart_before_first_byte_keeps_promise() {
     assert!(announced.covers(promised), "{promised:?} is not in {announced:?}");
 }
 
+/// The next process has another clock, which is corrected before the first byte: the promise of the process before it stays
+/// where it is. That of a first process moves with its clock.
+#[test]
+fn promise_survives_correction_of_later_clock() {
+    for behind in [0, 100, 10_800].map(Duration::from_secs) {
+        let mut env = TestEnv::new();
+        let first = env.now;
+        let file = serde_json::to_vec(&env.machine.kept).expect("plain data");
+        env.now = first.plus(Duration::from_secs(1_200));
+        env.machine = GapStateMachine::new(limits(), serde_json::from_slice(&file).expect("serialized above"));
+        env.machine.restore(start(Vec::new(), env.now.minus(behind)));
+        env.machine.on_clock_moved_forward(behind, env.now);
+        let promised = env.machine.promised_from().expect("the log has not begun");
+        assert!(promised <= first.minus(FIRST_BACKFILL - LATENESS), "{behind:?}: {promised} for {first}");
+        env.connect().expect("a new log requests backfill");
+        env.pass(1);
+        let from = env.announced.values().map(|gap| gap.window.from).min();
+        assert_eq!(from, Some(promised), "{behind:?}");
+
+        let mut env = TestEnv::new();
+        let began = env.machine.promised_from().expect("the log has not begun");
+        env.machine.on_clock_moved_forward(behind, env.now.plus(behind));
+        assert_eq!(env.machine.promised_from(), Some(began.plus(behind)));
+    }
+}
+
 /// Notices do not show that the log has begun (a 200 with a web page makes a TERM and a SKIP); a post does.
 #[test]
 fn notices_do_not_begin_log() {
