@@ -25,3 +25,19 @@ fn lateness_counts_time_before_settled_one() {
     let late = machine.late(at(99)).as_secs();
     assert!(late >= 90, "{late} s, with posts of 90 s");
 }
+
+/// A redundant connection has ended: what the slower one has not delivered may be missing after a loss of the log, although
+/// the other one had delivered it.
+#[test]
+fn lateness_counts_what_open_connections_delivered() {
+    let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+    connect(&mut machine, 0, 0, 0);
+    connect(&mut machine, 0, 1, 1);
+    for second in 2..400 {
+        flow(&mut machine, 0, 0, second..second + 1, 0);
+        flow(&mut machine, 0, 1, second..second + 1, 60);
+    }
+    machine.on_disconnect(0, 0, GapCause::Disconnected);
+    let late = machine.late(at(399)).as_secs();
+    assert!((60..=62).contains(&late), "{late} s, with posts of 60 s on the connection that is left");
+}

@@ -75,3 +75,26 @@ fn lateness_counts_from_newest_data_of_all_connections() {
     let found = [last, last + 1].map(|cursor| hub.lateness().at(cursor));
     assert!(found.iter().all(|found| *found >= late + behind), "{found:?}, {behind:?} behind the newest");
 }
+
+/// A message that was skipped in data read after a stop is announced with that data: a low watermark may pass its begin at once.
+#[test]
+fn skips_of_waiting_data_are_announced_with_it() {
+    for stalled in [0, 100].map(Duration::from_secs) {
+        let mut env = TestEnv::new(0);
+        let late = Duration::from_secs(30);
+        let source = IngestSource::Live { connection: 0, backfill_before: None, late, age: Duration::ZERO, stalled };
+        let garbage = UpstreamMessage::Malformed { bytes: 7 };
+        env.put_by(1_704_067_231_000, vec![post(id_at(15, 1), &["a"]), garbage], source);
+        let (mut sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
+        let mut pending = Vec::new();
+        let batch = env.runtime.block_on(async {
+            let item = sequencer.intakes.recv().await.expect("the queue is open");
+            let mut batch = sequencer.batch(vec![item], &mut pending, &giving_up).await.expect("no damage");
+            sequencer.add_skips(&mut batch, &mut pending);
+            batch
+        });
+        let skips = batch.records.iter().filter(|record| matches!(record.body, RecordBody::Skip(_))).count();
+        let expected = if stalled.is_zero() { (0, 1) } else { (1, 0) };
+        assert_eq!((skips, pending.len()), expected, "stopped for {stalled:?}");
+    }
+}
