@@ -124,11 +124,13 @@ fn sound() -> History {
         rules_ever: rules(number),
         is_carried: true,
         is_sent_again: false,
+        feed: 0,
     };
     let connection = |opened, closed, signs, asked_backfill| Connection {
         opened,
         closed,
         window: None,
+        feed: None,
         asked_backfill,
         is_stream: true,
         signs: Some(signs),

@@ -95,6 +95,12 @@ pub(super) fn plan(seed: u64) -> Plan {
     plan
 }
 
+/// The same history with a connection to each of two datacenters.
+pub(super) fn plan_of_datacenters(seed: u64) -> Plan {
+    let plan = plan(seed);
+    Plan { setup: Setup { connections: 2, datacenters: true, ..plan.setup }, ..plan }
+}
+
 /// Hosts of X are off by less than the grain of a `Date`, each its own way, and some gateways ask for short windows.
 fn limit_requests(plan: &mut Plan, rng: &mut StdRng) {
     const EDGES: &[Ms] = &[0, 400, -400];
@@ -207,6 +213,7 @@ fn setup(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Setup {
         ring_bytes: pick(rng, &[8 << 10, 1 << 20]),
         maintenance_interval: SECOND,
         recovery_window: if switches.short_window && more.random_bool(0.2) { 30 * MINUTE } else { 24 * 60 * MINUTE },
+        datacenters: false,
         connections: if switches.redundant && more.random_bool(0.15) { 2 } else { 1 },
         session_age: pick(rng, &[0, 0, 0, 4 * MINUTE]),
         request_max: 120 * MINUTE,

@@ -48,6 +48,8 @@ use plan::Plan;
 
 /// Histories of an ordinary run.
 const HISTORIES: u64 = 2_000;
+/// The same of those with datacenters.
+const HISTORIES_OF_DATACENTERS: u64 = 300;
 /// A run ends after so many failures.
 const FAILURES_MAX: u64 = 60;
 const FAULT_CHARS_MAX: usize = 260;
@@ -69,14 +71,17 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
+/// Makes a plan from a seed.
+type Planner = fn(u64) -> Plan;
+
 /// The history of a failure, shortened, for people.
-fn story(seed: u64, found: &[String]) -> String {
+fn story(planner: Planner, seed: u64, found: &[String]) -> String {
     // The kind of the first fault has to stay the same.
     let kind = |faults: &[String]| {
         faults.first().map(|fault| fault.chars().filter(|c| !c.is_ascii_digit()).take(48).collect::<String>())
     };
     let before = kind(found);
-    let shorter = shrink::shrink(generate::plan(seed), |plan| kind(&faults(plan)) == before);
+    let shorter = shrink::shrink(planner(seed), |plan| kind(&faults(plan)) == before);
     let left = faults(&shorter);
     format!(
         "HISTORY_SEED={seed} fails:\n  {}\nshortened to the {shorter}with\n  {}\n",
@@ -103,7 +108,7 @@ struct Failure {
 }
 
 /// Plays histories on two threads. The first `stories_max` that fail are printed.
-fn play_all(seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
+fn play_all(planner: Planner, seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
     let (next, report) = (AtomicU64::new(seeds.start), Mutex::new(Report::default()));
     let stories = Mutex::new(Vec::new());
     let failures_max = setting("HISTORY_FAILURES").unwrap_or(FAILURES_MAX) as usize;
@@ -113,7 +118,7 @@ fn play_all(seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
             if seed >= seeds.end || report.lock().failures.len() >= failures_max {
                 return;
             }
-            let found = faults(&generate::plan(seed));
+            let found = faults(&planner(seed));
             let Some(first) = found.first() else { continue };
             let mut report = report.lock();
             report.failures.push(Failure {
@@ -123,7 +128,7 @@ fn play_all(seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
             });
             if report.failures.len() <= stories_max {
                 drop(report);
-                let story = story(seed, &found);
+                let story = story(planner, seed, &found);
                 stories.lock().push(story);
             }
         }
@@ -147,16 +152,26 @@ fn seed_plays_same_history() {
 
 #[test]
 fn hostile_histories_keep_contract() {
+    play_from_environment(generate::plan, HISTORIES);
+}
+
+/// Each of two connections carries its part of the stream.
+#[test]
+fn histories_of_datacenters_keep_contract() {
+    play_from_environment(generate::plan_of_datacenters, HISTORIES_OF_DATACENTERS);
+}
+
+fn play_from_environment(planner: Planner, histories: u64) {
     let one = setting("HISTORY_SEED");
     if std::env::var_os("HISTORY_TRACE").is_some_and(|it| it == "log") {
         tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).without_time().with_ansi(false).init();
     }
     let from = one.or(setting("HISTORY_FROM")).unwrap_or(0);
-    let count = if one.is_some() { 1 } else { setting("HISTORIES").unwrap_or(HISTORIES) };
+    let count = if one.is_some() { 1 } else { setting("HISTORIES").unwrap_or(histories) };
     let stories_max = setting("HISTORY_STORIES").unwrap_or(3) as usize;
     let clock = Clock::system();
     let began = clock.moment();
-    let Report { stories, failures } = play_all(from..from + count, stories_max);
+    let Report { stories, failures } = play_all(planner, from..from + count, stories_max);
     let took: Duration = clock.moment().since(began);
     println!("{count} histories from seed {from} in {took:?}");
     for Failure { seed, checks, fault } in &failures {

@@ -60,6 +60,7 @@ fn post(post: &Post, known: &[plain::Rule]) -> plain::Post {
         rules_ever: plain_rules(post.rules_ever(), known),
         is_carried: true,
         is_sent_again: post.is_sent_again(),
+        feed: post.datacenter(),
     }
 }
 
@@ -83,6 +84,7 @@ fn connection(own: &Connection) -> plain::Connection {
         opened: own.opened,
         closed: own.closed,
         window: own.window,
+        feed: own.datacenter,
         asked_backfill: own.asked.is_some(),
         is_stream: own.is_stream,
         signs: own.signs,

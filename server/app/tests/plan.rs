@@ -67,6 +67,8 @@ pub(super) struct Setup {
     pub recovery_window: Ms,
     /// Redundant connections.
     pub connections: u8,
+    /// Each of two connections carries the posts of one datacenter.
+    pub datacenters: bool,
     /// Age at which a session is ended; never if it is 0.
     pub session_age: Ms,
     /// Duration of the longest recovery request.

@@ -31,6 +31,7 @@ fn stage(dir: &std::path::Path) -> Stage {
         maintenance_interval: 5 * SECOND,
         recovery_window: 24 * 60 * MINUTE,
         connections: 1,
+        datacenters: false,
         session_age: 0,
         request_max: 120 * MINUTE,
     };

@@ -165,6 +165,7 @@ fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<
             maintenance_interval: 5 * SECOND,
             recovery_window: 0,
             connections: settings.accounts[0].connections,
+            datacenters: false,
             session_age: 0,
             request_max: 0,
         };

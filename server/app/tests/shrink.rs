@@ -66,7 +66,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         add(&|plan| plan.setup.session_age = 0);
     }
     if plan.setup.connections > 1 {
-        add(&|plan| plan.setup.connections = 1);
+        add(&|plan| (plan.setup.connections, plan.setup.datacenters) = (1, false));
     }
     if plan.setup.host_ahead != 0 {
         add(&|plan| plan.setup.host_ahead = 0);

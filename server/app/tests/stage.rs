@@ -11,13 +11,13 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::plan::Setup;
 use super::truth::{MINUTE, Ms, SECOND};
-use super::x::{Link, X};
+use super::x::{DATACENTERS, Link, X};
 use crate::app::account::{self, FirstTurn};
 use crate::app::maintenance::AccountMaintenance;
 use crate::app::open_context::OpenContext;
 use crate::app::role::{AccountRole, Leadership};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, Settings};
+use crate::config::{AccountSettings, Datacenter, Settings};
 use crate::gateway;
 use crate::hub::Hub;
 use crate::hub::token::Keyring;
@@ -91,6 +91,10 @@ impl Disk for TestDisk {
     }
 }
 
+fn datacenter(name: &str) -> Datacenter {
+    Datacenter { name: name.to_owned(), url: format!("https://{name}.example.com").parse().expect("a URL") }
+}
+
 fn millis(duration: Ms) -> Duration {
     Duration::from_millis(duration.unsigned_abs())
 }
@@ -118,7 +122,10 @@ impl Stage {
         std::fs::write(&bearer, "bearer").expect("the directory is ours");
         let mut account =
             AccountSettings::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
-        account.connections = setup.connections;
+        match setup.datacenters {
+            true => account.datacenters = DATACENTERS.map(datacenter).into(),
+            false => account.connections = setup.connections,
+        }
         let mut settings = Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
         settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };
         settings.journal.retention_age_max = millis(setup.retention);

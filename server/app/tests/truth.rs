@@ -66,6 +66,11 @@ impl Post {
         self.created + self.late
     }
 
+    /// The datacenter that carries it, if there are two.
+    pub(super) fn datacenter(&self) -> u8 {
+        u8::from((self.id & 0x3f_ffff).wrapping_mul(0x9e37_79b9) >> 5 & 1 == 1)
+    }
+
     /// True if X sends it once more by itself.
     pub(super) fn is_sent_again(&self) -> bool {
         self.again.is_some() || (self.more.is_some() && !self.is_quiet)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::append_batch::{AppendBatch, PendingSkip, note_skip};
 use super::{IngestItem, Sequencer, SequencerDeps};
+use crate::clock::Moment;
 use crate::hub::entry::{EVENT_BYTES_MAX, event_bytes};
 use crate::hub::status::upstream_status::LastActivity;
 use crate::ingest::dedup::{self, DedupResult};
@@ -63,10 +64,7 @@ impl Sequencer {
         let ReceivedBatch { arrivals, source, moment, capacity, queued } = item;
         queued.end(Stage::Queue);
         let began = StageStamp::now();
-        // Data read before the clock was corrected has a time of the old scale.
-        let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
-        let age = if let IngestSource::Live { age, .. } = source { age } else { Duration::ZERO };
-        let received = if corrected { self.stamp(moment).minus(age) } else { arrivals.received };
+        let received = self.date(arrivals.received, moment, &source);
         batch.capacity.push(capacity);
         let mut stalled_by = Duration::ZERO;
         if let IngestSource::Live { late, stalled, .. } = source {
@@ -124,6 +122,16 @@ impl Sequencer {
         }
         began.end(Stage::Dedup);
         Ok(())
+    }
+
+    /// Returns the date of data that was read at this moment. If the clock was corrected since, `received` has the time of
+    /// the old scale.
+    fn date(&self, received: UnixMillis, moment: Moment, source: &IngestSource) -> UnixMillis {
+        if !self.clock.changed_since(moment) && self.clock.offset_ms() == self.offset_ms {
+            return received;
+        }
+        let age = if let IngestSource::Live { age, .. } = source { *age } else { Duration::ZERO };
+        self.stamp(moment).minus(age)
     }
 
     /// Adds a post, unless its record would be too long to be delivered. Returns the reason if it is skipped.

@@ -274,17 +274,6 @@ fn foreign_messages_are_skipped_and_counted() {
 }
 
 #[test]
-fn log_order_survives_clock_step() {
-    let env = TestEnv::new(0);
-    let late = i64::MAX / 2;
-    env.put(late, vec![post(1, &[])]);
-    env.put(1_000, vec![post(2, &[])]);
-    let (records, _) = env.records();
-    assert_eq!(records[1].received, UnixMillis(late));
-    assert_eq!(records[2].received, UnixMillis(late), "not before the preceding record");
-}
-
-#[test]
 fn full_disk_blocks_without_loss() {
     // The first failure is of the TERM record, the others of the posts.
     let env = TestEnv::new(4);

@@ -22,9 +22,9 @@ use crate::harness::{TestEnv, earliest, eventually, filters, in_time};
 /// Sessions by bearer token, by JWT, and by client certificate.
 const SESSIONS: [usize; 3] = [400, 300, 300];
 /// Posts drawn per second while all is rotated.
-const RATE: f64 = 20.0;
+const RATE: f64 = 5.0;
 /// Posts that reach every session after each rotation.
-const POSTS: usize = 20;
+const POSTS: usize = 10;
 const SERVICE: &str = "spiffe://prod/ns/search/sa/indexer";
 
 /// The gateway, its files, and the issuer of its tokens.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use powerstream_gateway::clock::Clock;
 
 /// Longest wait for anything: far more than anything takes, for machines that are busy with something else.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 

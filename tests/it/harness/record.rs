@@ -194,6 +194,7 @@ pub fn history(
         opened: record.opened_ms,
         closed: record.closed_ms,
         window: record.window_ms,
+        feed: None,
         asked_backfill: record.asked_backfill,
         is_stream: true,
         signs: record.first_sign_ms.zip(record.last_sign_ms),
@@ -237,6 +238,7 @@ fn posts_of(truth: &[SentPost], is_carried: impl Fn(&SentPost) -> bool) -> (Vec<
             rules_ever: own_rules,
             is_carried: is_carried(own),
             is_sent_again: false,
+            feed: 0,
         });
     }
     (posts, places)
@@ -296,6 +298,7 @@ pub fn plain(expected: &[SentPost], got: &[proto::Event]) -> History {
         opened: first - 60_000,
         closed: None,
         window: None,
+        feed: None,
         asked_backfill: false,
         is_stream: true,
         signs: Some((first, last)),

@@ -32,6 +32,8 @@ pub struct Post {
     pub is_carried: bool,
     /// Upstream sends it once more by itself.
     pub is_sent_again: bool,
+    /// The part of the stream that it belongs to, where connections carry parts.
+    pub feed: u8,
 }
 
 /// A post, written to a connection. The writes of a connection are in the order of the wire.
@@ -64,6 +66,8 @@ pub struct Connection {
     pub closed: Option<Ms>,
     /// The window of a recovery request; live without one.
     pub window: Option<(Ms, Ms)>,
+    /// The part of the stream that it carries; all of it without one.
+    pub feed: Option<u8>,
     /// Backfill was asked for.
     pub asked_backfill: bool,
     /// It was answered with a stream.

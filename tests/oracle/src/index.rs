@@ -71,11 +71,13 @@ impl<'a> Index<'a> {
             let own = || history.writes.iter().filter(move |write| write.connection == number && !write.is_ruined);
             let created = |write: &Write| history.posts[write.post].created;
             let newest = own().map(created).max().unwrap_or(first);
-            let missing = history.posts.iter().filter(|post| post.created > newest && is_due(post.created)).count();
+            let carries = |post: &Post| history.connections[number].feed.is_none_or(|feed| feed == post.feed);
+            let missing = |it: &&Post| carries(it) && it.created > newest && is_due(it.created);
+            let missing = history.posts.iter().filter(missing).count();
             let is_shown = own().any(|write| created(write) >= first && write.at - created(write) > late);
             let is_silent = own().next().is_some() && missing >= MISSING_MAX;
             let is_sent_later = !own().any(|it| it.post == place) && self.writes(place).any(|(_, it)| it.at > last);
-            is_due(post.created) && is_sent_later && !is_shown && !is_silent
+            carries(post) && is_due(post.created) && is_sent_later && !is_shown && !is_silent
         })
     }
 

@@ -137,9 +137,8 @@ impl Case<'_> {
         }
         let is_taken = |it: &&Arrival| {
             let enters = self.is_logged(it) || self.is_delta_of_logged(at, it);
-            // Of what two connections delivered at once either may be taken first: both must be wanted.
-            let is_first = |other: &&Arrival| other.at != it.at || self.seen.want.takes(other.rules);
-            let is_wanted = self.seen.want.takes(it.rules) && self.arrived(at).all(is_first);
+            // Of what two connections delivered at once either may be taken first: all must be wanted.
+            let is_wanted = self.arrived(at).all(|other| other.at != it.at || self.seen.want.takes(other.rules));
             began + SECOND < it.at && it.at < until && enters && is_wanted
         };
         self.arrived(at).any(is_taken)
@@ -226,17 +225,20 @@ impl Case<'_> {
     /// than allowed, although none of its posts had shown that, and too few were missing for the silence to show it.
     fn is_unshown(&self, place: usize, post: &Post) -> bool {
         let live = self.record.connections.iter().enumerate().filter(|(_, own)| own.window.is_none() && own.is_stream);
-        live.filter_map(|(number, own)| Some((number, own.signs?))).any(|(number, (first, last))| {
-            let is_due = |created: Ms| first <= created && created + ALLOWED_LATENESS < last;
-            let own = || self.record.arrivals.iter().filter(move |it| it.connection == number && !it.is_ruined);
-            let created = |arrival: &Arrival| self.record.posts[arrival.post].created;
-            let newest = own().map(created).max().unwrap_or(first);
-            let missing = self.record.posts.iter().filter(|post| post.created > newest && is_due(post.created)).count();
-            let is_shown = own().any(|it| created(it) >= first && it.at - created(it) > ALLOWED_LATENESS);
-            let is_silent = own().next().is_some() && missing >= MISSING_MAX;
-            let is_sent_later = !own().any(|it| it.post == place) && self.arrived(place).any(|it| it.at > last);
-            is_due(post.created) && is_sent_later && !is_shown && !is_silent
-        })
+        live.filter_map(|(number, own)| Some((number, own, own.signs?))).any(
+            |(number, own_connection, (first, last))| {
+                let is_due = |created: Ms| first <= created && created + ALLOWED_LATENESS < last;
+                let own = || self.record.arrivals.iter().filter(move |it| it.connection == number && !it.is_ruined);
+                let created = |arrival: &Arrival| self.record.posts[arrival.post].created;
+                let newest = own().map(created).max().unwrap_or(first);
+                let missing = |it: &&Post| own_connection.carries(it) && it.created > newest && is_due(it.created);
+                let missing = self.record.posts.iter().filter(missing).count();
+                let is_shown = own().any(|it| created(it) >= first && it.at - created(it) > ALLOWED_LATENESS);
+                let is_silent = own().next().is_some() && missing >= MISSING_MAX;
+                let is_sent_later = !own().any(|it| it.post == place) && self.arrived(place).any(|it| it.at > last);
+                own_connection.carries(post) && is_due(post.created) && is_sent_later && !is_shown && !is_silent
+            },
+        )
     }
 
     /// True if the account's log got this arrival, and has not lost it.

@@ -13,8 +13,14 @@ use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, Post, RuleSet, SECO
 const HEARTBEAT: Ms = 20 * SECOND;
 
 impl State {
-    pub(super) fn live(&mut self, script: &Live, asked: Option<u8>, now: Ms) -> (Vec<Piece>, Option<(Ms, End)>) {
-        let without_backfill = std::mem::take(&mut self.without_backfill);
+    pub(super) fn live(
+        &mut self,
+        script: &Live,
+        asked: Option<u8>,
+        now: Ms,
+        datacenter: Option<u8>,
+    ) -> (Vec<Piece>, Option<(Ms, End)>) {
+        let without_backfill = self.without_backfill.remove(&datacenter);
         let mut pieces = Vec::new();
         if script.metadata {
             pieces.push(Piece::line(
@@ -32,6 +38,7 @@ impl State {
         let until = script.end.map_or(until, |(after, _)| now + after);
         pieces.extend((1..).map(|number| now + number * HEARTBEAT).take_while(|at| *at <= until).map(Piece::heartbeat));
         self.live_posts(script, (now, until), asked.is_some() && given.is_none(), &mut pieces);
+        pieces.retain(|piece| piece.post.is_none_or(|(at, ..)| is_of(&self.posts[at], datacenter)));
         (pieces, script.end.map(|(after, end)| (now + after, end)))
     }
 
@@ -40,13 +47,15 @@ impl State {
         const OUTAGE_MIN: Ms = 150 * SECOND;
         const POSTS_MIN: usize = 20;
         // The last connection in the list is the one that is answered now.
+        let mut newest = self.connections.iter().enumerate().rev();
+        let Some((_, own)) = newest.next() else { return false };
         let before =
-            self.connections.iter().enumerate().rev().skip(1).find(|(_, it)| it.window.is_none() && it.signs.is_some());
+            newest.find(|(_, it)| it.datacenter == own.datacenter && it.window.is_none() && it.signs.is_some());
         let Some((number, before)) = before else { return false };
         let Some((first, last)) = before.signs else { return false };
         let came =
             self.arrivals.iter().filter(|it| it.connection == number && self.posts[it.post].created >= first).count();
-        let due = self.posts.iter().filter(|it| last < it.created && it.created < now).count();
+        let due = self.posts.iter().filter(|it| own.carries(it) && last < it.created && it.created < now).count();
         let is_steady = number >= self.first_of_process && last - first >= 3 * MINUTE && came >= POSTS_MIN;
         is_steady && now - last >= OUTAGE_MIN && due >= POSTS_MIN
     }
@@ -126,6 +135,11 @@ impl State {
             pieces.push(piece);
         }
     }
+}
+
+/// True if a datacenter carries the post.
+pub(super) fn is_of(post: &Post, datacenter: Option<u8>) -> bool {
+    datacenter.is_none_or(|own| own == post.datacenter())
 }
 
 /// A message that is no post; `None` for what is done to a post.

@@ -29,6 +29,9 @@ use crate::xapi::{
     TransportError,
 };
 
+/// The datacenters, which the host names of requests begin with.
+pub(super) const DATACENTERS: [&str; 2] = ["one", "two"];
+
 /// The upstream.
 pub(super) struct X {
     origin: (Instant, Ms),
@@ -43,8 +46,8 @@ pub(super) struct State {
     /// What the gateway read, in order.
     pub arrivals: Vec<Arrival>,
     pub connections: Vec<Connection>,
-    /// The last connection ended for a slow reader.
-    without_backfill: bool,
+    /// Datacenters whose last connection ended for a slow reader; `None` for a connection to all.
+    without_backfill: BTreeSet<Option<u8>>,
     /// Connections before this one were made by a gateway that does not run any more.
     first_of_process: usize,
     /// It misbehaves no more.
@@ -76,6 +79,8 @@ pub(super) struct Connection {
     pub asked: Option<u8>,
     /// The window that was asked for; live if there is none.
     pub window: Option<(Ms, Ms)>,
+    /// The datacenter whose posts it carries; all without one.
+    pub datacenter: Option<u8>,
     pub opened: Ms,
     /// It was answered with a stream.
     pub is_stream: bool,
@@ -89,6 +94,13 @@ pub(super) struct Connection {
     pub closed: Option<Ms>,
     ending: Option<(Ms, End)>,
     wake: Arc<Notify>,
+}
+
+impl Connection {
+    /// True if it carries the post.
+    pub(super) fn carries(&self, post: &Post) -> bool {
+        live::is_of(post, self.datacenter)
+    }
 }
 
 /// A part of a response.
@@ -131,7 +143,7 @@ impl X {
             jobs: jobs.iter().cloned().collect(),
             arrivals: Vec::new(),
             connections: Vec::new(),
-            without_backfill: false,
+            without_backfill: BTreeSet::new(),
             first_of_process: 0,
             is_behaving: false,
             held_back: BTreeSet::new(),
@@ -161,7 +173,7 @@ impl X {
         let mut state = self.state.lock();
         state.first_of_process = state.connections.len();
         // A gateway that was killed does not know how its last connection ended.
-        state.without_backfill = false;
+        state.without_backfill.clear();
     }
 
     /// From now on it behaves.
@@ -184,10 +196,14 @@ impl X {
         state.jobs = jobs.into();
     }
 
-    /// True if a live connection is up that gives signs of life.
+    /// True if a live connection is up that gives signs of life: one of each datacenter that was asked.
     pub(super) fn is_live(&self) -> bool {
-        let is_up = |it: &Connection| it.window.is_none() && it.closed.is_none() && it.signs.is_some();
-        self.state.lock().connections.iter().any(is_up)
+        let state = self.state.lock();
+        let live = || state.connections.iter().filter(|it| it.window.is_none());
+        let is_up =
+            |datacenter| live().any(|it| it.datacenter == datacenter && it.closed.is_none() && it.signs.is_some());
+        let asked: BTreeSet<_> = live().map(|it| it.datacenter).collect();
+        !asked.is_empty() && asked.into_iter().all(is_up)
     }
 
     /// Ends the oldest live connection at this time.
@@ -216,10 +232,14 @@ impl X {
         let answer = live.as_ref().map(|live| live.answer).or(job.as_ref().map(|job| job.answer)).expect("one of them");
         let date = live.as_ref().map_or(Date::Right, |live| live.date);
         let number = state.connections.len();
+        let is_asked = |name: &&str| request.base_url.host_str().is_some_and(|host| host.starts_with(*name));
+        let datacenter = DATACENTERS.iter().position(|name| request.local_dc_only && is_asked(&name));
+        let datacenter = datacenter.and_then(|at| u8::try_from(at).ok());
         let is_stream = answer == Answer::Stream;
         state.connections.push(Connection {
             asked,
             window,
+            datacenter,
             opened: now,
             is_stream,
             signs: None,
@@ -236,7 +256,7 @@ impl X {
             Answer::Page => (200, short(words::PAGE.to_owned())),
             Answer::Stream => {
                 let (pieces, ending) = match (&live, &job) {
-                    (Some(live), _) => state.live(live, asked, now),
+                    (Some(live), _) => state.live(live, asked, now, datacenter),
                     (_, Some(job)) => state.job(job, window.expect("it is for a window"), now),
                     _ => unreachable!("one of them"),
                 };

@@ -110,7 +110,8 @@ impl Wire {
     fn last_words(&self, end: End, state: &mut State, now: Ms) -> Option<Bytes> {
         let words = match end {
             End::SlowReader => {
-                state.without_backfill = true;
+                let datacenter = state.connections[self.number].datacenter;
+                state.without_backfill.insert(datacenter);
                 // Its last message may be another one.
                 let last = if self.number.is_multiple_of(2) { "" } else { words::OPERATIONAL };
                 format!("{}\r\n{last}\r\n", words::SLOW_READER)

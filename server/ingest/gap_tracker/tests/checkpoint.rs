@@ -61,7 +61,7 @@ fn shorter_journal_is_found_at_open() {
 
 /// A volume was restored from before the first record: nothing from before the log is missing.
 #[test]
-fn log_that_lost_all_misses_nothing_from_before_it() {
+fn lost_log_misses_nothing_from_before_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
     let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
@@ -200,9 +200,9 @@ fn evidence_of_recovered_part_survives_restart() {
     assert_eq!(parts, [recovered, (GapState::Unrecoverable, GapEvidence::WindowPassed)]);
 }
 
-/// The log has trimmed all records of a gap that is still open: a session that continues there is told of it.
+/// The log has trimmed all records of a gap that is still open: it is announced to a session that continues there.
 #[test]
-fn gap_of_checkpoint_is_open_at_each_position_of_trimmed_log() {
+fn gap_with_trimmed_records_stays_open() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
     let (hub, began) = (log(5, &clock), clock.now().minus(Duration::from_secs(3_600)));

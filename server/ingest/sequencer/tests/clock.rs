@@ -87,3 +87,14 @@ fn first_records_after_stop_have_time_of_turn() {
     drop(queue);
     assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
 }
+
+#[test]
+fn log_order_survives_clock_step() {
+    let env = TestEnv::new(0);
+    let late = i64::MAX / 2;
+    env.put(late, vec![post(1, &[])]);
+    env.put(1_000, vec![post(2, &[])]);
+    let (records, _) = env.records();
+    assert_eq!(records[1].received, UnixMillis(late));
+    assert_eq!(records[2].received, UnixMillis(late), "not before the preceding record");
+}
