@@ -65,6 +65,10 @@ seeds n="500":
 histories n="50000":
     HISTORIES={{ n }} cargo test --lib app::tests::hostile_histories -- --nocapture
 
+# The same with a connection to each of two datacenters.
+histories-of-datacenters n="10000":
+    HISTORIES={{ n }} cargo test --lib app::tests::histories_of_datacenters -- --nocapture
+
 # The property tests with this many cases each, to look for new seeds.
 cases n="10000":
     PROPTEST_CASES={{ n }} cargo test --release
