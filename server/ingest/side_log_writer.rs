@@ -86,6 +86,8 @@ pub struct SideLogWriter {
     term: Term,
     /// The first record of each term is TERM, as other replicas require it.
     marks_terms: bool,
+    /// An earlier process may have appended posts created before this.
+    held_before: UnixMillis,
     /// Records to be appended.
     records: Vec<Record>,
 }
@@ -188,6 +190,7 @@ fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog
         index: ids.index,
         term: setup.identity.term,
         marks_terms: false,
+        held_before: if extent.next > 1 { setup.now } else { UnixMillis(i64::MIN) },
         records: Vec::new(),
     };
     let maintenance = SideLogMaintenance { log: maintenance, ids: ids.maintenance, reader: reader.clone() };
@@ -230,6 +233,11 @@ impl SideLogWriter {
     pub(super) fn begin_replicated(&mut self, term: Term) {
         self.begin(term);
         self.marks_terms = true;
+    }
+
+    /// Returns true if an earlier process may have appended a post created at this time: the demand for it may be lost.
+    pub fn may_hold(&self, created: UnixMillis) -> bool {
+        created < self.held_before
     }
 
     /// Returns the entry of an appended post, even if it is trimmed or not readable yet: a session that has read it has
@@ -374,7 +382,8 @@ pub fn in_memory(log: Box<dyn Writer>, reader: Arc<dyn Reader>, term: Term) -> S
     let config = dedup::Config::default();
     let ids = dedup::open(None, &config, reader.epoch(), UnixMillis::default(), dedup::Metrics::default());
     let Dedup { seen, index, .. } = ids.expect("in memory");
-    SideLogWriter { log, reader, seen, index, term, marks_terms: false, records: Vec::new() }
+    let held_before = UnixMillis(i64::MIN);
+    SideLogWriter { log, reader, seen, index, term, marks_terms: false, held_before, records: Vec::new() }
 }
 
 impl std::fmt::Debug for OpenedSideLog {

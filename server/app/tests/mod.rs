@@ -38,7 +38,7 @@ mod x;
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -108,14 +108,14 @@ struct Failure {
 }
 
 /// Plays histories on two threads. The first `stories_max` that fail are printed.
-fn play_all(planner: Planner, seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
-    let (next, report) = (AtomicU64::new(seeds.start), Mutex::new(Report::default()));
+fn play_all(planner: Planner, seeds: &[u64], stories_max: usize) -> Report {
+    let (next, report) = (AtomicUsize::new(0), Mutex::new(Report::default()));
     let stories = Mutex::new(Vec::new());
     let failures_max = setting("HISTORY_FAILURES").unwrap_or(FAILURES_MAX) as usize;
     let work = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || report.lock().failures.len() >= failures_max {
+            let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            if report.lock().failures.len() >= failures_max {
                 return;
             }
             let found = faults(&planner(seed));
@@ -152,28 +152,34 @@ fn seed_plays_same_history() {
 
 #[test]
 fn hostile_histories_keep_contract() {
-    play_from_environment(generate::plan, HISTORIES);
+    // Each failed once.
+    let again = [30_151, 31_316, 31_347, 32_235, 38_635, 41_794, 45_643];
+    play_from_environment(generate::plan, HISTORIES, &again);
 }
 
 /// Each of two connections carries its part of the stream.
 #[test]
 fn histories_of_datacenters_keep_contract() {
-    play_from_environment(generate::plan_of_datacenters, HISTORIES_OF_DATACENTERS);
+    play_from_environment(generate::plan_of_datacenters, HISTORIES_OF_DATACENTERS, &[3_185, 3_902, 30_360]);
 }
 
-fn play_from_environment(planner: Planner, histories: u64) {
+/// Plays what the variables ask for; without them so many histories, and these.
+fn play_from_environment(planner: Planner, histories: u64, again: &[u64]) {
     let one = setting("HISTORY_SEED");
     if std::env::var_os("HISTORY_TRACE").is_some_and(|it| it == "log") {
         tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).without_time().with_ansi(false).init();
     }
     let from = one.or(setting("HISTORY_FROM")).unwrap_or(0);
     let count = if one.is_some() { 1 } else { setting("HISTORIES").unwrap_or(histories) };
+    let is_default = ["HISTORY_SEED", "HISTORY_FROM", "HISTORIES"].iter().all(|name| setting(name).is_none());
+    let again = again.iter().copied().filter(|_| is_default);
+    let seeds: Vec<u64> = (from..from + count).chain(again).collect();
     let stories_max = setting("HISTORY_STORIES").unwrap_or(3) as usize;
     let clock = Clock::system();
     let began = clock.moment();
-    let Report { stories, failures } = play_all(planner, from..from + count, stories_max);
+    let Report { stories, failures } = play_all(planner, &seeds, stories_max);
     let took: Duration = clock.moment().since(began);
-    println!("{count} histories from seed {from} in {took:?}");
+    println!("{} histories from seed {from} in {took:?}", seeds.len());
     for Failure { seed, checks, fault } in &failures {
         let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
         println!("seed {seed} ({}): {fault}", checks.join(" "));

@@ -264,6 +264,8 @@ impl GapStateMachine {
         let own = &mut self.kept.feeds[feed];
         let Some(gap) = own.gaps.iter_mut().find(|gap| !gap.announced) else { return };
         (gap.announced, gap.gap.id, gap.gap.cause) = (true, id, GapCause::Disconnected);
+        // Sessions of an earlier process rely on its promise.
+        gap.gap.window.from = gap.gap.window.from.min(gap.promised);
         own.origin = Some(Completeness::From(gap.gap.window.from));
         let gap = gap.gap.clone();
         self.log(gap);

@@ -71,8 +71,8 @@ impl SequencerDeps {
 
     /// Returns the side log's newest record of a post, and its rules, for a record of the account's log.
     pub(super) fn counterpart(&self, id: PostId) -> Result<Option<KnownPost>, dedup::DedupError> {
-        let demanded = id.created_at().is_some_and(|created| self.hub.side().accepts(created));
-        if !demanded {
+        let may_hold = |created| self.hub.side().accepts(created) || self.logs.side.may_hold(created);
+        if !id.created_at().is_some_and(may_hold) {
             return Ok(None);
         }
         self.logs.side.known(id)

@@ -151,7 +151,7 @@ impl Case<'_> {
                 let before = self.index.all_writes(at).any(|(_, it)| it.at < first.at + SECOND);
                 let from = first.at - (terms.lateness - 5 * SECOND).max(0);
                 let due = post.created >= first.at + terms.uncertainty || post.created >= from.max(born);
-                !before && (due || (post.created >= from && logged.is_some()))
+                !before && (due || (post.created >= from && logged.is_some_and(|at| at < self.seen.read_until())))
             }
             From::Time(time) => {
                 let from = time + terms.uncertainty;

@@ -1,5 +1,6 @@
 //! What subscribers got.
 
+use crate::SECOND;
 use crate::filter::Filter;
 use crate::history::Ms;
 
@@ -266,6 +267,12 @@ impl Session {
 }
 
 impl Subscription {
+    /// Until when it read the log that it had begun with: a resume by time leaves out what came before its start.
+    pub fn read_until(&self) -> Ms {
+        let last = self.sessions.windows(2).find(|pair| pair[1].outcome == Outcome::TimeBounded).map(|pair| &pair[0]);
+        last.map_or(Ms::MAX, |own| own.frames.last().map_or(own.at, |frame| frame.at) + SECOND)
+    }
+
     /// Every gap as it was announced last.
     pub fn last_gaps(&self) -> Vec<Gap> {
         let mut last: Vec<Gap> = Vec::new();

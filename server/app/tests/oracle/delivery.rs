@@ -178,7 +178,7 @@ impl Case<'_> {
                 let before = self.arrivals.get(&at).into_iter().flatten().any(|arrival| arrival.at < first.at + SECOND);
                 let from = first.at - 25 * SECOND;
                 let due = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
-                !before && (due || (post.created >= from && logged.is_some()))
+                !before && (due || (post.created >= from && logged.is_some_and(|at| at < self.seen.read_until())))
             }
             From::Time(time) => {
                 let from = time + UNCERTAINTY;

@@ -47,6 +47,20 @@ fn promise_survives_correction_of_later_clock() {
     }
 }
 
+/// One feed of two begins only in a later process: what is missing from the other is announced from the promise on.
+#[test]
+fn promise_of_feed_that_never_began_is_announced() {
+    use super::redundant::{at, connect, flow, machine};
+    let kept = machine(PersistedState::default(), &["one", "two"], Vec::new(), 0, None).kept;
+    let mut machine = machine(kept, &["one", "two"], Vec::new(), 400, None);
+    connect(&mut machine, 1, 1, 400);
+    flow(&mut machine, 1, 1, 401..430, 0);
+    let gaps = machine.changes.iter().chain(machine.kept.feeds.iter().flat_map(|feed| &feed.gaps).map(|own| &own.gap));
+    let from = gaps.filter(|gap| gap.window.to.is_none()).map(|gap| gap.window.from).min();
+    let promised = at(0).minus(FIRST_BACKFILL - LATENESS);
+    assert!(from.is_some_and(|from| from <= promised), "{from:?} for {promised}");
+}
+
 /// Notices do not show that the log has begun (a 200 with a web page makes a TERM and a SKIP); a post does.
 #[test]
 fn notices_do_not_begin_log() {
