@@ -13,8 +13,6 @@ mod tight;
 
 use ::oracle::{Fault, Gap, Kind};
 
-pub(super) use delivery::CUTS_WITHIN;
-
 use super::record::Record;
 
 /// Everything that is wrong with a history.

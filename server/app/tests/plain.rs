@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use ::oracle as plain;
 
-use super::oracle::CUTS_WITHIN;
-use super::record::Record;
+use super::record::{CUTS_WITHIN, Record};
 use super::truth::{MINUTE, Post, RULES, Rule, RuleSet, SECOND, UNCERTAINTY};
 use super::x::{Arrival, Connection};
 

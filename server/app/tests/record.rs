@@ -4,8 +4,8 @@ use std::ops::{Deref, DerefMut};
 
 use ::oracle::{Content, Subscription};
 
-use super::plan::Plan;
-use super::truth::{Ms, Post, Want};
+use super::plan::{Extra, Plan};
+use super::truth::{Ms, Post, SECOND, Want};
 use super::x::{Arrival, Connection};
 
 /// What a subscriber wanted, and what it got.
@@ -55,7 +55,20 @@ pub(super) struct Loss {
     pub kept_to: Ms,
 }
 
+/// Time within which a message that cannot be taken is announced.
+const SKIPS_WITHIN: Ms = 2 * SECOND;
+/// The same of a message that is cut off: the lines behind it show that it does not continue, and wait for that.
+pub(super) const CUTS_WITHIN: Ms = 45 * SECOND;
+
 impl Record {
+    /// Time within which a message of this kind that cannot be taken is announced.
+    pub(super) fn skips_within(&self, arrival: &Arrival) -> Ms {
+        let cut = |it: &&Arrival| it.connection == arrival.connection && it.ruin == Some(Extra::CutPost);
+        let mut cuts = self.arrivals.iter().filter(cut);
+        let is_behind = cuts.any(|it| it.at <= arrival.at && arrival.at <= self.running_until(it.at, CUTS_WITHIN));
+        if is_behind { CUTS_WITHIN } else { SKIPS_WITHIN }
+    }
+
     /// When the gateway has run for so long since then.
     pub(super) fn running_until(&self, since: Ms, duration: Ms) -> Ms {
         ::oracle::running_until(&self.pauses, since, duration)

@@ -1,6 +1,6 @@
 //! An interval that GetCoverage calls complete misses no post of the truth.
 
-use super::delivery::{Arrivals, skips_within};
+use super::delivery::Arrivals;
 use crate::app::tests::record::Record;
 use crate::app::tests::truth::{Ms, SECOND, UNCERTAINTY};
 use crate::app::tests::x::Arrival;
@@ -13,7 +13,7 @@ const FAULTS_MAX: usize = 4;
 pub(super) fn check(record: &Record, arrivals: &Arrivals<'_>) -> Vec<String> {
     let is_kept = |it: &Arrival| !record.losses.iter().any(|loss| loss.at >= it.at && loss.kept_to < it.at);
     let is_lost_skip = |it: &Arrival| {
-        let until = record.running_until(it.at, skips_within(it));
+        let until = record.running_until(it.at, record.skips_within(it));
         it.is_ruined && record.losses.iter().any(|loss| (it.at..until).contains(&loss.at))
     };
     let is_absent = |at: usize| {

@@ -4,15 +4,10 @@ use std::collections::HashMap;
 
 use ::oracle::{Content, Event, Frame, From, Gap, Origin, Outcome, Reason};
 
-use crate::app::tests::plan::Extra;
 use crate::app::tests::record::{Record, Seen};
 use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, Post, RuleSet, SECOND, UNCERTAINTY, rules};
 use crate::app::tests::x::Arrival;
 
-/// Time within which a message that cannot be taken is announced.
-const SKIPS_WITHIN: Ms = 2 * SECOND;
-/// The same of a message that is cut off: the lines behind it show that it does not continue.
-pub(in crate::app::tests) const CUTS_WITHIN: Ms = 45 * SECOND;
 /// So many posts that do not come show by silence that a connection is late.
 const MISSING_MAX: usize = 6;
 /// Most faults of a kind that are reported of a subscription.
@@ -292,7 +287,7 @@ impl Case<'_> {
             self.record.losses.iter().any(|loss| (time..until).contains(&loss.at))
         };
         ruined.into_iter().any(|arrival| {
-            let within = skips_within(arrival);
+            let within = self.record.skips_within(arrival);
             is_announced(arrival.at, within) || unannounced(arrival.at, within)
         })
     }
@@ -386,11 +381,6 @@ impl Case<'_> {
             Origin::Live => own.window.is_none() && !(older(-UNCERTAINTY) && arrival.at < first + BACKFILL_MIN),
         }
     }
-}
-
-/// Time within which a message of this kind that cannot be taken is announced.
-pub(super) fn skips_within(arrival: &Arrival) -> Ms {
-    if arrival.ruin == Some(Extra::CutPost) { CUTS_WITHIN } else { SKIPS_WITHIN }
 }
 
 fn rule_set(event: &Event) -> RuleSet {
