@@ -193,8 +193,9 @@ impl Leadership {
         announcer: &SharedAnnouncer,
     ) -> Result<WriteHalf, dedup::DedupError> {
         let Self { queue, sequencer, supervisors, recovery } = self;
+        let shared = queue.sequencer();
         LeadershipTasks { queue, supervisors, recovery }.spawn(end, tasks, announcer);
-        sequencer.run(&tasks.giving_up)
+        sequencer.run_shared(&tasks.giving_up, &shared)
     }
 
     /// Runs a leadership over logs that other replicas have, too: it calls `begun` and starts its tasks once the TERM record
