@@ -240,8 +240,13 @@ impl LeadershipTasks {
         let _context = tasks.runtime.enter();
         let sessions = tasks.sessions.until(end);
         for supervisor in supervisors {
-            // X disconnects slow readers. Each reader therefore has its own thread and does not compete with session tasks.
-            sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, supervisor.run(end.clone()));
+            const NAME: &str = "upstream session";
+            if supervisor.has_own_thread() {
+                // X disconnects slow readers. A reader of its own thread does not compete with session tasks.
+                sessions.spawn_dedicated(NAME, ExitPolicy::StopProcess, supervisor.run(end.clone()));
+            } else {
+                sessions.spawn(NAME, ExitPolicy::StopProcess, supervisor.run(end.clone()));
+            }
         }
         sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(end.clone()));
         let (announcer, end) = (announcer.clone(), end.clone());
