@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::ingest::gap_tracker::{self, GapTracker};
 use crate::ingest::recovery;
 use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue};
-use crate::journal::Backend;
+use crate::journal::{Backend, Durability};
 use crate::telemetry::metrics::Part;
 use crate::upstream;
 use crate::xapi::{Credentials, Transport};
@@ -46,10 +46,15 @@ impl LeadershipParts {
         let name = &account.name;
         let requests = |part: &mut Part| upstream::Metrics::register(part.sub_registry_with_prefix("recovery"));
         counters.begin_connections(connections(account).len());
+        let mut ingest = settings.ingest.clone();
+        if settings.journal.durability == Durability::Sync {
+            // A reader must not wait for each sync.
+            ingest.inline_bytes_max = 0;
+        }
         Self {
             hub: hub.clone(),
             random: shared.random,
-            ingest: settings.ingest.clone(),
+            ingest,
             counters,
             dir: (settings.journal.backend == Backend::Embedded).then(|| dir.to_owned()),
             tracker_metrics: metrics.account(name, gap_tracker::Metrics::register),

@@ -193,8 +193,9 @@ impl Leadership {
         announcer: &SharedAnnouncer,
     ) -> Result<WriteHalf, dedup::DedupError> {
         let Self { queue, sequencer, supervisors, recovery } = self;
+        let shared = queue.sequencer();
         LeadershipTasks { queue, supervisors, recovery }.spawn(end, tasks, announcer);
-        sequencer.run(&tasks.giving_up)
+        sequencer.run_shared(&tasks.giving_up, &shared)
     }
 
     /// Runs a leadership over logs that other replicas have, too: it calls `begun` and starts its tasks once the TERM record
@@ -239,8 +240,13 @@ impl LeadershipTasks {
         let _context = tasks.runtime.enter();
         let sessions = tasks.sessions.until(end);
         for supervisor in supervisors {
-            // X disconnects slow readers. Each reader therefore has its own thread and does not compete with session tasks.
-            sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, supervisor.run(end.clone()));
+            const NAME: &str = "upstream session";
+            if supervisor.has_own_thread() {
+                // X disconnects slow readers. A reader of its own thread does not compete with session tasks.
+                sessions.spawn_dedicated(NAME, ExitPolicy::StopProcess, supervisor.run(end.clone()));
+            } else {
+                sessions.spawn(NAME, ExitPolicy::StopProcess, supervisor.run(end.clone()));
+            }
         }
         sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(end.clone()));
         let (announcer, end) = (announcer.clone(), end.clone());

@@ -136,6 +136,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("ingest.gaps.initial_backfill_minutes", Whole(0, 5)),
     ("ingest.gaps.lag_max", Time(S, D)),
     ("ingest.gaps.reader_stall_min", Time(S, D)),
+    ("ingest.inline_bytes_max", Whole(0, MIB)),
     ("ingest.queue_bytes_max", Whole(64 * KIB, 16 * GIB)),
     ("ingest.recovery.count_repeats_max", Whole(0, 100)),
     // One minute, because recovery windows are whole minutes.

@@ -13,6 +13,10 @@ pub struct Config {
     pub queue_bytes_max: usize,
     /// Maximum bytes of messages in one append.
     pub append_bytes_max: usize,
+    /// Bytes from one read of a live connection up to which its reader appends them itself if the sequencer is idle. It saves
+    /// a hand-over between threads; the reader waits for the disk meanwhile. Without effect with `journal.durability: sync`.
+    /// 0: never.
+    pub inline_bytes_max: u64,
     /// Delay before a failed append is retried.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -35,6 +39,8 @@ impl Default for Config {
             queue_bytes_max: 8 << 20,
             // One block of the journal.
             append_bytes_max: 1 << 20,
+            // A few posts: with more at once, the reader and the sequencer work in parallel.
+            inline_bytes_max: 32 << 10,
             append_retry: Duration::from_secs(1),
             // A day at 300 posts/s, at about 300 bytes for each when compressed.
             side_log_bytes_max: 8 << 30,

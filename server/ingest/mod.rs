@@ -10,7 +10,7 @@
 //! # Invariants
 //! - One writer, and a record is exposed only after its append (contract, section 3): `sequencer::tests`.
 //! - An upstream reader never waits for a subscriber; it waits for the writer only when `queue_bytes_max` bytes are
-//!   read and not appended.
+//!   read and not appended, or for an append of its own of at most `inline_bytes_max` bytes ([`SharedSequencer`]).
 //! - Load drops nothing: a full queue slows reading. If the journal cannot be written, the upstream connection is
 //!   closed and the append retried; data already read is kept and appended first.
 //! - Every message in `ingest_messages` is accounted for by the sequencer: [`Metrics`], checked by `tests/it`.
@@ -24,6 +24,7 @@ pub mod recovery;
 pub mod replication;
 mod restore;
 pub mod sequencer;
+mod shared_sequencer;
 pub mod side_log_writer;
 mod supervisor;
 mod write_half;
@@ -33,5 +34,6 @@ pub use metrics::{ConnectionLabels, ForeignLabel, Metrics};
 pub use queue::{IngestItem, IngestQueue, IngestSource, JobCounters, ReceivedBatch, queue};
 pub use restore::{LogTimes, RestoreError, restore, restore_gaps, ring_start};
 pub use sequencer::{ReplicatedEnd, Sequencer, SequencerDeps};
+pub use shared_sequencer::SharedSequencer;
 pub use supervisor::{ConnectionId, ConnectionSupervisor, UpstreamEndpoint};
 pub use write_half::WriteHalf;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::gap_tracker::CheckpointHold;
+use super::shared_sequencer::SharedSequencer;
 use crate::clock::Moment;
 use crate::model::{RulesChange, TimeRangeSet, UnixMillis};
 use crate::telemetry::stages::StageStamp;
@@ -96,6 +97,7 @@ pub struct IngestQueue {
     sender: mpsc::Sender<IngestItem>,
     capacity: Arc<Semaphore>,
     bytes_max: usize,
+    sequencer: Arc<SharedSequencer>,
 }
 
 /// Maximum items in the queue, whatever their size: each has at least a message or a heartbeat.
@@ -105,18 +107,32 @@ const ITEMS_MAX: usize = 1_024;
 pub fn queue(bytes_max: usize) -> (IngestQueue, mpsc::Receiver<IngestItem>) {
     let (sender, receiver) = mpsc::channel(ITEMS_MAX);
     let bytes_max = bytes_max.clamp(1, Semaphore::MAX_PERMITS);
-    (IngestQueue { sender, capacity: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
+    let capacity = Arc::new(Semaphore::new(bytes_max));
+    (IngestQueue { sender, capacity, bytes_max, sequencer: Arc::default() }, receiver)
 }
 
 impl IngestQueue {
-    /// Sends arrivals once there is capacity. Returns false if the receiver is gone.
+    /// Returns the sequencer that the senders of live arrivals may run, once it lends itself.
+    pub fn sequencer(&self) -> Arc<SharedSequencer> {
+        self.sequencer.clone()
+    }
+
+    /// Sends arrivals once there is capacity, and runs the sequencer if they are few and it is idle. Returns false if the
+    /// receiver is gone.
     pub async fn send(&self, arrivals: MessageBatch, source: IngestSource, moment: Moment) -> bool {
         let queued = StageStamp::now();
         let bytes = usize::try_from(arrivals.bytes).unwrap_or(usize::MAX).clamp(1, self.bytes_max);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let capacity = self.capacity.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
-        let batch = ReceivedBatch { arrivals, source, moment, capacity, queued };
-        self.sender.send(IngestItem::Arrivals(batch)).await.is_ok()
+        let Ok(place) = self.sender.reserve().await else { return false };
+        let is_live = matches!(source, IngestSource::Live { .. });
+        let item = IngestItem::Arrivals(ReceivedBatch { arrivals, source, moment, capacity, queued });
+        if is_live {
+            self.sequencer.send(bytes as u64, || place.send(item));
+        } else {
+            place.send(item);
+        }
+        true
     }
 
     /// Requests that the changes of the gap tracker are logged, after all earlier items. Returns false like `send`.

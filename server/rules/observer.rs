@@ -6,7 +6,8 @@
 //!
 //! Design: the sequencer selects what is needed of a batch ([`RuleFeed::select`]: two counters per post, and a copy of the
 //! payload of sampled posts), publishes the batch, and only then offers the selection ([`RuleFeed::send`]), which never waits:
-//! if the queue is full, the posts are dropped and counted. Evaluation, the file and callbacks are the observer's.
+//! if the queue is full, the posts are dropped and counted. The observer takes all that is queued at intervals. Evaluation, the
+//! file and callbacks are the observer's.
 //!
 //! Concurrency: one mutex guards the results; it is held for one post at a time.
 
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::calibration::{Calibration, is_sampled};
 use super::evidence::{self, Drift, Evidence, SeenPost, Sightings, WatchedRule};
@@ -40,8 +41,9 @@ const BATCHES_MAX: usize = 1_024;
 const POST_BYTES: usize = 128;
 /// Interval at which the counts are written. A crash loses those since then.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
-/// Interval at which drift is looked for while no post comes.
-const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval at which what was queued is observed, earlier only if the queue is half full. If each post woke the observer, it
+/// would compete with the delivery of that post.
+const OBSERVE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Receives a sign that another client has changed the rules.
 pub type OnDrift = Box<dyn Fn(&Drift) + Send + Sync>;
@@ -63,6 +65,8 @@ struct Results {
 pub struct RuleFeed {
     sender: mpsc::Sender<Vec<SeenPost>>,
     queued_bytes: Arc<AtomicUsize>,
+    /// The queue is half full.
+    filling: Arc<Notify>,
     /// Bits of the fraction of posts that are compared.
     calibrate: Arc<AtomicU64>,
     queue_bytes_max: usize,
@@ -103,6 +107,7 @@ impl RuleObserver {
         let feed = RuleFeed {
             sender,
             queued_bytes: Arc::default(),
+            filling: Arc::default(),
             calibrate: Arc::new(AtomicU64::new(config.calibrate.to_bits())),
             queue_bytes_max: config.observer_queue_bytes_max,
             metrics,
@@ -126,19 +131,16 @@ impl RuleObserver {
         let clock = observations.clock.clone();
         let mut saved = clock.moment();
         loop {
-            let received = tokio::select! {
+            let is_over = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => None,
-                received = clock.timeout(IDLE_INTERVAL, receiver.recv()) => Some(received),
+                () = shutdown.cancelled() => true,
+                () = feed.filling.notified() => false,
+                () = clock.sleep(OBSERVE_INTERVAL) => false,
             };
-            let is_over = match received {
-                Some(Ok(Some(posts))) => {
-                    feed.observe_all(&observations, posts);
-                    false
-                }
-                Some(Err(crate::clock::Elapsed)) => false,
-                Some(Ok(None)) | None => true,
-            };
+            for _ in 0..receiver.len() {
+                let Ok(posts) = receiver.try_recv() else { break };
+                feed.observe_all(&observations, posts);
+            }
             for drift in observations.take_drift() {
                 on_drift(&drift);
             }
@@ -193,6 +195,9 @@ impl RuleFeed {
         if queued + bytes > self.queue_bytes_max || self.sender.try_send(posts).is_err() {
             self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
             self.metrics.dropped.inc_by(count);
+        }
+        if self.sender.capacity() < BATCHES_MAX / 2 || queued + bytes > self.queue_bytes_max / 2 {
+            self.filling.notify_one();
         }
     }
 

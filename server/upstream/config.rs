@@ -32,6 +32,9 @@ pub struct Config {
     pub post_rules_max: usize,
     /// Maximum bytes of messages in one batch of the reader.
     pub batch_bytes_max: usize,
+    /// Reads each connection on a thread of its own. `false`: on those of the sessions, which saves a wake-up by the kernel for
+    /// each post, for few subscribers of few posts; with many, reading waits for deliveries.
+    pub own_thread: bool,
     /// First backoff after a network failure, and its increment.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -86,6 +89,7 @@ impl Default for Config {
             post_rules_max: 1_000,
             // About a hundred posts: enough to share the cost of a batch.
             batch_bytes_max: 256 << 10,
+            own_thread: true,
             // The three backoffs are X's (F-HD, "Handling disconnections").
             network_backoff_step: Duration::from_millis(250),
             network_backoff_max: Duration::from_secs(16),

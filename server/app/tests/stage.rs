@@ -178,13 +178,16 @@ impl Stage {
 
 impl RunningLeadership {
     fn start(leadership: Leadership) -> Self {
-        let Leadership { sequencer, supervisors, recovery, queue: _ } = leadership;
+        let Leadership { sequencer, supervisors, recovery, queue } = leadership;
+        let shared = queue.sequencer();
+        // It is a sender of the queue.
+        drop(queue);
         let end = Shutdown::new();
         let mut tasks: Vec<_> =
             supervisors.into_iter().map(|it| ("session", spawn_local(it.run(end.clone())))).collect();
         tasks.push(("recovery", spawn_local(recovery.run(end.clone()))));
         let sequencer = spawn_local(async move {
-            let half = sequencer.write_all(&Shutdown::new()).await;
+            let half = sequencer.write_shared(Shutdown::new(), &shared).await;
             half.expect("the ids are readable")
         });
         Self { end, sequencer, tasks }

@@ -76,15 +76,21 @@ pub(super) struct BatchCounts {
 
 impl BatchCounts {
     pub(super) fn count(&self, metrics: &Metrics) {
-        metrics.posts_appended.inc_by(self.posts);
-        metrics.side_appended.inc_by(self.side);
-        metrics.deltas.inc_by(self.deltas);
-        metrics.duplicates.inc_by(self.duplicates);
-        metrics.control.inc_by(self.control);
-        metrics.unknown.inc_by(self.unknown);
-        metrics.malformed.inc_by(self.malformed);
-        metrics.oversized.inc_by(self.oversized);
-        metrics.rules_missing.inc_by(self.rules_missing);
+        let counts = [
+            (&metrics.posts_appended, self.posts),
+            (&metrics.side_appended, self.side),
+            (&metrics.deltas, self.deltas),
+            (&metrics.duplicates, self.duplicates),
+            (&metrics.control, self.control),
+            (&metrics.unknown, self.unknown),
+            (&metrics.malformed, self.malformed),
+            (&metrics.oversized, self.oversized),
+            (&metrics.rules_missing, self.rules_missing),
+        ];
+        // Each is in memory of its own, which a lone post would have to fetch.
+        for (metric, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            metric.inc_by(count);
+        }
         metrics.upstream_lag.add(&self.lag);
         for (kind, messages) in &self.foreign {
             metrics.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).inc_by(*messages);

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::dedup;
 use super::gap_tracker::{CheckpointHold, GapTracker};
 use super::replication::{LeadershipEnd, ReplicatedAppendError, ReplicatedOutlet};
 use super::write_half::WriteHalf;
-use super::{Config, IngestItem, Metrics};
+use super::{Config, IngestItem, Metrics, SharedSequencer};
 use crate::clock::{Clock, Moment};
 use crate::hub::Hub;
 use crate::model::{Record, RecordBody, Sequence, Skip, Term, TimeInterval, UnixMillis};
@@ -95,6 +95,31 @@ impl Sequencer {
         // A runtime of its own, on this thread: otherwise each wait would wake another runtime's thread to set a timer.
         let runtime = Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime without I/O cannot fail").block_on(self.write_all(giving_up))
+    }
+
+    /// Runs like [`Sequencer::run`], and lends itself to the readers that send to its queue.
+    pub fn run_shared(self, giving_up: &Shutdown, shared: &SharedSequencer) -> Result<WriteHalf, dedup::DedupError> {
+        let runtime = Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime without I/O cannot fail").block_on(self.write_shared(giving_up.clone(), shared))
+    }
+
+    /// Runs as a task that lends itself, unless the settings exclude it.
+    pub(crate) async fn write_shared(
+        self,
+        giving_up: Shutdown,
+        shared: &SharedSequencer,
+    ) -> Result<WriteHalf, dedup::DedupError> {
+        let (clock, bytes_max) = (self.clock.clone(), self.config.inline_bytes_max);
+        if bytes_max == 0 {
+            return self.write_all(&giving_up).await;
+        }
+        let (ended, end) = oneshot::channel();
+        let writes = async move {
+            // The receiver waits until this future has ended or is dropped.
+            let _ = ended.send(self.write_all(&giving_up).await);
+        };
+        shared.lend(writes, clock, bytes_max).await;
+        end.await.expect("a future that has ended has sent its result")
     }
 
     /// Runs as a task. It blocks its thread while it waits for the disk.
@@ -325,7 +350,7 @@ impl Sequencer {
     }
 
     /// Waits for the next attempt, or for the shutdown.
-    async fn pause(&self, giving_up: &Shutdown) {
+    async fn pause(&mut self, giving_up: &Shutdown) {
         // The caller checks which of the two ended the wait.
         let _ = self.clock.timeout(self.config.append_retry, giving_up.cancelled()).await;
     }

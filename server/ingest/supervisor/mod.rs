@@ -121,6 +121,11 @@ impl ConnectionSupervisor {
         }
     }
 
+    /// Returns whether it is to run on a thread of its own.
+    pub fn has_own_thread(&self) -> bool {
+        self.upstream.config.own_thread
+    }
+
     /// Runs until `shutdown`.
     pub async fn run(mut self, shutdown: Shutdown) {
         loop {

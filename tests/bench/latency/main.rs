@@ -3,7 +3,8 @@
 //! `cargo bench --bench latency --features stage-times` prints percentiles, processor time per delivery, ratios to the naive
 //! server, and the time of each stage within the gateway; without the feature all but the stages. It writes
 //! `target/bench/latency.json`. `LATENCY_ROUNDS`, `LATENCY_SECONDS`, `LATENCY_SETUPS=1000x10,1000x10-sync` and
-//! `LATENCY_ROWS=gateway,naive` select a part. It runs itself again in a private network namespace with `reno`; servers,
+//! `LATENCY_ROWS=gateway,naive` select a part. `LATENCY_OTHER_PROGRAM` (a gateway of another build) and
+//! `LATENCY_OTHER_SETTING` (`POWERSTREAM_GATEWAY__…=value`) add a row that this gateway is compared with. It runs itself again in a private network namespace with `reno`; servers,
 //! load and wire are those of the fan-out bench. A subscriber that got an event twice, or not, ends the run.
 #![allow(clippy::print_stdout)]
 

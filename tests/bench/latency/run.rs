@@ -12,7 +12,8 @@ use crate::world::World;
 /// Names of the rows.
 pub const GATEWAY: &str = "gateway";
 pub const NAIVE: &str = "naive server";
-pub const ROWS: [&str; 5] = [GATEWAY, NAIVE, "NATS core", "plain TCP", FLOOR];
+pub const OTHER: &str = "other gateway";
+pub const ROWS: [&str; 6] = [GATEWAY, OTHER, NAIVE, "NATS core", "plain TCP", FLOOR];
 const FLOOR: &str = "floor";
 
 /// Shares of the percentiles; the last is the maximum.
@@ -53,7 +54,7 @@ pub fn run(world: &World, plan: &Plan) -> Result<Found, Fault> {
                 // None comes behind the same one each time, for a server that wrote much leaves work behind.
                 let step = if round % 2 == 0 { nth } else { ROWS.len() - 1 - nth };
                 let row = ROWS[(step + round) % ROWS.len()];
-                let is_part = plan.measures(row) && (setup.is_of_peers() || row == GATEWAY);
+                let is_part = plan.measures(row) && (setup.is_of_peers() || row == GATEWAY || row == OTHER);
                 if is_part && !found.left_out.contains_key(row) {
                     measure_row(world, plan, setup, row, &mut found)?;
                 }
@@ -67,6 +68,7 @@ fn measure_row(world: &World, plan: &Plan, setup: &Setup, row: &'static str, fou
     let gateway = Gateway { filters: setup.filters, durability: setup.durability, ..Gateway::default() };
     let sample = match row {
         GATEWAY => measure::peer(world, &gateway, setup, plan),
+        OTHER => measure::peer(world, &plan.other.of(gateway), setup, plan),
         NAIVE => measure::peer(world, &Direct, setup, plan),
         FLOOR => measure::floor(world, setup, plan),
         "NATS core" => measure::peer(world, &NatsCore, setup, plan),
@@ -75,7 +77,7 @@ fn measure_row(world: &World, plan: &Plan, setup: &Setup, row: &'static str, fou
     let sample: Sample = sample.map_err(|fault| format!("{row}, {}: {fault}", setup.name))?;
     let micros = SHARES.map(|(_, share)| sample.at(share));
     eprintln!("  {} {row}: p50 {:.0} µs, p99 {:.0} µs", setup.name, micros[0], micros[2]);
-    if let Some(stages) = &sample.stages {
+    if let Some(stages) = sample.stages.as_ref().filter(|_| row == GATEWAY) {
         found.stages.entry(setup.name.clone()).or_default().add(stages);
     }
     let round = Round { micros, cpu_micros: sample.cpu, rate: sample.rate };

@@ -1,6 +1,9 @@
 //! What is measured: rates, subscribers, durability, cores; and how much of it.
 
-use crate::peers::Filters;
+use std::path::PathBuf;
+
+use crate::peers::{Filters, Gateway};
+use crate::run::OTHER;
 use crate::wire::Fault;
 
 /// One setting of load and server.
@@ -69,8 +72,34 @@ pub struct Plan {
     /// How long a row of a round plays.
     pub seconds: f64,
     pub setups: Vec<Setup>,
+    /// The gateway that it is compared with.
+    pub other: Other,
     /// Words of which one is in the name of each row that is measured; all rows without any.
     rows: Vec<String>,
+}
+
+/// A gateway to compare with: another build, or this one with a setting changed.
+#[derive(Clone, Debug, Default)]
+pub struct Other {
+    program: Option<PathBuf>,
+    variable: Option<(String, String)>,
+}
+
+impl Other {
+    fn from_env() -> Self {
+        let variable = std::env::var("LATENCY_OTHER_SETTING").ok();
+        let variable = variable.and_then(|text| text.split_once('=').map(|(name, value)| (name.into(), value.into())));
+        Self { program: std::env::var_os("LATENCY_OTHER_PROGRAM").map(PathBuf::from), variable }
+    }
+
+    fn is_given(&self) -> bool {
+        self.program.is_some() || self.variable.is_some()
+    }
+
+    /// Returns the other one, for a setup of this.
+    pub fn of(&self, gateway: Gateway) -> Gateway {
+        Gateway { program: self.program.clone(), variable: self.variable.clone(), ..gateway }
+    }
 }
 
 impl Plan {
@@ -92,11 +121,14 @@ impl Plan {
         }
         setups.retain(|setup| wanted.is_empty() || wanted.contains(&setup.name));
         let (rounds, seconds) = (number("LATENCY_ROUNDS", 9.0)? as usize, number("LATENCY_SECONDS", 2.0)?);
-        Ok(Self { rounds, seconds, setups, rows: words("LATENCY_ROWS") })
+        Ok(Self { rounds, seconds, setups, other: Other::from_env(), rows: words("LATENCY_ROWS") })
     }
 
     /// Whether a row of this name is measured.
     pub fn measures(&self, row: &str) -> bool {
+        if row == OTHER && !self.other.is_given() {
+            return false;
+        }
         self.rows.is_empty() || self.rows.iter().any(|word| row.contains(word.as_str()))
     }
 }

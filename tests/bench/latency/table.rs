@@ -6,7 +6,7 @@ use std::path::Path;
 use powerstream_gateway::telemetry::stages::Stage;
 use serde_json::{Value, json};
 
-use crate::run::{Found, GATEWAY, NAIVE, ROWS, Round, SHARES};
+use crate::run::{Found, GATEWAY, NAIVE, OTHER, ROWS, Round, SHARES};
 use crate::setups::{Plan, Setup};
 use crate::wire::Fault;
 use crate::world::World;
@@ -43,6 +43,14 @@ impl Found {
     fn ratio(&self, one: (&str, &'static str), other: (&str, &'static str), percentile: usize) -> Option<f64> {
         let (one, other) = (self.of(one.0, one.1)?, self.of(other.0, other.1)?);
         median(one.iter().zip(other).map(|(one, other)| one.micros[percentile] / other.micros[percentile]))
+    }
+}
+
+impl Found {
+    /// Median of the ratios of the processor time for a delivery.
+    fn cpu_ratio(&self, setup: &str) -> Option<f64> {
+        let (own, other) = (self.of(setup, GATEWAY)?, self.of(setup, OTHER)?);
+        median(own.iter().zip(other).filter_map(|(own, other)| Some(own.cpu_micros? / other.cpu_micros?)))
     }
 }
 
@@ -124,6 +132,13 @@ fn targets(out: &mut String, found: &Found) {
     for (setup, percentile, bound) in TARGETS {
         let name = format!("{} of {setup}: gateway / naive server", SHARES[percentile].0);
         line(name, bound, found.ratio((setup, GATEWAY), (setup, NAIVE), percentile));
+    }
+    for (setup, _) in found.rounds.keys().filter(|(_, row)| *row == OTHER) {
+        for percentile in [0, 2] {
+            let name = format!("{} of {setup}: gateway / other gateway", SHARES[percentile].0);
+            line(name, f64::INFINITY, found.ratio((setup, GATEWAY), (setup, OTHER), percentile));
+        }
+        line(format!("CPU of {setup}: gateway / other gateway"), f64::INFINITY, found.cpu_ratio(setup));
     }
     for (setup, other, percentile, bound) in OWN_TARGETS {
         let name = format!("{} of {setup} / {other}", SHARES[percentile].0);

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -38,6 +38,10 @@ pub struct Gateway {
     pub filters: Filters,
     /// When an append is complete, if not by the default.
     pub durability: Option<&'static str>,
+    /// Another program in place of this build's.
+    pub program: Option<PathBuf>,
+    /// A variable of its environment: a setting.
+    pub variable: Option<(String, String)>,
 }
 
 /// What the subscribers ask for.
@@ -94,8 +98,10 @@ impl Gateway {
                  accounts: [{{ name: main, bearer: {{ file: {path}/bearer }}, url: 'http://{url}' }}]\n"
             ),
         )?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_powerstream-gateway"));
+        let own = Path::new(env!("CARGO_BIN_EXE_powerstream-gateway"));
+        let mut command = Command::new(self.program.as_deref().unwrap_or(own));
         command.args(["serve", "--config"]).arg(&settings).stderr(Stdio::inherit());
+        command.envs(self.variable.clone());
         let mut process = Process::server(world, &mut command)?;
         let feed = upstream::accept(&listener, &mut process)?;
         process.connect(port)?;
