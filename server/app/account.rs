@@ -10,6 +10,7 @@ use super::account_rules::{self, RuleTasks};
 use super::account_tasks::AccountTasks;
 use super::maintenance::{AccountMaintenance, ReplicaMaintenance};
 use super::open_context::OpenContext;
+use super::replica_link::{LeaderName, SharedReplica};
 use super::replica_metrics::ReplicaMetrics;
 use super::replica_opening::{ReplicaOpening, check_alone};
 use super::replica_role::{CheckpointGate, ReplicaRole};
@@ -19,7 +20,7 @@ use super::rule_events::on_drift;
 use crate::config::{self, Settings};
 use crate::gateway;
 use crate::hub::{self, Hub};
-use crate::ingest::replication::{Follower, LocalLogs, PlaceCell};
+use crate::ingest::replication::{EndConfirmer, Follower, LeaderOrders, LocalLogs, PlaceCell};
 use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
 use crate::ingest::{self, WriteHalf, dedup};
 use crate::journal::{self, Backend, Journal, TimedDisk, WriterIdentity};
@@ -44,6 +45,16 @@ pub(super) enum FirstTurn {
     Leadership(Box<Leadership>),
     /// A replica follows.
     Replica(Box<ReplicaRole>),
+}
+
+impl FirstTurn {
+    /// Returns the orders of a replica.
+    fn orders(&self) -> Option<Arc<LeaderOrders>> {
+        match self {
+            Self::Leadership(_) => None,
+            Self::Replica(replica) => Some(replica.orders.clone()),
+        }
+    }
 }
 
 /// Opens an account with its own upstream clock. Its metrics are registered only on success, because opening can be
@@ -118,7 +129,8 @@ fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow:
             (role, FirstTurn::Leadership(Box::new(leadership)))
         }
         Some(replica) => {
-            let local = LocalLogs { logs, hub: hub.clone(), dir: Some(dir.clone()), checkpoint: None, received };
+            let (jobs, dir) = (Some(opening.recovery.jobs()), Some(dir));
+            let local = LocalLogs { logs, hub: hub.clone(), dir, jobs, checkpoint: None, received };
             let replica = replica_role(shared, replica, local, &mut account_maintenance)?;
             (opening.follow(rules.observer.feed()), FirstTurn::Replica(Box::new(replica)))
         }
@@ -126,7 +138,8 @@ fn open_with(shared: &OpenContext, account: &config::AccountSettings) -> anyhow:
     Ok(AccountRuntime { role, first, rules, account_maintenance, index: ids.index, counters, hub })
 }
 
-/// Creates the role of a replica, and lets maintenance write its place.
+/// Creates the role of a replica, and lets maintenance write its place. From now on the hub knows that its log may end before
+/// that of other replicas.
 fn replica_role(
     shared: &OpenContext,
     replica: ReplicaOpening,
@@ -136,7 +149,14 @@ fn replica_role(
     let ReplicaOpening { shared: quorum, identity, lease: (lease, lease_task), place, file, .. } = replica;
     let (cell, gate) = (PlaceCell::new(place.clone()), CheckpointGate::default());
     let metrics = shared.metrics.account(local.hub.account(), |part| ReplicaMetrics::register(part, &cell));
-    let bus = quorum.bus.clone();
+    let (bus, leader) = (quorum.bus.clone(), LeaderName::default());
+    let config = shared.settings.replication.clone();
+    let confirmer = EndConfirmer::new(bus.clone(), shared.clock.clone(), cell.clone(), config.token_wait);
+    let jobs = local.jobs.clone().expect("set by the caller");
+    let orders = Arc::new(LeaderOrders::new(bus.clone(), local.hub.clone(), jobs, cell.clone()));
+    let (name, own) = (config.name.clone(), orders.clone());
+    let link = SharedReplica { name, leader: leader.clone(), cell: cell.clone(), confirmer, orders: own };
+    local.hub.upstream().set_replicas(Arc::new(link));
     let follower = Follower::new(local.hub.account().clone(), quorum, shared.clock.clone(), identity, place)?;
     maintenance.replica = Some(ReplicaMaintenance { gate: gate.clone(), cell: cell.clone(), file });
     Ok(ReplicaRole {
@@ -144,7 +164,9 @@ fn replica_role(
         local,
         lease,
         lease_task,
-        config: shared.settings.replication.clone(),
+        config,
+        leader,
+        orders,
         gate,
         cell,
         bus,
@@ -258,6 +280,7 @@ impl AccountRuntime {
             index: self.index.clone(),
             gaps: self.role.gaps.clone(),
             recovery: self.role.jobs.clone(),
+            orders: self.first.orders(),
             counters: self.counters.clone(),
             rules: self.rules.executor.rules.clone(),
         }

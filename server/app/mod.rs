@@ -22,6 +22,7 @@ mod maintenance;
 mod open_context;
 mod opening;
 mod reload;
+mod replica_link;
 mod replica_metrics;
 mod replica_opening;
 mod replica_role;
@@ -62,6 +63,7 @@ use crate::gateway::Gateway;
 use crate::http::status_page::{StatusPage, StatusSource};
 use crate::journal::SystemDisk;
 use crate::model::AccountName;
+use crate::quorum::MemoryCluster;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::{ComputedGauge, Registry};
 use crate::telemetry::{LogFilterOverride, stages};
@@ -77,6 +79,9 @@ pub struct StartOptions {
     pub source: Option<(ConfigSource, Option<PathBuf>)>,
     /// Layers that the values of the settings come from, if they are known.
     pub origins: Option<ConfigOrigins>,
+    /// Shared logs of replicas in this process, in place of `replication.nats`. For tests.
+    #[doc(hidden)]
+    pub memory_cluster: Option<MemoryCluster>,
 }
 
 /// A running gateway.
@@ -118,7 +123,7 @@ impl App {
 
     /// As [`App::start`], with options.
     pub async fn start_with(settings: Settings, options: StartOptions) -> anyhow::Result<Self> {
-        let StartOptions { strict, source, origins } = options;
+        let StartOptions { strict, source, origins, memory_cluster } = options;
         let access = load_access(&settings)?;
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
@@ -136,7 +141,7 @@ impl App {
             transport: Arc::new(client.clone()),
             rule_transport: Arc::new(client),
             disk: Arc::new(SystemDisk),
-            replication: Replication::start(&settings, &clock).await?,
+            replication: Replication::start(&settings, &clock, memory_cluster).await?,
             random: || rand::rng().random(),
         };
         let shared = parts.clone();

@@ -13,18 +13,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 
 use super::account_rules::SharedAnnouncer;
 use super::account_tasks::AccountTasks;
+use super::replica_link::LeaderName;
 use super::replica_metrics::ReplicaMetrics;
 use super::replica_status;
 use super::role::AccountRole;
 use crate::hub::Hub;
 use crate::ingest::replication::{
-    CandidacyError, Config, Follower, LeadershipEnd, LocalLogs, PlaceCell, ReplicatedWriter, WritePermit,
-    begin_leadership,
+    CandidacyError, Config, EndQuestions, Follower, LeaderOrders, LeadershipEnd, LocalLogs, PlaceCell,
+    ReplicatedWriter, WritePermit, answer_questions, begin_leadership, carry_out_orders,
 };
 use crate::ingest::{ReplicatedEnd, replication};
 use crate::lease::{LeaseHandle, LeaseTask, Tenure};
@@ -60,6 +63,9 @@ pub(super) struct ReplicaRole {
     pub(super) lease: LeaseHandle,
     pub(super) lease_task: LeaseTask,
     pub(super) config: Config,
+    /// The replica that leads.
+    pub(super) leader: LeaderName,
+    pub(super) orders: Arc<LeaderOrders>,
     pub(super) gate: CheckpointGate,
     pub(super) cell: PlaceCell,
     pub(super) bus: Arc<dyn Bus>,
@@ -95,19 +101,23 @@ impl ReplicaRole {
         tasks: &AccountTasks,
         announcer: &SharedAnnouncer,
     ) -> anyhow::Result<()> {
-        let Self { follower, local, lease, lease_task, config, gate, cell, bus, metrics, random } = self;
+        let Self { follower, local, lease, lease_task, config, leader, orders, gate, cell, bus, metrics, random } =
+            self;
         let (released, own_bus) = (Shutdown::new(), bus.clone());
         {
             let _context = tasks.runtime.enter();
             tasks.writers.spawn("lease", ExitPolicy::StopProcess, lease_task.run(released.clone()));
             let (hub, stopped) = (local.hub.clone(), released.clone());
             let listening = async move {
-                stopped.run_until_cancelled(replica_status::listen(hub, bus)).await;
+                stopped.run_until_cancelled(replica_status::listen(hub, bus, leader)).await;
             };
             tasks.writers.spawn("replica status", ExitPolicy::StopProcess, listening);
+            let stopped = released.clone();
+            tasks.writers.spawn("private gaps of replica", ExitPolicy::StopProcess, async move {
+                stopped.run_until_cancelled(orders.repeat_wants()).await;
+            });
         }
         let hub = local.hub.clone();
-        hub.upstream().set_following(true);
         let mut running = RunningReplica {
             role,
             follower,
@@ -173,8 +183,9 @@ impl RunningReplica<'_> {
 
     /// Runs a leadership to its end. Returns the reason if it did not end by order.
     fn lead(&mut self, writer: ReplicatedWriter, term: Term, tenure: Tenure) -> anyhow::Result<Option<LeadershipEnd>> {
-        let LocalLogs { logs, hub, dir, checkpoint, received } = self.local.take().expect("no leadership runs");
+        let LocalLogs { logs, hub, dir, jobs, checkpoint, received } = self.local.take().expect("no leadership runs");
         let end = self.tasks.leaderships.end_of_next().child_token();
+        let (questions, checkpoints) = (EndQuestions::default(), EndQuestions::default());
         let parts = replication::OutletParts {
             hub: hub.clone(),
             tracker: self.role.take_over(received),
@@ -182,6 +193,8 @@ impl RunningReplica<'_> {
             end: end.clone(),
             linger: self.config.linger,
             cell: self.cell.clone(),
+            questions: questions.clone(),
+            checkpoints: checkpoints.clone(),
         };
         let leadership = self.role.replicated(logs, term, writer, parts);
         tracing::info!(account = %hub.account(), %term, next = hub.next(), "leadership proposed");
@@ -192,11 +205,7 @@ impl RunningReplica<'_> {
             self.metrics.leader.set(1);
             hub.upstream().set_following(false);
             let _context = self.tasks.runtime.enter();
-            let (announcing, ended) = (replica_status::announce(hub.clone(), self.bus.clone()), end.clone());
-            let announcing = async move {
-                ended.run_until_cancelled(announcing).await;
-            };
-            self.tasks.sessions.until(&end).spawn("status announcements", ExitPolicy::StopProcess, announcing);
+            self.serve_replicas(&end, (questions, checkpoints));
         });
         self.metrics.leader.set(0);
         self.gate.set(false);
@@ -212,8 +221,25 @@ impl RunningReplica<'_> {
         let mut received = received;
         received.oldest = hub.reader().extent().earliest_received;
         received.post = hub.upstream().last_post().or(received.post);
-        self.local = Some(LocalLogs { logs, hub, dir, checkpoint, received });
+        self.local = Some(LocalLogs { logs, hub, dir, jobs, checkpoint, received });
         self.follower.set_place(place);
         Ok(reason)
+    }
+
+    /// Starts what the leader does for the other replicas.
+    fn serve_replicas(&self, end: &Shutdown, (questions, checkpoints): (EndQuestions, EndQuestions)) {
+        let sessions = self.tasks.sessions.until(end);
+        let spawn = |name: &'static str, work: BoxFuture<'static, ()>| {
+            let ended = end.clone();
+            sessions.spawn(name, ExitPolicy::StopProcess, async move {
+                ended.run_until_cancelled(work).await;
+            });
+        };
+        let (hub, bus, clock) = (&self.hub, &self.bus, self.hub.clock());
+        let announcing = replica_status::announce(hub.clone(), bus.clone(), self.config.name.clone());
+        spawn("status announcements", announcing.boxed());
+        spawn("end of log", answer_questions(bus.clone(), questions, clock.clone()).boxed());
+        let jobs = self.role.jobs.clone();
+        spawn("orders of replicas", carry_out_orders(bus.clone(), hub.clone(), jobs, checkpoints).boxed());
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use serde::{Deserialize, Serialize};
 
+use super::replica_link::LeaderName;
 use crate::hub::Hub;
 use crate::hub::status::upstream_status::{LastActivity, UpstreamState};
 use crate::model::UnixMillis;
@@ -18,13 +20,25 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Without an announcement for this time there is no leader.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
-/// Announces the state of the upstream. Runs while this replica leads.
-pub(super) async fn announce(hub: Arc<Hub>, bus: Arc<dyn Bus>) {
+/// What the leader announces.
+#[derive(Serialize, Deserialize)]
+struct Announcement {
+    /// Name of the leader.
+    leader: String,
+    /// Code of the state of its upstream.
+    state: u8,
+    /// Time of the last byte from upstream.
+    last_byte: Option<i64>,
+}
+
+/// Announces the state of the upstream. Runs while this replica, which has this name, leads.
+pub(super) async fn announce(hub: Arc<Hub>, bus: Arc<dyn Bus>, name: String) {
     let mut status = hub.upstream().watch();
     loop {
         let state = status.borrow_and_update().state;
         let last_byte = hub.upstream().last_byte().map(|last| last.time.0);
-        let message = serde_json::to_vec(&(code(state), last_byte)).expect("numbers have a form in JSON");
+        let announcement = Announcement { leader: name.clone(), state: code(state), last_byte };
+        let message = serde_json::to_vec(&announcement).expect("numbers and texts have a form in JSON");
         // A lost one is followed by another.
         bus.publish(SUBJECT, message.into()).await.ok();
         let changed = async { while status.changed().await.is_ok() && status.borrow_and_update().state == state {} };
@@ -33,37 +47,39 @@ pub(super) async fn announce(hub: Arc<Hub>, bus: Arc<dyn Bus>) {
 }
 
 /// Applies the announcements of the leader while this replica follows. Runs as long as the replica.
-pub(super) async fn listen(hub: Arc<Hub>, bus: Arc<dyn Bus>) {
+pub(super) async fn listen(hub: Arc<Hub>, bus: Arc<dyn Bus>, leader: LeaderName) {
     loop {
         let Ok(mut messages) = bus.subscribe(SUBJECT).await else {
-            no_leader(&hub);
+            no_leader(&hub, &leader);
             hub.clock().sleep(INTERVAL).await;
             continue;
         };
         loop {
             match hub.clock().timeout(SILENCE_MAX, messages.next()).await {
-                Ok(Some(message)) => apply(&hub, &message.payload),
+                Ok(Some(message)) => apply(&hub, &leader, &message.payload),
                 Ok(None) => break,
-                Err(_) => no_leader(&hub),
+                Err(_) => no_leader(&hub, &leader),
             }
         }
     }
 }
 
-fn apply(hub: &Hub, message: &[u8]) {
-    let Ok((found, last_byte)) = serde_json::from_slice::<(u8, Option<i64>)>(message) else { return };
+fn apply(hub: &Hub, leader: &LeaderName, message: &[u8]) {
+    let Ok(found) = serde_json::from_slice::<Announcement>(message) else { return };
+    leader.set(&found.leader);
     let upstream = hub.upstream();
     if !upstream.is_following() {
         return;
     }
-    set(hub, state(found));
+    set(hub, state(found.state));
     let known = upstream.last_byte().map(|last| last.time.0);
-    if let Some(time) = last_byte.filter(|time| known.is_none_or(|known| known < *time)) {
+    if let Some(time) = found.last_byte.filter(|time| known.is_none_or(|known| known < *time)) {
         upstream.record_activity(LastActivity { moment: hub.clock().moment(), time: UnixMillis(time) });
     }
 }
 
-fn no_leader(hub: &Hub) {
+fn no_leader(hub: &Hub, leader: &LeaderName) {
+    leader.set("");
     if hub.upstream().is_following() {
         set(hub, UpstreamState::Connecting);
     }

@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::ingest::replication;
 use crate::lease::LeaseHandle;
 use crate::model::AccountName;
-use crate::quorum::{NatsConnection, Quorum, ServerError};
+use crate::quorum::{MemoryCluster, NatsConnection, Quorum, ServerError};
 use crate::xapi::{ErrorKind, Response, StreamRequest, Transport, TransportError};
 
 /// How long a start waits for the shared log.
@@ -26,36 +26,56 @@ pub(super) struct Replication {
     pub(super) config: replication::Config,
     /// Where the gRPC port of this replica is, for operators.
     pub(super) address: String,
-    connection: NatsConnection,
+    backend: SharedBackend,
     /// Largest message of the shared log, without its head.
     message_bytes_max: usize,
 }
 
+/// Where the shared logs are.
+enum SharedBackend {
+    Nats(NatsConnection),
+    /// Several replicas in one process.
+    Memory(MemoryCluster),
+}
+
 impl Replication {
-    /// Starts to connect; `None` without other replicas.
-    pub(super) async fn start(settings: &Settings, clock: &Clock) -> anyhow::Result<Option<Arc<Self>>> {
+    /// Starts to connect, unless the replicas of this process share `memory`; `None` without other replicas.
+    pub(super) async fn start(
+        settings: &Settings,
+        clock: &Clock,
+        memory: Option<MemoryCluster>,
+    ) -> anyhow::Result<Option<Arc<Self>>> {
         let config = &settings.replication;
         if !config.is_enabled() {
             return Ok(None);
         }
-        let connection = NatsConnection::start(&config.nats, &config.name, clock).await;
-        let connection = connection.context("invalid settings in section `replication`")?;
+        let backend = match memory {
+            Some(cluster) => SharedBackend::Memory(cluster),
+            None => {
+                let connection = NatsConnection::start(&config.nats, &config.name, clock).await;
+                SharedBackend::Nats(connection.context("invalid settings in section `replication`")?)
+            }
+        };
         // A block has the messages of one append, the last of which may pass the bound.
         let message_bytes_max = settings.upstream.message_bytes_max.saturating_add(settings.ingest.append_bytes_max);
         let address = settings.grpc.address.to_string();
-        Ok(Some(Arc::new(Self { config: config.clone(), address, connection, message_bytes_max })))
+        Ok(Some(Arc::new(Self { config: config.clone(), address, backend, message_bytes_max })))
     }
 
     /// Waits for a connection, and returns what the replicas of this account share.
     pub(super) async fn account(&self, account: &AccountName, clock: &Clock) -> Result<Quorum, ServerError> {
+        let connection = match &self.backend {
+            SharedBackend::Memory(cluster) => return Ok(cluster.replica(&self.config.name)),
+            SharedBackend::Nats(connection) => connection,
+        };
         let began = clock.moment();
         loop {
-            match self.connection.check_server(self.message_bytes_max) {
+            match connection.check_server(self.message_bytes_max) {
                 Err(ServerError::NotConnected) if clock.moment().since(began) < JOIN_TIMEOUT => {
                     clock.sleep(JOIN_INTERVAL).await;
                 }
                 checked => {
-                    return checked.map(|()| self.connection.account(account, self.config.stream_limits()));
+                    return checked.map(|()| connection.account(account, self.config.stream_limits()));
                 }
             }
         }

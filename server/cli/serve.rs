@@ -218,7 +218,8 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
         match args.source.load() {
             Ok(LoadedConfig { settings, origins }) => {
                 let source = Some(args.source.again());
-                let options = StartOptions { strict: args.strict, source, origins: Some(origins) };
+                let options =
+                    StartOptions { strict: args.strict, source, origins: Some(origins), ..StartOptions::default() };
                 run(settings, options, signals).await
             }
             Err(exit) => Ok(exit),

@@ -174,6 +174,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("replication.replicas", Whole(1, 5)),
     ("replication.retention", Time(D, Y)),
     ("replication.stream_bytes_max", Whole(0, 1_024 * TIB)),
+    ("replication.token_wait", Time(0, M)),
     ("roles[].limits.bytes_per_second", Whole(KIB, TIB)),
     ("roles[].limits.calls_per_second", Whole(1, 1_000_000)),
     ("roles[].limits.connections", Whole(1, 1_000_000)),

@@ -19,9 +19,11 @@ use tokio::sync::watch;
 
 use self::availability::Availability;
 use crate::hub::session::TimedPosition;
+use crate::hub::status::replica_link::ReplicaStatus;
 use crate::hub::status::upstream_status::UpstreamState;
 use crate::hub::{Hub, TagInfo};
 use crate::ingest::recovery::{GapList, RecoveryJobs};
+use crate::ingest::replication::LeaderOrders;
 use crate::ingest::{self, dedup};
 use crate::journal;
 use crate::model::{AccountName, Epoch, PostId, UnixMillis};
@@ -77,6 +79,8 @@ pub struct Account {
     pub gaps: Arc<dyn GapList>,
     /// Recovery jobs.
     pub recovery: Arc<RecoveryJobs>,
+    /// Passes orders about jobs to the replica that leads; `None` if there are no other replicas.
+    pub orders: Option<Arc<LeaderOrders>>,
     /// Counters and limits, for operators.
     pub counters: Arc<AccountCounters>,
     /// Rules at X.
@@ -120,6 +124,8 @@ pub struct StreamInfo {
     pub sessions: usize,
     /// Whether X refuses recovery requests of the account.
     pub recovery_refused: bool,
+    /// Whether this process leads, and its state as a replica; `None` if there are no other replicas.
+    pub replica: Option<(bool, ReplicaStatus)>,
 }
 
 impl Default for Gateway {
@@ -238,6 +244,7 @@ impl Account {
             low_watermark: reached.map(|reached| hub.low_watermark(extent.next, reached)),
             sessions: hub.registry().len(),
             recovery_refused: !self.recovery.refused().is_empty(),
+            replica: hub.upstream().replicas().map(|own| (!hub.upstream().is_following(), own.status())),
         }
     }
 

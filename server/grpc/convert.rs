@@ -6,6 +6,7 @@ use crate::gateway::{MissingRange, MissingReason, StreamInfo};
 use crate::hub::TagInfo;
 use crate::hub::session::{self, EndReason, FrameContent, Heartbeat, Lag, SessionStart, TimedPosition, WarningCode};
 use crate::hub::start::StartOutcome;
+use crate::hub::status::replica_link::ReplicaStatus;
 use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState};
 use crate::ingest::recovery::{JobState, JobStatus};
 use crate::model::{
@@ -228,7 +229,14 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
         low_watermark: info.low_watermark.map(timestamp),
         sessions: u32::try_from(info.sessions).unwrap_or(u32::MAX),
         recovery_blocked_reason: blocked_reason(info.recovery_refused),
+        replica: info.replica.map(|(leads, own)| replica(leads, own)),
     }
+}
+
+fn replica(leads: bool, own: ReplicaStatus) -> proto::StreamReplica {
+    let role = if leads { proto::ReplicaRole::Leader } else { proto::ReplicaRole::Follower };
+    let ReplicaStatus { name, leader, lag_messages } = own;
+    proto::StreamReplica { name, role: role.into(), leader, lag_messages }
 }
 
 /// Returns the state of an account whose log cannot be opened. The gateway's log contains the error, which names paths.

@@ -32,6 +32,7 @@ mod rule_service;
 mod server;
 mod service_names;
 mod session_audit;
+mod start_resolution;
 mod status;
 mod stream_service;
 mod subscribe_options;

@@ -14,6 +14,7 @@ use super::{Config, convert, status};
 use crate::access::{AccessControl, Grant, Right};
 use crate::gateway::{Account, Gateway};
 use crate::ingest::recovery::{JobId, JobStatus};
+use crate::ingest::replication::{LeaderOrders, OrderUnanswered};
 use crate::model::{Caller, GapId, GapState, TimeRange, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
 use crate::proto::{
@@ -60,6 +61,23 @@ impl RecoveryApi {
             context.check_recovery_jobs(active)?;
         }
         account.recovery.create(span, caller.clone()).map_err(status::job_refused)
+    }
+
+    /// The same at the replica that leads. Jobs that a caller orders at two replicas at once may exceed its limit by one
+    /// each: a replica that follows knows the jobs of a second ago.
+    async fn order(
+        &self,
+        context: &CallContext,
+        account: &Account,
+        orders: &LeaderOrders,
+        (span, caller): (TimeRange, &Caller),
+    ) -> Result<JobStatus, Status> {
+        if account.recovery.needs_job(span) {
+            let active = self.gateway.accounts().iter().map(|own| own.recovery.active_of(caller)).sum();
+            context.check_recovery_jobs(active)?;
+        }
+        let created = orders.create(span, caller.clone()).await;
+        created.map_err(|OrderUnanswered| status::not_leader())?.map_err(status::job_refused)
     }
 }
 
@@ -147,9 +165,11 @@ impl RecoveryService for RecoveryApi {
         let (caller, peer) = (context.budget_key(&request), request.remote_addr().map(|peer| peer.ip()));
         let request = request.into_inner();
         let (account, grant) = context.account(&self.gateway, &request.account)?;
-        leads(&account)?;
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
-        let listed = self.create(&context, &account, asked, &caller)?;
+        let listed = match account.orders.clone() {
+            None => self.create(&context, &account, asked, &caller)?,
+            Some(orders) => self.order(&context, &account, &orders, (asked, &caller)).await?,
+        };
         let created = &listed.job;
         tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "manual recovery job created");
         let call = context.audited(peer, "CreateRecoveryJob");
@@ -166,19 +186,17 @@ impl RecoveryService for RecoveryApi {
         let peer = request.remote_addr().map(|peer| peer.ip());
         let request = request.into_inner();
         let (account, grant) = context.account(&self.gateway, &request.account)?;
-        leads(&account)?;
-        let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
+        let cancelled = match (request.job_id.parse::<JobId>(), &account.orders) {
+            (Err(()), _) => None,
+            (Ok(id), None) => account.recovery.cancel(id),
+            (Ok(id), Some(orders)) => orders.cancel(id).await.map_err(|OrderUnanswered| status::not_leader())?,
+        };
         let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
         let call = context.audited(peer, "CancelRecoveryJob");
         self.access.audit().log_change(call, account.hub.account().as_str(), &listed.job.id.to_string());
         let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account), &grant))).await?;
         Ok(Response::new(CancelRecoveryJobResponse { job }))
     }
-}
-
-/// Jobs are the leader's.
-fn leads(account: &Account) -> Result<(), Status> {
-    if account.hub.upstream().is_following() { Err(status::not_leader()) } else { Ok(()) }
 }
 
 /// Returns the gaps that recovery jobs may close in part.

@@ -111,7 +111,7 @@ pub fn refused(refused: StartError) -> Status {
                 RETRY_AFTER_BEHIND,
             );
         }
-        StartError::NotLeader => return not_leader(),
+        StartError::NotLeader(_) => return not_leader(),
         StartError::ClockUnknown => {
             return not_ready(
                 "log of the resume token is lost, and X has not confirmed the time of the token; resume later",

@@ -16,7 +16,8 @@ use super::encode::compress::MessageEncoding;
 use super::encode::message::EncodedMessage;
 use super::paging::PageRequest;
 use super::session_audit::SessionAudit;
-use super::subscribe_options::{SubscribeOptions, filter, parse_subscribe};
+use super::start_resolution::{TAG_WARNINGS_MAX, resolve_start};
+use super::subscribe_options::{filter, parse_subscribe};
 use super::transport::body::SessionBody;
 use super::transport::response_budget::Exchange;
 use super::{Compression, convert, status};
@@ -25,10 +26,9 @@ use crate::backoff::client_retry_delay;
 use crate::gateway::{Account, FindError, Gateway};
 use crate::hub::filter::{Filter, FilterSummary};
 use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning, WarningCode};
-use crate::hub::start::{self, ResolvedStart, StartError};
-use crate::hub::status::upstream_status::UpstreamState;
+use crate::hub::start::{self, StartError};
 use crate::hub::{Hub, SessionGuard, SessionInfo};
-use crate::model::{AccountName, Caller, PostId, Sequence};
+use crate::model::{AccountName, PostId, Sequence};
 use crate::proto::stream_service_server::StreamService;
 use crate::proto::{
     self, GetStreamRequest, GetStreamResponse, ListStreamsRequest, ListStreamsResponse, ListTagsRequest,
@@ -38,9 +38,6 @@ use crate::proto::{
 
 /// Name of the method in audit lines.
 const SUBSCRIBE: &str = "Subscribe";
-
-/// Maximum number of warnings about unknown tags; one more reports the number of the rest.
-const TAG_WARNINGS_MAX: usize = 10;
 
 /// StreamService over the gateway's accounts.
 pub struct StreamApi {
@@ -121,7 +118,7 @@ impl StreamService for StreamApi {
             consumer = ask.consumer, peer,
         );
         let member = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, client_retry_delay()))?;
-        let (resolved, advice) = resolve(&self.blocking, &hub, &ask, (member.filter().clone(), caller), &context)
+        let (resolved, advice) = resolve_start(&self.blocking, &hub, &ask, (member.filter().clone(), caller), &context)
             .instrument(span.clone())
             .await?;
         span.in_scope(|| {
@@ -272,62 +269,6 @@ async fn find(blocking: &Blocking, account: &Account, post: PostId, grant: Grant
             Err(status::not_ready("post ids cannot be searched; retry later", client_retry_delay()))
         }
     }
-}
-
-async fn resolve(
-    blocking: &Blocking,
-    hub: &Arc<Hub>,
-    ask: &SubscribeOptions,
-    (filter, caller): (Arc<Filter>, Caller),
-    context: &CallContext,
-) -> Result<(ResolvedStart, Vec<Warning>), Status> {
-    let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
-    if start::awaits_answer(hub, &start) {
-        // The first connection attempt ends within its timeout. The hub owns the sender, so the wait cannot fail.
-        let _ = hub.upstream().watch().wait_for(|status| status.state != UpstreamState::Connecting).await;
-    }
-    let hub = hub.clone();
-    let resolved = blocking.run(move || {
-        let resolved = start::resolve_for(Some(caller), &hub, &start, policy, require_exact)?;
-        let advice = request_warnings(&hub, &filter, &resolved);
-        Ok((resolved, advice))
-    });
-    resolved.await?.map_err(|refused| {
-        tracing::info!(?refused, "start refused");
-        match &refused {
-            StartError::Foreign(account) if !AccountName::new(account).is_ok_and(|name| context.can_read(&name)) => {
-                status::foreign_token()
-            }
-            _ => status::refused(refused),
-        }
-    })
-}
-
-/// Returns the warnings about an accepted request.
-fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    if resolved.filter.is_some_and(|before| before != 0 && before != filter.fingerprint()) {
-        let message = "the filter differs from that of the resume token: \
-                       posts before the token that match only the new filter are not delivered";
-        warnings.push(Warning { code: WarningCode::FilterChanged, message: message.into() });
-    }
-    let unknown = hub.unknown_tags(filter);
-    for (tag, near) in unknown.iter().take(TAG_WARNINGS_MAX) {
-        let hint = near.as_ref().map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-        let message =
-            format!("no post with tag {tag:?} was observed since the gateway started, and no known rule has it{hint}");
-        warnings.push(Warning { code: WarningCode::UnknownTag, message });
-    }
-    if let Some(more) = unknown.len().checked_sub(TAG_WARNINGS_MAX).filter(|more| *more > 0) {
-        warnings
-            .push(Warning { code: WarningCode::UnknownTag, message: format!("{more} further tags were not observed") });
-    }
-    let status = hub.upstream().status();
-    if status.state != crate::hub::status::upstream_status::UpstreamState::Connected && !status.last_error.is_empty() {
-        let message = format!("upstream connection is down: {}", status.last_error);
-        warnings.push(Warning { code: WarningCode::UpstreamDown, message });
-    }
-    warnings
 }
 
 /// Returns the messages of the session as a stream that its connection polls.

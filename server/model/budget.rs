@@ -59,6 +59,18 @@ pub struct BudgetExceeded {
     pub retry_after: Duration,
 }
 
+impl BudgetLimits {
+    /// Returns the exhaustion of one of the budgets.
+    pub fn exceeded(&self, scope: BudgetScope, retry_after: Duration) -> BudgetExceeded {
+        let limit = match scope {
+            BudgetScope::Account => self.account,
+            BudgetScope::Caller => self.caller,
+        };
+        let limit = limit.unwrap_or(Limit { max: 0, setting: "" });
+        BudgetExceeded { scope, limit, counted: self.counted, retry_after }
+    }
+}
+
 /// Period of the budget.
 const PERIOD: Duration = Duration::from_secs(3_600);
 

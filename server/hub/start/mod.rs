@@ -4,17 +4,20 @@
 //! start adds. The request and the result are plain data (`outcome`). Does not own tokens (`token`), the recovery of
 //! private gaps (`side_log`) or the session that follows (`session`).
 
-use std::sync::Arc;
-
 use super::Hub;
 use super::side_log::{Completeness, PrivateGap, PrivateGaps, SubscriptionCoverage};
+use super::status::replica_link::PrivateWants;
 use super::token::ResumeToken;
 use crate::clock::Moment;
 use crate::journal::LogBounds;
-use crate::model::{Caller, GapCause, Position, Sequence, TermStart, TimeInterval, TimeRange, UnixMillis};
+use crate::model::{Caller, GapCause, Position, Sequence, TimeInterval, TimeRange, UnixMillis};
 
+mod log_match;
 pub(super) mod outcome;
 mod too_old;
+
+use log_match::{LogMatch, log_elsewhere, may_be_behind};
+pub use log_match::{ReplicaKnowledge, await_position};
 
 pub(in crate::hub) use outcome::trimmed_before;
 pub use outcome::{BEGINNING, Start, StartError, StartOutcome, StartPolicy};
@@ -52,7 +55,9 @@ pub fn awaits_answer(hub: &Hub, start: &Start) -> bool {
     let resolver = Resolver::new(hub, StartPolicy::Fail, false);
     let Start::Token(text) = start else { return false };
     let is_lost = |token: ResumeToken| matches!(resolver.match_log(&token.position), LogMatch::Elsewhere);
-    resolver.is_unanswered() && hub.keyring().verify(text).is_ok_and(is_lost)
+    // A replica that follows reads nothing of upstream.
+    let is_waiting = resolver.is_unanswered() && !hub.upstream().is_following();
+    is_waiting && hub.keyring().verify(text).is_ok_and(is_lost)
 }
 
 /// As [`resolve_for`], without a budget.
@@ -62,20 +67,22 @@ pub fn resolve(
     policy: StartPolicy,
     require_exact: bool,
 ) -> Result<ResolvedStart, StartError> {
-    resolve_for(None, hub, start, policy, require_exact)
+    resolve_for((None, ReplicaKnowledge::default()), hub, start, policy, require_exact)
 }
 
-/// Resolves a start, and requests the private gaps of its subscription within the budget of the caller. May read the
-/// journal's index and belongs on a blocking thread.
+/// Resolves a start, and requests the private gaps of its subscription within the budget of the caller. Returns
+/// [`StartError::ReplicaBehind`] for a position that is not in the log, unless its end is confirmed, and
+/// [`StartError::NotLeader`] for private gaps that the leader has to request before. May read the journal's index and
+/// belongs on a blocking thread.
 pub fn resolve_for(
-    caller: Option<Caller>,
+    (caller, known): (Option<Caller>, ReplicaKnowledge),
     hub: &Hub,
     start: &Start,
     policy: StartPolicy,
     require_exact: bool,
 ) -> Result<ResolvedStart, StartError> {
     let private = hub.side().config().enabled;
-    let resolver = Resolver::new(hub, policy, private);
+    let resolver = Resolver { known, ..Resolver::new(hub, policy, private) };
     let mut resolved = resolver.resolve(start)?;
     let other_side = resolved.private.as_ref().is_some_and(|private_gaps| !private_gaps.offsets_valid(hub.side()));
     if other_side && resolved.outcome == StartOutcome::Exact {
@@ -85,9 +92,13 @@ pub fn resolve_for(
         return Err(StartError::ExactUnavailable(resolved.outcome));
     }
     if let Some(private_gaps) = &mut resolved.private {
-        if hub.upstream().is_following() && private_gaps.open().next().is_some() {
-            return Err(StartError::NotLeader);
+        let is_wanted = hub.upstream().is_following() && private_gaps.open().next().is_some();
+        if is_wanted && !known.are_gaps_requested {
+            let spans = private_gaps.open().map(|private_gap| private_gap.span).collect();
+            let from_beginning = private_gaps.from_beginning();
+            return Err(StartError::NotLeader(PrivateWants { spans, from_beginning, caller }));
         }
+        let caller = caller.filter(|_| !is_wanted);
         caller.map_or(Ok(()), |caller| hub.side().charge(private_gaps, caller))?;
         private_gaps.request_missing(hub.side(), resolved.cursor);
     }
@@ -108,6 +119,7 @@ struct Resolver<'a> {
     policy: StartPolicy,
     /// True if X may be asked for missing ranges.
     private: bool,
+    known: ReplicaKnowledge,
 }
 
 impl<'a> Resolver<'a> {
@@ -116,7 +128,7 @@ impl<'a> Resolver<'a> {
         let mut extent = hub.reader().extent();
         let translated = |received| hub.times().translated(extent.earliest, received);
         extent.earliest_received = extent.earliest_received.map(translated);
-        Self { hub, extent, moment, now: hub.clock().at(moment), policy, private }
+        Self { hub, extent, moment, now: hub.clock().at(moment), policy, private, known: ReplicaKnowledge::default() }
     }
 
     fn resolve(&self, start: &Start) -> Result<ResolvedStart, StartError> {
@@ -194,8 +206,13 @@ impl<'a> Resolver<'a> {
         let token = self.with_start_of_log(token, &place);
         let subscription_from = token.subscription_from;
         let resumed = match place {
-            LogMatch::Elsewhere if self.may_be_ahead(&token.position) => return Err(StartError::ReplicaBehind),
-            LogMatch::Elsewhere => self.by_time(token)?,
+            LogMatch::Elsewhere if may_be_behind(self.hub, self.known, &token.position) => {
+                return Err(StartError::ReplicaBehind);
+            }
+            LogMatch::Elsewhere => {
+                log_elsewhere(self.hub, self.extent.next, &token.position);
+                self.by_time(token)?
+            }
             LogMatch::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
             LogMatch::Here => ResolvedStart {
                 cursor: token.position.sequence + 1,
@@ -237,23 +254,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn match_log(&self, position: &Position) -> LogMatch {
-        let terms: Arc<[TermStart]> = self.hub.reader().terms();
-        let known = terms.iter().position(|start| start.term == position.term);
-        let Some(at) = known.filter(|_| position.epoch == self.hub.reader().epoch()) else {
-            // Before the first record nothing could have been lost.
-            let at_beginning = position.epoch == self.hub.reader().epoch() && position.sequence == 0;
-            return if at_beginning { LogMatch::Here } else { LogMatch::Elsewhere };
-        };
-        let end = terms.get(at + 1).map_or(self.extent.next, |next| next.first);
-        let inside = position.sequence == 0 || (terms[at].first <= position.sequence && position.sequence < end);
-        if inside { LogMatch::Here } else { LogMatch::Elsewhere }
-    }
-
-    /// Returns true for a position that this replica may still read: it follows, and no later term begins before it.
-    fn may_be_ahead(&self, position: &Position) -> bool {
-        let terms = self.hub.reader().terms();
-        let is_ended = terms.iter().rev().skip(1).any(|start| start.term == position.term);
-        self.hub.upstream().is_following() && position.epoch == self.hub.reader().epoch() && !is_ended
+        log_match::match_log(self.hub, &self.extent, position)
     }
 
     /// Resolves a token by its time: it belongs to another log, or this log lost the records that it covers.
@@ -380,10 +381,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-enum LogMatch {
-    Here,
-    Elsewhere,
-}
-
+#[cfg(test)]
+mod replica_tests;
 #[cfg(test)]
 mod tests;

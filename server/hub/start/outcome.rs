@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::hub::side_log::{PrivateGaps, SubscriptionCoverage};
+use crate::hub::status::replica_link::PrivateWants;
 use crate::hub::token::InvalidToken;
 use crate::model::{BudgetExceeded, Sequence, UnixMillis};
 
@@ -94,8 +95,8 @@ pub enum StartError {
     ClockUnknown,
     /// This replica has not read the log up to the position of the token.
     ReplicaBehind,
-    /// Only the leader can request the private gaps of the start.
-    NotLeader,
+    /// Only the leader can request these private gaps of the start.
+    NotLeader(PrivateWants),
 }
 
 impl From<BudgetExceeded> for StartError {

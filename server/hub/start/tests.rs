@@ -1,4 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::clock::Clock;
@@ -12,14 +15,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 
 /// A log whose oldest record was received 10 minutes ago. Times are minutes before now.
-struct TestEnv {
-    hub: Arc<Hub>,
+pub(super) struct TestEnv {
+    pub(super) hub: Arc<Hub>,
     now: UnixMillis,
+    writer: Mutex<Box<dyn journal::Writer>>,
 }
 
 impl TestEnv {
     /// `trimmed`: the log had records before.
-    fn new(trimmed: bool, enabled: bool) -> Self {
+    pub(super) fn new(trimmed: bool, enabled: bool) -> Self {
         let env = Self::unconfirmed(trimmed, enabled);
         confirmed(env.hub.clock().clone());
         env
@@ -33,14 +37,19 @@ impl TestEnv {
         config.private_gaps.enabled = enabled;
         let clock = Clock::system();
         let now = clock.now();
-        let (hub, mut writer, _) = hub_over(&settings, &settings, config, clock);
+        let (hub, writer, _) = hub_over(&settings, &settings, config, clock);
+        let env = Self { hub, now, writer: Mutex::new(writer) };
         for (sequence, minutes) in (1..).zip([10, 10, 10, 9]) {
-            let record = Record { received: now.minus(minutes * MINUTE), ..post_record(sequence, &[]) };
-            writer.append(std::slice::from_ref(&record)).expect("memory takes it");
-            hub.publish(vec![record]);
+            env.append(Record { received: now.minus(minutes * MINUTE), ..post_record(sequence, &[]) });
         }
-        assert_eq!(hub.reader().extent().earliest > 1, trimmed);
-        Self { hub, now }
+        assert_eq!(env.hub.reader().extent().earliest > 1, trimmed);
+        env
+    }
+
+    pub(super) fn append(&self, record: Record) {
+        let record = Record { received: record.received.max(self.ago(10)), ..record };
+        self.writer.lock().append(std::slice::from_ref(&record)).expect("memory takes it");
+        self.hub.publish(vec![record]);
     }
 
     fn ago(&self, minutes: u32) -> UnixMillis {
@@ -48,7 +57,7 @@ impl TestEnv {
     }
 
     /// Returns a token that reached that time, of this log or of a lost one.
-    fn token(&self, ours: bool, minutes: u32) -> ResumeToken {
+    pub(super) fn token(&self, ours: bool, minutes: u32) -> ResumeToken {
         let position = match ours {
             true => self.hub.position(1),
             false => Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
@@ -310,7 +319,7 @@ fn caller_beyond_its_demands_is_refused() {
     let caller = |n: u8| Some(Caller::of_peer(Some([192, 0, 2, n].into())));
     let start = |caller, minutes| {
         let token = Start::Token(env.hub.seal(&env.token(false, minutes)));
-        resolve_for(caller, &env.hub, &token, StartPolicy::Fail, false)
+        resolve_for((caller, ReplicaKnowledge::default()), &env.hub, &token, StartPolicy::Fail, false)
     };
     let max = u32::try_from(env.hub.config().private_gaps.demands_per_hour_per_caller_max).expect("few");
     for minutes in 11..11 + max {
@@ -320,7 +329,8 @@ fn caller_beyond_its_demands_is_refused() {
     let Err(StartError::RecoveryLimit(exceeded)) = start(caller(1), 11 + max) else { panic!("one too many") };
     assert!(exceeded.retry_after > MINUTE * 58 && exceeded.retry_after <= MINUTE * 60, "{exceeded:?}");
     start(caller(1), 10 + max).expect("a part of what was asked for");
-    resolve_for(caller(1), &env.hub, &Start::Latest, StartPolicy::Fail, false).expect("it needs nothing of X");
+    resolve_for((caller(1), ReplicaKnowledge::default()), &env.hub, &Start::Latest, StartPolicy::Fail, false)
+        .expect("it needs nothing of X");
     start(caller(2), 11 + max).expect("others have their own");
     start(caller(1), 11 + max).expect("another caller asked for it");
     env.hub.side().restore(env.hub.side().snapshot());
@@ -346,29 +356,4 @@ fn lost_log_token_from_future_is_too_old() {
         let ours = ResumeToken { position: env.hub.position(2), ..token };
         assert_eq!(env.resolve(&ours, StartPolicy::Fail, true).expect("exact").cursor, 3);
     }
-}
-
-/// R5: a replica that follows may read the position later; it neither resumes by time nor skips anything.
-#[test]
-fn replica_that_is_behind_decides_nothing() {
-    let env = TestEnv::new(false, true);
-    let resolve = |position| {
-        let token = ResumeToken { position, ..env.token(true, 9) };
-        env.resolve(&token, StartPolicy::Latest, false).map(|resolved| resolved.outcome)
-    };
-    let ours = env.hub.position(4);
-    let (ahead, unknown) = (Position { sequence: 5, ..ours }, Position { term: Term(77), sequence: 9, ..ours });
-    let lost = env.token(false, 9).position;
-    for (follows, expected) in [
-        (false, [Ok(StartOutcome::Exact), Ok(StartOutcome::TimeBounded), Ok(StartOutcome::TimeBounded)]),
-        (true, [Ok(StartOutcome::Exact), Err(StartError::ReplicaBehind), Err(StartError::ReplicaBehind)]),
-    ] {
-        env.hub.upstream().set_following(follows);
-        assert_eq!([ours, ahead, unknown].map(resolve), expected, "follows: {follows}");
-    }
-    // Only the leader requests what is missing since a token of another log.
-    assert_eq!(
-        env.resolve(&ResumeToken { position: lost, ..env.token(false, 15) }, StartPolicy::Fail, false),
-        Err(StartError::NotLeader)
-    );
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::replica_link::ReplicaLink;
 use super::upstream_timeline::{TimelineSpan, UpstreamTimeline};
 use crate::clock::{Clock, Moment};
 use crate::model::UnixMillis;
@@ -22,6 +24,8 @@ pub struct UpstreamMonitor {
     last_post: AtomicI64,
     /// Another replica reads the upstream, or none does.
     is_following: AtomicBool,
+    /// Set if other replicas have the log, too.
+    replicas: OnceLock<Arc<dyn ReplicaLink>>,
 }
 
 /// Maximum changes of the state that are remembered.
@@ -129,8 +133,20 @@ impl UpstreamMonitor {
         let changes = Mutex::new([(clock.now(), status.state)].into());
         let timeline = Mutex::new(UpstreamTimeline::new(clock.moment()));
         let (last_byte, last_post) = (Mutex::default(), AtomicI64::new(0));
-        let is_following = AtomicBool::new(false);
-        Self { status: watch::channel(status).0, changes, timeline, clock, last_byte, last_post, is_following }
+        let (is_following, replicas) = (AtomicBool::new(false), OnceLock::new());
+        let status = watch::channel(status).0;
+        Self { status, changes, timeline, clock, last_byte, last_post, is_following, replicas }
+    }
+
+    /// Sets the link to the other replicas, before anything is served. Until it leads, this process follows.
+    pub fn set_replicas(&self, replicas: Arc<dyn ReplicaLink>) {
+        self.set_following(true);
+        self.replicas.get_or_init(|| replicas);
+    }
+
+    /// Returns the link to the other replicas; `None` if there are none.
+    pub fn replicas(&self) -> Option<&Arc<dyn ReplicaLink>> {
+        self.replicas.get()
     }
 
     /// Sets whether this process follows another replica, instead of reading the upstream.
@@ -138,7 +154,7 @@ impl UpstreamMonitor {
         self.is_following.store(is_following, Ordering::Release);
     }
 
-    /// True if this process follows another replica: its log may end before records that were exposed.
+    /// True if this process follows another replica, as far as it knows: a leader that was replaced may not know it yet.
     pub fn is_following(&self) -> bool {
         self.is_following.load(Ordering::Acquire)
     }

@@ -41,6 +41,12 @@ pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
     }
 }
 
+/// Reads the content of a file; `None` if it has another form.
+pub(super) fn parse(bytes: &[u8]) -> Option<JobsState> {
+    let form = serde_json::from_slice::<JobsFile>(bytes).ok()?;
+    (form.version == VERSION).then_some(form.jobs)
+}
+
 /// Writes the file atomically: a reader finds the old one or the new one.
 pub(super) fn write(path: &Path, jobs: &JobsState) -> std::io::Result<()> {
     state_file::write_atomic(path, &encode(jobs)?)

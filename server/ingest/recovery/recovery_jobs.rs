@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -11,7 +12,7 @@ use super::persist;
 use super::planner::RecoveryLimits;
 use super::{Config, Job, JobId, JobState, JobTable, JobsState, Metrics, RequestStamp};
 use crate::clock::{Clock, Moment};
-use crate::model::{AccountName, BudgetExceeded, Caller, TimeRange, TimeRangeSet, UnixMillis};
+use crate::model::{AccountName, BudgetExceeded, BudgetScope, Caller, TimeRange, TimeRangeSet, UnixMillis};
 
 /// Shared state of recovery jobs, for the scheduler and for callers of manual jobs: the job table and its change
 /// notifications.
@@ -49,7 +50,7 @@ struct JobsInner {
 }
 
 /// A job as listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// The job.
     pub job: Job,
@@ -115,6 +116,19 @@ impl RecoveryJobs {
         let found = persist::read(path, &self.parts.account);
         *self.saved.lock() = found.clone();
         self.book.lock().jobs = JobTable::restore(found, stamp);
+    }
+
+    /// Shows the jobs of the leader, whose checkpoint this is, while this replica follows. A checkpoint that cannot be read
+    /// changes nothing.
+    pub fn follow(&self, checkpoint: &[u8]) {
+        let Some(found) = persist::parse(checkpoint) else { return };
+        self.book.lock().jobs = JobTable::shown(found);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Returns the exhausted budget that another replica reports.
+    pub fn budget_exceeded(&self, scope: BudgetScope, retry_after: Duration) -> BudgetExceeded {
+        self.parts.config.manual_limits().exceeded(scope, retry_after)
     }
 
     /// Returns the content of the file for other replicas.

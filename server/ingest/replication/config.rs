@@ -29,6 +29,11 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub append_patience: Duration,
+    /// How long a resume waits for a position that this replica has not read yet, or for the leader to confirm that no
+    /// replica has it. Then it is rejected with NOT_READY.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub token_wait: Duration,
     /// How long messages of the shared log are kept.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -61,6 +66,7 @@ impl Default for Config {
             // Four fifths of the work of NATS are saved, and half of its disk.
             linger: Duration::from_millis(10),
             append_patience: WriterConfig::default().append_patience,
+            token_wait: Duration::from_secs(5),
             retention: Duration::from_secs(24 * 3_600),
             stream_bytes_max: 0,
             replicas: 3,

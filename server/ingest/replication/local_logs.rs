@@ -9,6 +9,7 @@ use super::checkpoint::SharedCheckpoint;
 use super::message::SharedContent;
 use crate::hub::Hub;
 use crate::ingest::dedup::DedupWriter;
+use crate::ingest::recovery::RecoveryJobs;
 use crate::ingest::{LogTimes, WriteHalf, gap_tracker};
 use crate::journal::{AppendError, Block, ReadError, ReadItem, Reader};
 use crate::model::{KeyFilter, Record, Sequence};
@@ -44,6 +45,8 @@ pub struct LocalLogs {
     pub hub: Arc<Hub>,
     /// Directory of the checkpoints; `None` for logs in memory.
     pub dir: Option<PathBuf>,
+    /// Recovery jobs, which show those of the leader.
+    pub jobs: Option<Arc<RecoveryJobs>>,
     /// The newest checkpoint that was applied.
     pub checkpoint: Option<SharedCheckpoint>,
     /// When the records of the log were received.
@@ -86,6 +89,9 @@ impl LocalLogs {
             }
         }
         gap_tracker::shared::follow(&self.hub, &checkpoint.gaps);
+        if let Some(jobs) = &self.jobs {
+            jobs.follow(&checkpoint.jobs);
+        }
         self.checkpoint = Some(checkpoint);
         Ok(())
     }

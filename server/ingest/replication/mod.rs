@@ -28,7 +28,7 @@
 //! # Modules
 //! `message` (bytes of the shared log) · `checkpoint` · `local_logs` (applies messages) · `place` (where a replica is) ·
 //! `follower` · `fill` (start of an empty replica) · `shared_appender` (one append, with every answer of the shared log) · `replicated_writer` (the leader's
-//! logs) · `outlet` (of the leader's sequencer) · `config` · `terms` (epochs and terms in the shared keys) · `candidacy` (start of a leadership).
+//! logs) · `outlet` (of the leader's sequencer) · `log_end` (confirms the end of the log to other replicas) · `orders` (about recovery jobs, from other replicas) · `config` · `terms` (epochs and terms in the shared keys) · `candidacy` (start of a leadership).
 
 mod candidacy;
 mod checkpoint;
@@ -36,7 +36,9 @@ mod config;
 mod fill;
 mod follower;
 mod local_logs;
+mod log_end;
 mod message;
+mod orders;
 mod outlet;
 mod place;
 mod replicated_writer;
@@ -53,7 +55,9 @@ pub use config::{Config, ReplicationBackend};
 pub use fill::{FillError, FillStart, find_start};
 pub use follower::{FollowError, Follower};
 pub use local_logs::{ApplyError, LocalLogs};
+pub use log_end::{EndConfirmer, EndQuestions, answer_questions};
 pub use message::{ContentError, MessageDecoder, SharedContent};
+pub use orders::{LeaderOrders, OrderUnanswered, carry_out_orders};
 pub use outlet::{OutletParts, ReplicatedOutlet};
 pub use place::{PlaceCell, PlaceFile, ReplicaPlace};
 pub use replicated_writer::{ReplicatedAppendError, ReplicatedWriter};

@@ -145,8 +145,8 @@ impl Sequencer {
         let mut pending: Vec<PendingSkip> = Vec::new();
         let mut open = true;
         while open {
-            let next = self.intakes.recv();
-            let first = match self.clock.timeout(SKIP_INTERVAL, next).await {
+            let next = self.clock.timeout(SKIP_INTERVAL, self.intakes.recv());
+            let first = match ReplicatedOutlet::unless_asked(self.outlet.as_ref(), next).await {
                 Ok(Some(intake)) => Some(intake),
                 Ok(None) => {
                     open = false;
@@ -331,7 +331,10 @@ impl Sequencer {
         }
         match &mut self.outlet {
             None => self.writing.logs.side.append(self.writing.hub.side())?,
-            Some(outlet) => outlet.append_side(&mut self.writing.logs).await?,
+            Some(outlet) => {
+                outlet.append_side(&mut self.writing.logs).await?;
+                outlet.confirm_end().await?;
+            }
         }
         self.available();
         Ok(())

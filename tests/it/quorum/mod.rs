@@ -4,7 +4,7 @@
 //! skipped.
 
 mod conformance;
-mod link;
+pub mod link;
 mod memory;
 mod nats;
 mod nats_faults;

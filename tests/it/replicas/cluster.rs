@@ -9,15 +9,27 @@ use parking_lot::Mutex;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::ingest::replication::{Config, ReplicationBackend};
+use powerstream_gateway::proto::GetStreamRequest;
 use rustix::process::Signal;
 
+use crate::harness::env::Client;
 use crate::harness::process::Gateway;
 use crate::harness::{TestEnv, eventually};
-use crate::quorum::servers::Servers;
+use crate::quorum::link::{Held, Link};
+use crate::quorum::servers::{Servers, config as nats_config};
 
 /// Shortest lease that the settings allow.
 const LEASE_TTL: Duration = Duration::from_secs(5);
+/// Nodes of NATS.
+pub const NODES: usize = 3;
+/// Where a process writes its log.
+const LOG: &str = "gateway.log";
 pub const REPLICAS: usize = 3;
+
+/// A number from the environment.
+pub fn count(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// Where the replicas listen; `None` while one does not run.
 pub type Addresses = Arc<Mutex<[Option<SocketAddr>; REPLICAS]>>;
@@ -28,24 +40,38 @@ struct Replica {
     gateway: Option<Gateway>,
     /// It stands still: its log shows what it was before.
     is_frozen: bool,
+    starts: usize,
+    /// Its links to the nodes, if it has no direct connections.
+    links: Vec<Link>,
 }
 
 /// The replicas, their upstream, and what they share.
 pub struct Cluster {
     pub env: TestEnv,
     pub addresses: Addresses,
+    pub servers: Servers,
     replicas: Vec<Replica>,
-    _servers: Servers,
 }
 
 impl Cluster {
     /// Starts all; `None` if there is no NATS server on this machine.
     pub async fn start(rate: f64) -> Option<Self> {
+        Self::start_with(rate, false).await
+    }
+
+    /// The same; `linked`: each replica reaches the nodes through links of its own.
+    pub async fn start_with(rate: f64, linked: bool) -> Option<Self> {
         let servers = Servers::start().await?;
         let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = rate, tune);
         let key = env.dir().join("token.key");
         std::fs::write(&key, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef").expect("ours");
-        let replica = |n: usize| {
+        let mut replicas = Vec::new();
+        for n in 0..REPLICAS {
+            let mut links = Vec::new();
+            for node in (0..NODES).filter(|_| linked) {
+                links.push(Link::start(servers.address(node)).await);
+            }
+            let nats = if linked { nats_config(links.iter().map(|link| link.address)) } else { servers.config() };
             let dir = env.dir().join(format!("r{n}"));
             std::fs::create_dir(&dir).expect("the directory is ours");
             let mut settings = env.settings.clone();
@@ -54,15 +80,14 @@ impl Cluster {
             settings.replication = Config {
                 backend: ReplicationBackend::Nats,
                 name: format!("r{n}"),
-                nats: servers.config(),
+                nats,
                 lease_ttl: LEASE_TTL,
                 stream_bytes_max: 256 << 20,
                 ..Config::default()
             };
-            Replica { dir, settings, gateway: None, is_frozen: false }
-        };
-        let replicas = (0..REPLICAS).map(replica).collect();
-        let mut cluster = Self { env, addresses: Addresses::default(), replicas, _servers: servers };
+            replicas.push(Replica { dir, settings, gateway: None, is_frozen: false, starts: 0, links });
+        }
+        let mut cluster = Self { env, addresses: Addresses::default(), servers, replicas };
         for n in 0..REPLICAS {
             cluster.spawn(n);
         }
@@ -79,7 +104,11 @@ impl Cluster {
     }
 
     fn spawn(&mut self, n: usize) {
-        let Replica { dir, settings, gateway, .. } = &mut self.replicas[n];
+        let Replica { dir, settings, gateway, starts, .. } = &mut self.replicas[n];
+        if *starts > 0 {
+            std::fs::rename(dir.join(LOG), dir.join(format!("{LOG}.{starts}"))).expect("it wrote a log");
+        }
+        *starts += 1;
         *gateway = Some(Gateway::spawn(settings, dir));
     }
 
@@ -91,6 +120,49 @@ impl Cluster {
 
     pub fn gateway(&self, n: usize) -> &Gateway {
         self.replicas[n].gateway.as_ref().expect("it runs")
+    }
+
+    /// Waits until X has sent so many posts more.
+    pub async fn more_posts(&self, count: u64) {
+        let until = self.env.x.truth_len() + count;
+        eventually("posts continue", async || self.env.x.truth_len() >= until).await;
+    }
+
+    /// Holds back everything between a replica and the nodes, or delivers it.
+    pub fn hold(&self, n: usize, held: Held) {
+        self.replicas[n].links.iter().for_each(|link| link.hold(held));
+    }
+
+    /// Bytes between a replica and the nodes that were held back so far.
+    pub fn held_bytes(&self, n: usize) -> usize {
+        self.replicas[n].links.iter().map(Link::held_bytes).sum()
+    }
+
+    /// Times a line was logged by the processes that run.
+    pub fn logged(&self, message: &str) -> usize {
+        let gateways = self.replicas.iter().filter_map(|replica| replica.gateway.as_ref());
+        gateways.map(|gateway| gateway.messages(message).len()).sum()
+    }
+
+    /// The newest record of a replica.
+    async fn newest(client: &mut Client) -> u64 {
+        let stream = client.get_stream(GetStreamRequest::default()).await.expect("it answers").into_inner().stream;
+        stream.and_then(|stream| stream.newest).map_or(0, |newest| newest.sequence)
+    }
+
+    /// Waits until every replica has so many records more.
+    pub async fn log_continues(&self, records: u64) {
+        let mut clients = Vec::new();
+        for n in 0..REPLICAS {
+            clients.push(self.gateway(n).client().await);
+        }
+        let mut until = 0;
+        for client in &mut clients {
+            until = Self::newest(client).await.max(until);
+        }
+        for client in &mut clients {
+            eventually("the log of a replica continues", async || Self::newest(client).await >= until + records).await;
+        }
     }
 
     /// The replica that leads, and reads the upstream.
@@ -140,6 +212,28 @@ impl Cluster {
         self.gateway(n).signal(Signal::CONT);
         self.replicas[n].is_frozen = false;
     }
+}
+
+impl Drop for Cluster {
+    /// A failed test shows the logs of all replicas, also of processes that have ended.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (n, replica) in self.replicas.iter().enumerate() {
+            let earlier = (1..replica.starts).map(|start| replica.dir.join(format!("{LOG}.{start}")));
+            for path in earlier.chain([replica.dir.join(LOG)]) {
+                let log = std::fs::read_to_string(&path).unwrap_or_default();
+                eprintln!("replica {n}, {}:", path.display());
+                log.lines().filter(|line| is_of_interest(line)).for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}
+
+/// False for the lines of sessions that began and ended as usual.
+fn is_of_interest(line: &str) -> bool {
+    !["session began", "session ended", "\"subscribe\""].iter().any(|usual| line.contains(usual))
 }
 
 fn tune(settings: &mut Settings) {

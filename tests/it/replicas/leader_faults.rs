@@ -1,6 +1,6 @@
 //! The leader dies, stops, or stands still, again and again, while X sends posts.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, count};
 use super::consumers::Consumers;
 use crate::harness::eventually;
 
@@ -10,12 +10,7 @@ const RATE: f64 = 300.0;
 const FAULTS: usize = 3;
 
 fn faults() -> usize {
-    std::env::var("LEADER_FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(FAULTS)
-}
-
-async fn more_posts(cluster: &Cluster, count: u64) {
-    let until = cluster.env.x.truth_len() + count;
-    eventually("posts continue", async || cluster.env.x.truth_len() >= until).await;
+    count("LEADER_FAULTS", FAULTS)
 }
 
 /// How a leader ends.
@@ -29,21 +24,21 @@ enum By {
 async fn over_ends(by: By, label: &str) {
     let Some(mut cluster) = Cluster::start(RATE).await else { return };
     cluster.leader().await;
-    let consumers = Consumers::start(&cluster);
+    let consumers = Consumers::start(&cluster.env.x, &cluster.addresses);
     for _ in 0..faults() {
         let leader = cluster.leader().await;
-        more_posts(&cluster, 200).await;
+        cluster.more_posts(200).await;
         match by {
             By::Kill => cluster.kill(leader).await,
             By::Stop => cluster.stop(leader).await,
         }
         assert_ne!(cluster.leader().await, leader);
-        more_posts(&cluster, 100).await;
+        cluster.more_posts(100).await;
         cluster.restart(leader).await;
     }
-    more_posts(&cluster, 100).await;
+    cluster.more_posts(100).await;
     cluster.leader().await;
-    consumers.verify(&cluster, label).await;
+    consumers.verify(label).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,10 +56,10 @@ async fn stopped_leaders_hand_over() {
 async fn frozen_leader_appends_nothing_after_wake() {
     let Some(mut cluster) = Cluster::start(RATE).await else { return };
     cluster.leader().await;
-    let consumers = Consumers::start(&cluster);
+    let consumers = Consumers::start(&cluster.env.x, &cluster.addresses);
     for _ in 0..faults() {
         let leader = cluster.leader().await;
-        more_posts(&cluster, 100).await;
+        cluster.more_posts(100).await;
         let ended = cluster.gateway(leader).messages("leadership ended").len();
         cluster.freeze(leader);
         let began = |cluster: &Cluster| {
@@ -79,7 +74,7 @@ async fn frozen_leader_appends_nothing_after_wake() {
         })
         .await;
         cluster.leader().await;
-        more_posts(&cluster, 100).await;
+        cluster.more_posts(100).await;
     }
-    consumers.verify(&cluster, "leaders were frozen").await;
+    consumers.verify("leaders were frozen").await;
 }

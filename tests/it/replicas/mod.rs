@@ -1,6 +1,11 @@
 //! Three gateways as processes over three real NATS servers, the simulator, and consumers that use another replica at each
-//! disconnect.
+//! disconnect; and three gateways in this process over a shared log in memory.
 
 mod cluster;
 mod consumers;
+mod in_memory;
 mod leader_faults;
+mod node_faults;
+mod orders;
+mod rolling_restart;
+mod token_hops;

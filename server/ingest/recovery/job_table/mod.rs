@@ -89,6 +89,13 @@ impl JobTable {
         Self { last, jobs, declined, young, budget, ..Self::default() }
     }
 
+    /// Returns the table of another process as it is, to be listed.
+    pub(super) fn shown(state: JobsState) -> Self {
+        let JobsState { last, jobs, declined, young, budget } = state;
+        let jobs = jobs.into_iter().map(|job| (job.id, job)).collect();
+        Self { last, jobs, declined, young, budget, ..Self::default() }
+    }
+
     /// Returns the persisted state.
     pub fn snapshot(&self) -> JobsState {
         let jobs = self.jobs.values().cloned().collect();

@@ -51,7 +51,7 @@ impl TestEnv {
         let ids = dedup::open(None, &ids, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
         let side = side_log_writer::in_memory(side, hub.side().reader().clone(), TERM);
         let logs = WriteHalf { writer, seen: ids.seen, side };
-        let local = LocalLogs { logs, hub, dir: None, checkpoint: None, received: LogTimes::default() };
+        let local = LocalLogs { logs, hub, dir: None, jobs: None, checkpoint: None, received: LogTimes::default() };
         let follower = follower(&shared, &clock, end.clone());
         Self { cluster, shared, leader, end, follower, local }
     }

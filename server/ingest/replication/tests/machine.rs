@@ -90,7 +90,7 @@ impl Machine {
             seen: ids.seen,
             side: side_log_writer::in_memory(full(side), hub.side().reader().clone(), TERM),
         };
-        let local = LocalLogs { logs, hub, dir: None, checkpoint: None, received: LogTimes::default() };
+        let local = LocalLogs { logs, hub, dir: None, jobs: None, checkpoint: None, received: LogTimes::default() };
         Self { name: name.into(), local, place: None, rng, run: 0 }
     }
 

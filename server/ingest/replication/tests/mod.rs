@@ -10,6 +10,7 @@
 mod appender;
 mod filling;
 mod following;
+mod log_end;
 mod machine;
 mod property;
 mod simulation;
