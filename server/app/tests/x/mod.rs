@@ -233,7 +233,7 @@ impl X {
         let date = live.as_ref().map_or(Date::Right, |live| live.date);
         let number = state.connections.len();
         let is_asked = |name: &&str| request.base_url.host_str().is_some_and(|host| host.starts_with(*name));
-        let datacenter = DATACENTERS.iter().position(|name| request.local_dc_only && is_asked(&name));
+        let datacenter = DATACENTERS.iter().position(|name| request.local_dc_only && is_asked(name));
         let datacenter = datacenter.and_then(|at| u8::try_from(at).ok());
         let is_stream = answer == Answer::Stream;
         state.connections.push(Connection {
