@@ -14,6 +14,7 @@ use std::io;
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
+use super::raw_frame;
 use super::record::{self, DecodeContext};
 use super::rule_table::{RuleTable, RuleTableBuilder};
 use crate::buffer_pool::BufferPool;
@@ -32,6 +33,9 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
 /// zstd level of appended blocks: the fastest regular one. Maintenance recompresses sealed segments.
 pub(super) const APPEND_LEVEL: i32 = 1;
+
+/// Longest payload of a lone record that is not compressed when it is appended.
+const QUICK_BYTES_MAX: usize = 8 << 10;
 
 /// Payload buffers for reuse by concurrent readers.
 static PAYLOADS: BufferPool = BufferPool::new(4 << 20);
@@ -203,8 +207,21 @@ impl BlockEncoder {
         self.finish()
     }
 
+    /// Encodes a block like [`BlockEncoder::encode`], but a lone short record is not compressed: a subscriber waits for it, and
+    /// maintenance recompresses it.
+    pub(super) fn encode_quick(&mut self, records: &[Record]) -> io::Result<EncodedBlock<'_>> {
+        self.clear();
+        records.iter().for_each(|record| self.push(record));
+        let is_short = self.payload.len() <= QUICK_BYTES_MAX;
+        self.finish_as(records.len() > 1 || !is_short)
+    }
+
     /// Returns the encoded block. The records stay until [`BlockEncoder::clear`]. Panics if the block is empty.
     pub(super) fn finish(&mut self) -> io::Result<EncodedBlock<'_>> {
+        self.finish_as(true)
+    }
+
+    fn finish_as(&mut self, compressed: bool) -> io::Result<EncodedBlock<'_>> {
         let (first, term, first_received) = self.first.expect("a block holds at least one record");
         assert!(self.payload.len() <= PAYLOAD_BYTES_MAX, "a batch is shorter than 1 GiB");
         self.encoded_table.clear();
@@ -215,7 +232,11 @@ impl BlockEncoder {
             self.block.resize(longest, 0);
         }
         self.block[HEADER_BYTES..start].copy_from_slice(&self.encoded_table);
-        let stored_bytes = self.compressor.compress_to_buffer(&self.payload, &mut self.block[start..])?;
+        let stored_bytes = if compressed {
+            self.compressor.compress_to_buffer(&self.payload, &mut self.block[start..])?
+        } else {
+            raw_frame::write(&self.payload, &mut self.block[start..])
+        };
         let end = start + stored_bytes;
         let header = BlockHeader {
             notices: self.notices,

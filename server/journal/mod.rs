@@ -48,6 +48,7 @@ mod headroom;
 mod key_match;
 mod memory;
 mod metrics;
+mod raw_frame;
 mod record;
 mod retention;
 mod rule_table;

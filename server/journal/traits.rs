@@ -102,8 +102,8 @@ pub trait Writer: Send {
     fn encode(&mut self, records: &[Record]) -> Result<Block, AppendError>;
 
     /// Appends a block as it is, all or nothing, as durably as configured. The log stores the same bytes as the log
-    /// in which [`Writer::append`] wrote the records. Returns [`AppendError::Discontinuous`] if the block does not
-    /// continue this log.
+    /// in which [`Writer::append`] wrote the records, unless that was a lone record, which is compressed in a block only.
+    /// Returns [`AppendError::Discontinuous`] if the block does not continue this log.
     fn append_block(&mut self, block: &Block) -> Result<(), AppendError>;
 
     /// Returns an error if maintenance found that the log's files are gone, so that no append can succeed. Cheap.

@@ -194,12 +194,15 @@ proptest! {
     #[test]
     fn log_of_blocks_equals_its_source(
         batches in vec((vec((any_record(), 0_i64..5_000), 1..6), any::<bool>(), any_step()), 1..30),
+        // The block of a lone record is compressed, unlike the append of one.
+        are_lone_compressed in any::<bool>(),
     ) {
         let mut pair = Pair::new();
         let mut listed = 0;
         for (bodies, as_block, step) in batches {
             let begins_term = std::mem::replace(&mut listed, pair.term) != pair.term;
-            pair.append(&bodies, begins_term, as_block);
+            let is_lone = bodies.len() == 1 && !begins_term;
+            pair.append(&bodies, begins_term, as_block || is_lone && are_lone_compressed);
             pair.step(step);
         }
         feed(&mut pair.fed, &pair.blocks);
@@ -209,7 +212,9 @@ proptest! {
         assert_eq!(read(&pair.in_memory), read(&pair.source));
         assert_eq!(pair.in_memory.reader.terms(), pair.source.reader.terms());
         for round in 0..2 {
-            assert_eq!(contents(pair.dirs[1].path()), contents(pair.dirs[0].path()), "round {round}");
+            if are_lone_compressed {
+                assert_eq!(contents(pair.dirs[1].path()), contents(pair.dirs[0].path()), "round {round}");
+            }
             for (journal, dir) in [&mut pair.source, &mut pair.fed].into_iter().zip(&pair.dirs) {
                 *journal = reopened(journal, dir, 78);
             }

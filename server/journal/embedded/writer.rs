@@ -15,6 +15,7 @@ use crate::journal::disk::append_error;
 use crate::journal::traits::check_new_term;
 use crate::journal::{AppendError, Block, Discontinuity, Durability, Writer, check_batch};
 use crate::model::{Record, RecordBody, Sequence, Term, TermStart};
+use crate::telemetry::stages::{Stage, StageStamp};
 
 pub(super) struct EmbeddedWriter {
     shared: Arc<SharedLog>,
@@ -161,7 +162,9 @@ impl Writer for EmbeddedWriter {
             self.raise_version().map_err(refused)?;
         }
         // Written from the encoder's buffer: the block of a gateway that runs alone is not copied.
-        let block = self.encoder.encode(records).map_err(AppendError::Io)?;
+        let began = StageStamp::now();
+        let block = self.encoder.encode_quick(records).map_err(AppendError::Io)?;
+        began.end(Stage::Encode);
         store(&shared, &block, self.segment_bytes_max, self.current.is_none()).map_err(refused)?;
         self.current = Some(term);
         Ok(())
@@ -203,7 +206,9 @@ fn write(shared: &SharedLog, state: &mut TailState, block: &[u8]) -> io::Result<
         shared.disk.truncate(&tail.file, state.offset)?;
         state.unclean = false;
     }
+    let began = StageStamp::now();
     let mut written = shared.disk.write_at(&tail.file, block, state.offset);
+    began.end(Stage::Write);
     if written.is_ok() && shared.config.durability == Durability::Sync {
         written = shared.disk.sync(&tail.file);
         if let Err(error) = &written {

@@ -15,6 +15,10 @@ pub enum Stage {
     Queue,
     /// Looks up the post id, and builds the record.
     Dedup,
+    /// Encodes the block of an append, with its checksum: a part of `Append`.
+    Encode,
+    /// Writes it: a part of `Append`.
+    Write,
     /// Appends to the journal.
     Append,
     /// Encodes the event and adds it to the ring buffer.
@@ -29,13 +33,15 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order in which a post passes them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::Framing,
         Self::Classify,
         Self::Track,
         Self::Queue,
         Self::Dedup,
+        Self::Encode,
+        Self::Write,
         Self::Append,
         Self::Publish,
         Self::Wake,
@@ -52,6 +58,8 @@ impl Stage {
             Self::Track => "track",
             Self::Queue => "queue",
             Self::Dedup => "dedup",
+            Self::Encode => "encode",
+            Self::Write => "write",
             Self::Append => "append",
             Self::Publish => "publish",
             Self::Wake => "wake",
