@@ -12,13 +12,8 @@ fn records_of_new_log_have_corrected_time() {
         let mut env = TestEnv::new(0);
         let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
         let clock = env.hub.clock().clone();
-        for _ in 0..2 {
-            let answered = clock.moment();
-            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered);
-        }
-        let before = clock.now();
-        let tasks = TaskGroup::new();
-        tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
+        // It waits in the queue while the clock is corrected.
+        let read = clock.moment();
         let source = IngestSource::Live {
             connection: 0,
             backfill_before: None,
@@ -26,7 +21,14 @@ fn records_of_new_log_have_corrected_time() {
             age,
             stalled: Duration::ZERO,
         };
-        env.put_by(before.minus(age).0, vec![post(1, &["a"])], source);
+        env.put_by(clock.at(read).minus(age).0, vec![post(1, &["a"])], source);
+        for _ in 0..2 {
+            let answered = clock.moment();
+            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered);
+        }
+        let before = clock.at(read);
+        let tasks = TaskGroup::new();
+        tasks.thread("sequencer", ExitPolicy::Continue, move || drop(sequencer.run(&giving_up).expect("no damage")));
         assert!(env.runtime.block_on(env.queue.flush()));
         let earliest = env.reader.extent().earliest_received.expect("a record");
         let translated = env.hub.times().translated(1, earliest).plus(age);
