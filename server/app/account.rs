@@ -152,7 +152,7 @@ fn replica_role(
     let (bus, leader) = (quorum.bus.clone(), LeaderName::default());
     let config = shared.settings.replication.clone();
     let confirmer = EndConfirmer::new(bus.clone(), shared.clock.clone(), cell.clone(), config.token_wait);
-    let jobs = local.jobs.clone().expect("set by the caller");
+    let jobs = maintenance.recovery.clone();
     let orders = Arc::new(LeaderOrders::new(bus.clone(), local.hub.clone(), jobs, cell.clone()));
     let (name, own) = (config.name.clone(), orders.clone());
     let link = SharedReplica { name, leader: leader.clone(), cell: cell.clone(), confirmer, orders: own };

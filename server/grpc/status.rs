@@ -265,7 +265,7 @@ pub fn not_ready(message: &str, after: Duration) -> Status {
 
 /// Returns the status for what only the leader of an account can do.
 pub fn not_leader() -> Status {
-    let message = "this replica does not lead; retry, or use another replica";
+    let message = "no replica that leads has answered; retry, or use another replica";
     StatusBuilder::new(Code::Unavailable, "NOT_LEADER", message).retry_after(RETRY_AFTER_BEHIND).status()
 }
 

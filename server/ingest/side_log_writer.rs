@@ -86,7 +86,7 @@ pub struct SideLogWriter {
     term: Term,
     /// The first record of each term is TERM, as other replicas require it.
     marks_terms: bool,
-    /// An earlier process may have appended posts created before this.
+    /// When the newest record of earlier processes was received: its posts were created before.
     held_before: UnixMillis,
     /// Records to be appended.
     records: Vec<Record>,
@@ -190,7 +190,7 @@ fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog
         index: ids.index,
         term: setup.identity.term,
         marks_terms: false,
-        held_before: if extent.next > 1 { setup.now } else { UnixMillis(i64::MIN) },
+        held_before: extent.newest_received.unwrap_or(UnixMillis(i64::MIN)),
         records: Vec::new(),
     };
     let maintenance = SideLogMaintenance { log: maintenance, ids: ids.maintenance, reader: reader.clone() };

@@ -14,6 +14,7 @@ mod tight;
 use ::oracle::{Fault, Gap, Kind};
 
 use super::record::Record;
+use super::x::Connection;
 
 /// Everything that is wrong with a history.
 pub(super) fn find_faults(record: &mut Record) -> Vec<String> {
@@ -42,6 +43,11 @@ fn own_faults(record: &Record) -> Vec<String> {
         faults.extend(own.into_iter().map(|fault| of(Some(seen.number), fault)));
     }
     faults.extend(announced::compare(record));
+    // Without it, each connection may carry the whole stream, and nothing of a datacenter is shown.
+    let is_of_all = |own: &Connection| own.window.is_none() && own.datacenter.is_none();
+    if record.plan.setup.datacenters && record.connections.iter().any(is_of_all) {
+        faults.push("datacenters: a connection is not to one of them".to_owned());
+    }
     faults.extend(covered::check(record, &arrivals));
     faults
 }

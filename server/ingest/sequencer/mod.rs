@@ -5,6 +5,7 @@
 //! waits for the disk. Does not own connections (`supervisor`) or gaps (`gap_tracker`).
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -65,6 +66,20 @@ pub struct SequencerDeps {
 
 /// Skips of one reason are coalesced for this time.
 const SKIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Ends a turn: a reader that runs the sequencer appends one batch, and leaves the others to its thread.
+async fn end_turn() {
+    let mut has_ended = false;
+    std::future::poll_fn(|cx| match std::mem::replace(&mut has_ended, true) {
+        true => Poll::Ready(()),
+        false => {
+            // At once: what tokio's `yield_now` wakes waits for the runtime of the reader.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}
 
 impl Sequencer {
     /// Creates a sequencer that receives from the queue.
@@ -159,6 +174,9 @@ impl Sequencer {
             }
             let ready = first.map(|first| self.drain_ready(first)).unwrap_or_default();
             self.write(ready, &mut pending, giving_up).await?;
+            if !self.intakes.is_empty() {
+                end_turn().await;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@ mod clock;
 mod late;
 mod references;
 mod rules;
+mod turns;
 mod undemanded;
 mod write_half;
 
@@ -116,6 +117,16 @@ impl TestEnv {
         assert!(self.runtime.block_on(self.queue.send(arrivals, source, self.hub.clock().moment())));
     }
 
+    /// Queues so many posts of so many bytes.
+    fn put_long(&self, posts: u64, bytes: u64) {
+        for id in 1..=posts {
+            let (received, read_at, messages) = (UnixMillis(1_000), Moment::ZERO, vec![post(id, &["a"])]);
+            let arrivals = MessageBatch { received, read_at, bytes, heartbeats: 0, messages };
+            self.metrics.messages_in.inc();
+            assert!(self.runtime.block_on(self.queue.send(arrivals, LIVE, self.hub.clock().moment())));
+        }
+    }
+
     /// Closes the queue, runs the sequencer until the queue is drained, and returns the records of the log.
     fn records(mut self) -> (Vec<Record>, Metrics) {
         let sequencer = self.sequencer.take().expect("run once");
@@ -166,14 +177,8 @@ fn post_is_logged_again_only_for_new_rules() {
 
 #[test]
 fn queued_posts_are_appended_in_bounded_batches() {
-    let env = TestEnv::new(0);
-    let bytes = 100 << 10;
-    for id in 1..=20 {
-        let (received, read_at, messages) = (UnixMillis(1_000), Moment::ZERO, vec![post(id, &["a"])]);
-        let arrivals = MessageBatch { received, read_at, bytes, heartbeats: 0, messages };
-        env.metrics.messages_in.inc();
-        assert!(env.runtime.block_on(env.queue.send(arrivals, LIVE, env.hub.clock().moment())));
-    }
+    let (env, bytes) = (TestEnv::new(0), 100 << 10);
+    env.put_long(20, bytes);
     let (records, metrics) = env.records();
     assert_eq!(records.len(), 21, "a TERM and all posts");
     let batch = Config::default().append_bytes_max as u64 / bytes + 1;

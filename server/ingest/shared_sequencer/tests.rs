@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 use crate::task::{ExitPolicy, TaskGroup};
@@ -34,6 +34,14 @@ impl TestSequencer {
         (Self { shared, sender, counted }, future)
     }
 
+    /// Starts it as a task, which has lent itself when this returns.
+    async fn start(work: impl Fn(u64) + Send + 'static) -> (Self, JoinHandle<()>) {
+        let (own, future) = Self::new(work);
+        let running = tokio::spawn(future);
+        yield_now().await;
+        (own, running)
+    }
+
     fn send(&self, bytes: u64) {
         self.shared.send(bytes, || self.sender.try_send(bytes).expect("room"));
     }
@@ -63,12 +71,11 @@ async fn reader_runs_idle_sequencer_for_short_item() {
 #[tokio::test]
 async fn slow_run_leaves_next_to_own_thread() {
     let clock = Clock::system();
-    let (sequencer, future) = TestSequencer::new(move |_| {
+    let (sequencer, running) = TestSequencer::start(move |_| {
         let began = clock.moment();
         while clock.moment().since(began) < SLOW_RUN {}
-    });
-    let running = tokio::spawn(future);
-    yield_now().await;
+    })
+    .await;
     sequencer.send(SHORT);
     assert_eq!(sequencer.counted(), 1);
     sequencer.send(SHORT);
@@ -79,9 +86,7 @@ async fn slow_run_leaves_next_to_own_thread() {
 
 #[tokio::test]
 async fn fast_runs_of_own_thread_end_caution() {
-    let (sequencer, future) = TestSequencer::new(|_| ());
-    let running = tokio::spawn(future);
-    yield_now().await;
+    let (sequencer, running) = TestSequencer::start(|_| ()).await;
     sequencer.shared.runs_left.store(RUNS_AFTER_SLOW, Ordering::Relaxed);
     for nth in 1..=u64::from(RUNS_AFTER_SLOW) {
         sequencer.send(SHORT);
@@ -97,9 +102,7 @@ async fn fast_runs_of_own_thread_end_caution() {
 
 #[tokio::test]
 async fn dropped_sequencer_is_not_run() {
-    let (sequencer, future) = TestSequencer::new(|_| ());
-    let running = tokio::spawn(future);
-    yield_now().await;
+    let (sequencer, running) = TestSequencer::start(|_| ()).await;
     running.abort();
     assert!(running.await.expect_err("aborted").is_cancelled());
     assert!(sequencer.sender.is_closed(), "nothing of it is left");
