@@ -7,6 +7,7 @@ mod language;
 mod logs;
 mod names;
 mod source;
+mod stubs;
 mod types;
 mod wakeup;
 

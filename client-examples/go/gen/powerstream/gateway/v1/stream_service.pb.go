@@ -632,6 +632,59 @@ func (DrainReason) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{9}
 }
 
+// Role of a replica for an account.
+type ReplicaRole int32
+
+const (
+	// Default value. Not sent by the server.
+	ReplicaRole_REPLICA_ROLE_UNSPECIFIED ReplicaRole = 0
+	// The replica reads X and appends to the log.
+	ReplicaRole_REPLICA_ROLE_LEADER ReplicaRole = 1
+	// The replica serves its copy of the log.
+	ReplicaRole_REPLICA_ROLE_FOLLOWER ReplicaRole = 2
+)
+
+// Enum value maps for ReplicaRole.
+var (
+	ReplicaRole_name = map[int32]string{
+		0: "REPLICA_ROLE_UNSPECIFIED",
+		1: "REPLICA_ROLE_LEADER",
+		2: "REPLICA_ROLE_FOLLOWER",
+	}
+	ReplicaRole_value = map[string]int32{
+		"REPLICA_ROLE_UNSPECIFIED": 0,
+		"REPLICA_ROLE_LEADER":      1,
+		"REPLICA_ROLE_FOLLOWER":    2,
+	}
+)
+
+func (x ReplicaRole) Enum() *ReplicaRole {
+	p := new(ReplicaRole)
+	*p = x
+	return p
+}
+
+func (x ReplicaRole) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReplicaRole) Descriptor() protoreflect.EnumDescriptor {
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[10].Descriptor()
+}
+
+func (ReplicaRole) Type() protoreflect.EnumType {
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[10]
+}
+
+func (x ReplicaRole) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReplicaRole.Descriptor instead.
+func (ReplicaRole) EnumDescriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{10}
+}
+
 // Filter, start position and delivery options of a session.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2436,8 +2489,10 @@ type StreamInfo struct {
 	Sessions uint32 `protobuf:"varint,9,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// RECOVERY_NOT_ENTITLED while upstream refuses recovery requests of the account; empty otherwise. Live delivery continues.
 	RecoveryBlockedReason string `protobuf:"bytes,10,opt,name=recovery_blocked_reason,json=recoveryBlockedReason,proto3" json:"recovery_blocked_reason,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// State of this gateway as one of several replicas. Absent if there are no other replicas.
+	Replica       *StreamReplica `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamInfo) Reset() {
@@ -2540,6 +2595,87 @@ func (x *StreamInfo) GetRecoveryBlockedReason() string {
 	return ""
 }
 
+func (x *StreamInfo) GetReplica() *StreamReplica {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+// A gateway as one of several replicas of an account.
+type StreamReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the replica that answers (`replication.name`).
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Role of the replica that answers.
+	Role ReplicaRole `protobuf:"varint,2,opt,name=role,proto3,enum=powerstream.gateway.v1.ReplicaRole" json:"role,omitempty"`
+	// Name of the replica that leads, as it announced itself in the last 3 s. Empty if none did.
+	Leader string `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	// Number of messages of the shared log that the leader announced and that this replica does not have yet. A message
+	// contains the records of one append. 0 at the leader.
+	LagMessages   uint64 `protobuf:"varint,4,opt,name=lag_messages,json=lagMessages,proto3" json:"lag_messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamReplica) Reset() {
+	*x = StreamReplica{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamReplica) ProtoMessage() {}
+
+func (x *StreamReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamReplica.ProtoReflect.Descriptor instead.
+func (*StreamReplica) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *StreamReplica) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StreamReplica) GetRole() ReplicaRole {
+	if x != nil {
+		return x.Role
+	}
+	return ReplicaRole_REPLICA_ROLE_UNSPECIFIED
+}
+
+func (x *StreamReplica) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *StreamReplica) GetLagMessages() uint64 {
+	if x != nil {
+		return x.LagMessages
+	}
+	return 0
+}
+
 // Account and page of the list of tags.
 type ListTagsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2556,7 +2692,7 @@ type ListTagsRequest struct {
 
 func (x *ListTagsRequest) Reset() {
 	*x = ListTagsRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2704,7 @@ func (x *ListTagsRequest) String() string {
 func (*ListTagsRequest) ProtoMessage() {}
 
 func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2717,7 @@ func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsRequest.ProtoReflect.Descriptor instead.
 func (*ListTagsRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{23}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListTagsRequest) GetAccount() string {
@@ -2618,7 +2754,7 @@ type ListTagsResponse struct {
 
 func (x *ListTagsResponse) Reset() {
 	*x = ListTagsResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2766,7 @@ func (x *ListTagsResponse) String() string {
 func (*ListTagsResponse) ProtoMessage() {}
 
 func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2779,7 @@ func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsResponse.ProtoReflect.Descriptor instead.
 func (*ListTagsResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{24}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListTagsResponse) GetTags() []*TagInfo {
@@ -2677,7 +2813,7 @@ type TagInfo struct {
 
 func (x *TagInfo) Reset() {
 	*x = TagInfo{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2825,7 @@ func (x *TagInfo) String() string {
 func (*TagInfo) ProtoMessage() {}
 
 func (x *TagInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +2838,7 @@ func (x *TagInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagInfo.ProtoReflect.Descriptor instead.
 func (*TagInfo) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{25}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TagInfo) GetTag() string {
@@ -2751,7 +2887,7 @@ type ResolvePositionRequest struct {
 
 func (x *ResolvePositionRequest) Reset() {
 	*x = ResolvePositionRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[26]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +2899,7 @@ func (x *ResolvePositionRequest) String() string {
 func (*ResolvePositionRequest) ProtoMessage() {}
 
 func (x *ResolvePositionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[26]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2912,7 @@ func (x *ResolvePositionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePositionRequest.ProtoReflect.Descriptor instead.
 func (*ResolvePositionRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{26}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResolvePositionRequest) GetAccount() string {
@@ -2842,7 +2978,7 @@ type ResolvePositionResponse struct {
 
 func (x *ResolvePositionResponse) Reset() {
 	*x = ResolvePositionResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[27]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +2990,7 @@ func (x *ResolvePositionResponse) String() string {
 func (*ResolvePositionResponse) ProtoMessage() {}
 
 func (x *ResolvePositionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[27]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +3003,7 @@ func (x *ResolvePositionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePositionResponse.ProtoReflect.Descriptor instead.
 func (*ResolvePositionResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{27}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResolvePositionResponse) GetResumeToken() string {
@@ -3017,7 +3153,7 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x10GetStreamRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"O\n" +
 	"\x11GetStreamResponse\x12:\n" +
-	"\x06stream\x18\x01 \x01(\v2\".powerstream.gateway.v1.StreamInfoR\x06stream\"\x85\x04\n" +
+	"\x06stream\x18\x01 \x01(\v2\".powerstream.gateway.v1.StreamInfoR\x06stream\"\xc6\x04\n" +
 	"\n" +
 	"StreamInfo\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
@@ -3030,7 +3166,13 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\rlow_watermark\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\flowWatermark\x12\x1a\n" +
 	"\bsessions\x18\t \x01(\rR\bsessions\x126\n" +
 	"\x17recovery_blocked_reason\x18\n" +
-	" \x01(\tR\x15recoveryBlockedReason\"g\n" +
+	" \x01(\tR\x15recoveryBlockedReason\x12?\n" +
+	"\areplica\x18\v \x01(\v2%.powerstream.gateway.v1.StreamReplicaR\areplica\"\x97\x01\n" +
+	"\rStreamReplica\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\x04role\x18\x02 \x01(\x0e2#.powerstream.gateway.v1.ReplicaRoleR\x04role\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\tR\x06leader\x12!\n" +
+	"\flag_messages\x18\x04 \x01(\x04R\vlagMessages\"g\n" +
 	"\x0fListTagsRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -3114,7 +3256,11 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x15DRAIN_REASON_SHUTDOWN\x10\x01\x12 \n" +
 	"\x1cDRAIN_REASON_SESSION_ROTATED\x10\x02\x12#\n" +
 	"\x1fDRAIN_REASON_CREDENTIALS_EXPIRE\x10\x03\x12\x1b\n" +
-	"\x17DRAIN_REASON_TERMINATED\x10\x042\x90\x04\n" +
+	"\x17DRAIN_REASON_TERMINATED\x10\x04*_\n" +
+	"\vReplicaRole\x12\x1c\n" +
+	"\x18REPLICA_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13REPLICA_ROLE_LEADER\x10\x01\x12\x19\n" +
+	"\x15REPLICA_ROLE_FOLLOWER\x10\x022\x90\x04\n" +
 	"\rStreamService\x12b\n" +
 	"\tSubscribe\x12(.powerstream.gateway.v1.SubscribeRequest\x1a).powerstream.gateway.v1.SubscribeResponse0\x01\x12f\n" +
 	"\vListStreams\x12*.powerstream.gateway.v1.ListStreamsRequest\x1a+.powerstream.gateway.v1.ListStreamsResponse\x12`\n" +
@@ -3135,8 +3281,8 @@ func file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP() []byte {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescData
 }
 
-var file_powerstream_gateway_v1_stream_service_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_powerstream_gateway_v1_stream_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_powerstream_gateway_v1_stream_service_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_powerstream_gateway_v1_stream_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_powerstream_gateway_v1_stream_service_proto_goTypes = []any{
 	(Capability)(0),                 // 0: powerstream.gateway.v1.Capability
 	(ResumePolicy)(0),               // 1: powerstream.gateway.v1.ResumePolicy
@@ -3148,114 +3294,118 @@ var file_powerstream_gateway_v1_stream_service_proto_goTypes = []any{
 	(RulesChangeCause)(0),           // 7: powerstream.gateway.v1.RulesChangeCause
 	(StreamNoticeKind)(0),           // 8: powerstream.gateway.v1.StreamNoticeKind
 	(DrainReason)(0),                // 9: powerstream.gateway.v1.DrainReason
-	(*SubscribeRequest)(nil),        // 10: powerstream.gateway.v1.SubscribeRequest
-	(*Earliest)(nil),                // 11: powerstream.gateway.v1.Earliest
-	(*Latest)(nil),                  // 12: powerstream.gateway.v1.Latest
-	(*TagFilter)(nil),               // 13: powerstream.gateway.v1.TagFilter
-	(*SubscribeResponse)(nil),       // 14: powerstream.gateway.v1.SubscribeResponse
-	(*Position)(nil),                // 15: powerstream.gateway.v1.Position
-	(*SessionStart)(nil),            // 16: powerstream.gateway.v1.SessionStart
-	(*Warning)(nil),                 // 17: powerstream.gateway.v1.Warning
-	(*EventBatch)(nil),              // 18: powerstream.gateway.v1.EventBatch
-	(*Heartbeat)(nil),               // 19: powerstream.gateway.v1.Heartbeat
-	(*CaughtUp)(nil),                // 20: powerstream.gateway.v1.CaughtUp
-	(*FellBehind)(nil),              // 21: powerstream.gateway.v1.FellBehind
-	(*GapNotice)(nil),               // 22: powerstream.gateway.v1.GapNotice
-	(*Skipped)(nil),                 // 23: powerstream.gateway.v1.Skipped
-	(*StreamNotice)(nil),            // 24: powerstream.gateway.v1.StreamNotice
-	(*RulesChange)(nil),             // 25: powerstream.gateway.v1.RulesChange
-	(*ChangedRule)(nil),             // 26: powerstream.gateway.v1.ChangedRule
-	(*Draining)(nil),                // 27: powerstream.gateway.v1.Draining
-	(*ListStreamsRequest)(nil),      // 28: powerstream.gateway.v1.ListStreamsRequest
-	(*ListStreamsResponse)(nil),     // 29: powerstream.gateway.v1.ListStreamsResponse
-	(*GetStreamRequest)(nil),        // 30: powerstream.gateway.v1.GetStreamRequest
-	(*GetStreamResponse)(nil),       // 31: powerstream.gateway.v1.GetStreamResponse
-	(*StreamInfo)(nil),              // 32: powerstream.gateway.v1.StreamInfo
-	(*ListTagsRequest)(nil),         // 33: powerstream.gateway.v1.ListTagsRequest
-	(*ListTagsResponse)(nil),        // 34: powerstream.gateway.v1.ListTagsResponse
-	(*TagInfo)(nil),                 // 35: powerstream.gateway.v1.TagInfo
-	(*ResolvePositionRequest)(nil),  // 36: powerstream.gateway.v1.ResolvePositionRequest
-	(*ResolvePositionResponse)(nil), // 37: powerstream.gateway.v1.ResolvePositionResponse
-	(*timestamppb.Timestamp)(nil),   // 38: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
-	(*TimeInterval)(nil),            // 40: powerstream.gateway.v1.TimeInterval
-	(*Gap)(nil),                     // 41: powerstream.gateway.v1.Gap
-	(*Event)(nil),                   // 42: powerstream.gateway.v1.Event
+	(ReplicaRole)(0),                // 10: powerstream.gateway.v1.ReplicaRole
+	(*SubscribeRequest)(nil),        // 11: powerstream.gateway.v1.SubscribeRequest
+	(*Earliest)(nil),                // 12: powerstream.gateway.v1.Earliest
+	(*Latest)(nil),                  // 13: powerstream.gateway.v1.Latest
+	(*TagFilter)(nil),               // 14: powerstream.gateway.v1.TagFilter
+	(*SubscribeResponse)(nil),       // 15: powerstream.gateway.v1.SubscribeResponse
+	(*Position)(nil),                // 16: powerstream.gateway.v1.Position
+	(*SessionStart)(nil),            // 17: powerstream.gateway.v1.SessionStart
+	(*Warning)(nil),                 // 18: powerstream.gateway.v1.Warning
+	(*EventBatch)(nil),              // 19: powerstream.gateway.v1.EventBatch
+	(*Heartbeat)(nil),               // 20: powerstream.gateway.v1.Heartbeat
+	(*CaughtUp)(nil),                // 21: powerstream.gateway.v1.CaughtUp
+	(*FellBehind)(nil),              // 22: powerstream.gateway.v1.FellBehind
+	(*GapNotice)(nil),               // 23: powerstream.gateway.v1.GapNotice
+	(*Skipped)(nil),                 // 24: powerstream.gateway.v1.Skipped
+	(*StreamNotice)(nil),            // 25: powerstream.gateway.v1.StreamNotice
+	(*RulesChange)(nil),             // 26: powerstream.gateway.v1.RulesChange
+	(*ChangedRule)(nil),             // 27: powerstream.gateway.v1.ChangedRule
+	(*Draining)(nil),                // 28: powerstream.gateway.v1.Draining
+	(*ListStreamsRequest)(nil),      // 29: powerstream.gateway.v1.ListStreamsRequest
+	(*ListStreamsResponse)(nil),     // 30: powerstream.gateway.v1.ListStreamsResponse
+	(*GetStreamRequest)(nil),        // 31: powerstream.gateway.v1.GetStreamRequest
+	(*GetStreamResponse)(nil),       // 32: powerstream.gateway.v1.GetStreamResponse
+	(*StreamInfo)(nil),              // 33: powerstream.gateway.v1.StreamInfo
+	(*StreamReplica)(nil),           // 34: powerstream.gateway.v1.StreamReplica
+	(*ListTagsRequest)(nil),         // 35: powerstream.gateway.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),        // 36: powerstream.gateway.v1.ListTagsResponse
+	(*TagInfo)(nil),                 // 37: powerstream.gateway.v1.TagInfo
+	(*ResolvePositionRequest)(nil),  // 38: powerstream.gateway.v1.ResolvePositionRequest
+	(*ResolvePositionResponse)(nil), // 39: powerstream.gateway.v1.ResolvePositionResponse
+	(*timestamppb.Timestamp)(nil),   // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 41: google.protobuf.Duration
+	(*TimeInterval)(nil),            // 42: powerstream.gateway.v1.TimeInterval
+	(*Gap)(nil),                     // 43: powerstream.gateway.v1.Gap
+	(*Event)(nil),                   // 44: powerstream.gateway.v1.Event
 }
 var file_powerstream_gateway_v1_stream_service_proto_depIdxs = []int32{
-	13, // 0: powerstream.gateway.v1.SubscribeRequest.filter:type_name -> powerstream.gateway.v1.TagFilter
-	38, // 1: powerstream.gateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
-	39, // 2: powerstream.gateway.v1.SubscribeRequest.lookback:type_name -> google.protobuf.Duration
-	11, // 3: powerstream.gateway.v1.SubscribeRequest.earliest:type_name -> powerstream.gateway.v1.Earliest
-	12, // 4: powerstream.gateway.v1.SubscribeRequest.latest:type_name -> powerstream.gateway.v1.Latest
+	14, // 0: powerstream.gateway.v1.SubscribeRequest.filter:type_name -> powerstream.gateway.v1.TagFilter
+	40, // 1: powerstream.gateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
+	41, // 2: powerstream.gateway.v1.SubscribeRequest.lookback:type_name -> google.protobuf.Duration
+	12, // 3: powerstream.gateway.v1.SubscribeRequest.earliest:type_name -> powerstream.gateway.v1.Earliest
+	13, // 4: powerstream.gateway.v1.SubscribeRequest.latest:type_name -> powerstream.gateway.v1.Latest
 	1,  // 5: powerstream.gateway.v1.SubscribeRequest.resume_policy:type_name -> powerstream.gateway.v1.ResumePolicy
-	39, // 6: powerstream.gateway.v1.SubscribeRequest.max_batch_delay:type_name -> google.protobuf.Duration
-	39, // 7: powerstream.gateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	41, // 6: powerstream.gateway.v1.SubscribeRequest.max_batch_delay:type_name -> google.protobuf.Duration
+	41, // 7: powerstream.gateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
 	0,  // 8: powerstream.gateway.v1.SubscribeRequest.capabilities:type_name -> powerstream.gateway.v1.Capability
-	16, // 9: powerstream.gateway.v1.SubscribeResponse.session_start:type_name -> powerstream.gateway.v1.SessionStart
-	18, // 10: powerstream.gateway.v1.SubscribeResponse.event_batch:type_name -> powerstream.gateway.v1.EventBatch
-	19, // 11: powerstream.gateway.v1.SubscribeResponse.heartbeat:type_name -> powerstream.gateway.v1.Heartbeat
-	20, // 12: powerstream.gateway.v1.SubscribeResponse.caught_up:type_name -> powerstream.gateway.v1.CaughtUp
-	21, // 13: powerstream.gateway.v1.SubscribeResponse.fell_behind:type_name -> powerstream.gateway.v1.FellBehind
-	22, // 14: powerstream.gateway.v1.SubscribeResponse.gap_notice:type_name -> powerstream.gateway.v1.GapNotice
-	23, // 15: powerstream.gateway.v1.SubscribeResponse.skipped:type_name -> powerstream.gateway.v1.Skipped
-	24, // 16: powerstream.gateway.v1.SubscribeResponse.stream_notice:type_name -> powerstream.gateway.v1.StreamNotice
-	27, // 17: powerstream.gateway.v1.SubscribeResponse.draining:type_name -> powerstream.gateway.v1.Draining
-	38, // 18: powerstream.gateway.v1.Position.time:type_name -> google.protobuf.Timestamp
-	39, // 19: powerstream.gateway.v1.SessionStart.heartbeat_interval:type_name -> google.protobuf.Duration
+	17, // 9: powerstream.gateway.v1.SubscribeResponse.session_start:type_name -> powerstream.gateway.v1.SessionStart
+	19, // 10: powerstream.gateway.v1.SubscribeResponse.event_batch:type_name -> powerstream.gateway.v1.EventBatch
+	20, // 11: powerstream.gateway.v1.SubscribeResponse.heartbeat:type_name -> powerstream.gateway.v1.Heartbeat
+	21, // 12: powerstream.gateway.v1.SubscribeResponse.caught_up:type_name -> powerstream.gateway.v1.CaughtUp
+	22, // 13: powerstream.gateway.v1.SubscribeResponse.fell_behind:type_name -> powerstream.gateway.v1.FellBehind
+	23, // 14: powerstream.gateway.v1.SubscribeResponse.gap_notice:type_name -> powerstream.gateway.v1.GapNotice
+	24, // 15: powerstream.gateway.v1.SubscribeResponse.skipped:type_name -> powerstream.gateway.v1.Skipped
+	25, // 16: powerstream.gateway.v1.SubscribeResponse.stream_notice:type_name -> powerstream.gateway.v1.StreamNotice
+	28, // 17: powerstream.gateway.v1.SubscribeResponse.draining:type_name -> powerstream.gateway.v1.Draining
+	40, // 18: powerstream.gateway.v1.Position.time:type_name -> google.protobuf.Timestamp
+	41, // 19: powerstream.gateway.v1.SessionStart.heartbeat_interval:type_name -> google.protobuf.Duration
 	2,  // 20: powerstream.gateway.v1.SessionStart.outcome:type_name -> powerstream.gateway.v1.StartOutcome
-	15, // 21: powerstream.gateway.v1.SessionStart.position:type_name -> powerstream.gateway.v1.Position
-	40, // 22: powerstream.gateway.v1.SessionStart.missing:type_name -> powerstream.gateway.v1.TimeInterval
-	41, // 23: powerstream.gateway.v1.SessionStart.open_gaps:type_name -> powerstream.gateway.v1.Gap
-	17, // 24: powerstream.gateway.v1.SessionStart.warnings:type_name -> powerstream.gateway.v1.Warning
+	16, // 21: powerstream.gateway.v1.SessionStart.position:type_name -> powerstream.gateway.v1.Position
+	42, // 22: powerstream.gateway.v1.SessionStart.missing:type_name -> powerstream.gateway.v1.TimeInterval
+	43, // 23: powerstream.gateway.v1.SessionStart.open_gaps:type_name -> powerstream.gateway.v1.Gap
+	18, // 24: powerstream.gateway.v1.SessionStart.warnings:type_name -> powerstream.gateway.v1.Warning
 	3,  // 25: powerstream.gateway.v1.Warning.code:type_name -> powerstream.gateway.v1.WarningCode
-	42, // 26: powerstream.gateway.v1.EventBatch.events:type_name -> powerstream.gateway.v1.Event
+	44, // 26: powerstream.gateway.v1.EventBatch.events:type_name -> powerstream.gateway.v1.Event
 	4,  // 27: powerstream.gateway.v1.EventBatch.phase:type_name -> powerstream.gateway.v1.Phase
-	38, // 28: powerstream.gateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
-	38, // 29: powerstream.gateway.v1.Heartbeat.low_watermark:type_name -> google.protobuf.Timestamp
-	39, // 30: powerstream.gateway.v1.Heartbeat.lag:type_name -> google.protobuf.Duration
+	40, // 28: powerstream.gateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
+	40, // 29: powerstream.gateway.v1.Heartbeat.low_watermark:type_name -> google.protobuf.Timestamp
+	41, // 30: powerstream.gateway.v1.Heartbeat.lag:type_name -> google.protobuf.Duration
 	5,  // 31: powerstream.gateway.v1.Heartbeat.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
-	39, // 32: powerstream.gateway.v1.Heartbeat.upstream_age:type_name -> google.protobuf.Duration
-	15, // 33: powerstream.gateway.v1.CaughtUp.position:type_name -> powerstream.gateway.v1.Position
-	15, // 34: powerstream.gateway.v1.FellBehind.position:type_name -> powerstream.gateway.v1.Position
-	39, // 35: powerstream.gateway.v1.FellBehind.lag:type_name -> google.protobuf.Duration
-	41, // 36: powerstream.gateway.v1.GapNotice.gap:type_name -> powerstream.gateway.v1.Gap
-	40, // 37: powerstream.gateway.v1.Skipped.interval:type_name -> powerstream.gateway.v1.TimeInterval
+	41, // 32: powerstream.gateway.v1.Heartbeat.upstream_age:type_name -> google.protobuf.Duration
+	16, // 33: powerstream.gateway.v1.CaughtUp.position:type_name -> powerstream.gateway.v1.Position
+	16, // 34: powerstream.gateway.v1.FellBehind.position:type_name -> powerstream.gateway.v1.Position
+	41, // 35: powerstream.gateway.v1.FellBehind.lag:type_name -> google.protobuf.Duration
+	43, // 36: powerstream.gateway.v1.GapNotice.gap:type_name -> powerstream.gateway.v1.Gap
+	42, // 37: powerstream.gateway.v1.Skipped.interval:type_name -> powerstream.gateway.v1.TimeInterval
 	6,  // 38: powerstream.gateway.v1.Skipped.reason:type_name -> powerstream.gateway.v1.SkipReason
 	8,  // 39: powerstream.gateway.v1.StreamNotice.kind:type_name -> powerstream.gateway.v1.StreamNoticeKind
-	25, // 40: powerstream.gateway.v1.StreamNotice.rule_change:type_name -> powerstream.gateway.v1.RulesChange
-	26, // 41: powerstream.gateway.v1.RulesChange.added:type_name -> powerstream.gateway.v1.ChangedRule
-	26, // 42: powerstream.gateway.v1.RulesChange.removed:type_name -> powerstream.gateway.v1.ChangedRule
+	26, // 40: powerstream.gateway.v1.StreamNotice.rule_change:type_name -> powerstream.gateway.v1.RulesChange
+	27, // 41: powerstream.gateway.v1.RulesChange.added:type_name -> powerstream.gateway.v1.ChangedRule
+	27, // 42: powerstream.gateway.v1.RulesChange.removed:type_name -> powerstream.gateway.v1.ChangedRule
 	7,  // 43: powerstream.gateway.v1.RulesChange.cause:type_name -> powerstream.gateway.v1.RulesChangeCause
-	38, // 44: powerstream.gateway.v1.RulesChange.effective_by:type_name -> google.protobuf.Timestamp
+	40, // 44: powerstream.gateway.v1.RulesChange.effective_by:type_name -> google.protobuf.Timestamp
 	9,  // 45: powerstream.gateway.v1.Draining.reason:type_name -> powerstream.gateway.v1.DrainReason
-	38, // 46: powerstream.gateway.v1.Draining.deadline:type_name -> google.protobuf.Timestamp
-	39, // 47: powerstream.gateway.v1.Draining.reconnect_after:type_name -> google.protobuf.Duration
-	32, // 48: powerstream.gateway.v1.ListStreamsResponse.streams:type_name -> powerstream.gateway.v1.StreamInfo
-	32, // 49: powerstream.gateway.v1.GetStreamResponse.stream:type_name -> powerstream.gateway.v1.StreamInfo
-	15, // 50: powerstream.gateway.v1.StreamInfo.earliest:type_name -> powerstream.gateway.v1.Position
-	15, // 51: powerstream.gateway.v1.StreamInfo.newest:type_name -> powerstream.gateway.v1.Position
+	40, // 46: powerstream.gateway.v1.Draining.deadline:type_name -> google.protobuf.Timestamp
+	41, // 47: powerstream.gateway.v1.Draining.reconnect_after:type_name -> google.protobuf.Duration
+	33, // 48: powerstream.gateway.v1.ListStreamsResponse.streams:type_name -> powerstream.gateway.v1.StreamInfo
+	33, // 49: powerstream.gateway.v1.GetStreamResponse.stream:type_name -> powerstream.gateway.v1.StreamInfo
+	16, // 50: powerstream.gateway.v1.StreamInfo.earliest:type_name -> powerstream.gateway.v1.Position
+	16, // 51: powerstream.gateway.v1.StreamInfo.newest:type_name -> powerstream.gateway.v1.Position
 	5,  // 52: powerstream.gateway.v1.StreamInfo.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
-	39, // 53: powerstream.gateway.v1.StreamInfo.upstream_age:type_name -> google.protobuf.Duration
-	38, // 54: powerstream.gateway.v1.StreamInfo.low_watermark:type_name -> google.protobuf.Timestamp
-	35, // 55: powerstream.gateway.v1.ListTagsResponse.tags:type_name -> powerstream.gateway.v1.TagInfo
-	38, // 56: powerstream.gateway.v1.ResolvePositionRequest.time:type_name -> google.protobuf.Timestamp
-	15, // 57: powerstream.gateway.v1.ResolvePositionResponse.position:type_name -> powerstream.gateway.v1.Position
-	10, // 58: powerstream.gateway.v1.StreamService.Subscribe:input_type -> powerstream.gateway.v1.SubscribeRequest
-	28, // 59: powerstream.gateway.v1.StreamService.ListStreams:input_type -> powerstream.gateway.v1.ListStreamsRequest
-	30, // 60: powerstream.gateway.v1.StreamService.GetStream:input_type -> powerstream.gateway.v1.GetStreamRequest
-	33, // 61: powerstream.gateway.v1.StreamService.ListTags:input_type -> powerstream.gateway.v1.ListTagsRequest
-	36, // 62: powerstream.gateway.v1.StreamService.ResolvePosition:input_type -> powerstream.gateway.v1.ResolvePositionRequest
-	14, // 63: powerstream.gateway.v1.StreamService.Subscribe:output_type -> powerstream.gateway.v1.SubscribeResponse
-	29, // 64: powerstream.gateway.v1.StreamService.ListStreams:output_type -> powerstream.gateway.v1.ListStreamsResponse
-	31, // 65: powerstream.gateway.v1.StreamService.GetStream:output_type -> powerstream.gateway.v1.GetStreamResponse
-	34, // 66: powerstream.gateway.v1.StreamService.ListTags:output_type -> powerstream.gateway.v1.ListTagsResponse
-	37, // 67: powerstream.gateway.v1.StreamService.ResolvePosition:output_type -> powerstream.gateway.v1.ResolvePositionResponse
-	63, // [63:68] is the sub-list for method output_type
-	58, // [58:63] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	41, // 53: powerstream.gateway.v1.StreamInfo.upstream_age:type_name -> google.protobuf.Duration
+	40, // 54: powerstream.gateway.v1.StreamInfo.low_watermark:type_name -> google.protobuf.Timestamp
+	34, // 55: powerstream.gateway.v1.StreamInfo.replica:type_name -> powerstream.gateway.v1.StreamReplica
+	10, // 56: powerstream.gateway.v1.StreamReplica.role:type_name -> powerstream.gateway.v1.ReplicaRole
+	37, // 57: powerstream.gateway.v1.ListTagsResponse.tags:type_name -> powerstream.gateway.v1.TagInfo
+	40, // 58: powerstream.gateway.v1.ResolvePositionRequest.time:type_name -> google.protobuf.Timestamp
+	16, // 59: powerstream.gateway.v1.ResolvePositionResponse.position:type_name -> powerstream.gateway.v1.Position
+	11, // 60: powerstream.gateway.v1.StreamService.Subscribe:input_type -> powerstream.gateway.v1.SubscribeRequest
+	29, // 61: powerstream.gateway.v1.StreamService.ListStreams:input_type -> powerstream.gateway.v1.ListStreamsRequest
+	31, // 62: powerstream.gateway.v1.StreamService.GetStream:input_type -> powerstream.gateway.v1.GetStreamRequest
+	35, // 63: powerstream.gateway.v1.StreamService.ListTags:input_type -> powerstream.gateway.v1.ListTagsRequest
+	38, // 64: powerstream.gateway.v1.StreamService.ResolvePosition:input_type -> powerstream.gateway.v1.ResolvePositionRequest
+	15, // 65: powerstream.gateway.v1.StreamService.Subscribe:output_type -> powerstream.gateway.v1.SubscribeResponse
+	30, // 66: powerstream.gateway.v1.StreamService.ListStreams:output_type -> powerstream.gateway.v1.ListStreamsResponse
+	32, // 67: powerstream.gateway.v1.StreamService.GetStream:output_type -> powerstream.gateway.v1.GetStreamResponse
+	36, // 68: powerstream.gateway.v1.StreamService.ListTags:output_type -> powerstream.gateway.v1.ListTagsResponse
+	39, // 69: powerstream.gateway.v1.StreamService.ResolvePosition:output_type -> powerstream.gateway.v1.ResolvePositionResponse
+	65, // [65:70] is the sub-list for method output_type
+	60, // [60:65] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_powerstream_gateway_v1_stream_service_proto_init() }
@@ -3284,7 +3434,7 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 		(*SubscribeResponse_StreamNotice)(nil),
 		(*SubscribeResponse_Draining)(nil),
 	}
-	file_powerstream_gateway_v1_stream_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_powerstream_gateway_v1_stream_service_proto_msgTypes[27].OneofWrappers = []any{
 		(*ResolvePositionRequest_Time)(nil),
 		(*ResolvePositionRequest_PostId)(nil),
 	}
@@ -3293,8 +3443,8 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_powerstream_gateway_v1_stream_service_proto_rawDesc), len(file_powerstream_gateway_v1_stream_service_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   28,
+			NumEnums:      11,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
