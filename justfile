@@ -59,7 +59,7 @@ bench *args:
 
 # So many random mixtures of all that goes wrong, played against the real gateway; SEED=7 cargo test plays one of them.
 seeds n="500":
-    SEEDS={{ n }} cargo test --release --test it seeds:: -- --nocapture
+    SEEDS={{ n }} cargo test --release --test it random_faults:: -- --nocapture
 
 # So many hostile histories on a virtual clock; HISTORY_SEED=7 just histories plays one of them.
 histories n="50000":

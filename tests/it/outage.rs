@@ -108,8 +108,8 @@ fn in_windows_of_two_hours(drill: &Drill, hours: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outage_of_23_hours_is_recovered_whole() {
-    let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
-    drill.away(Duration::from_secs(23 * 3_600), 0.05).await;
+    let mut drill = Drill::new(MINUTE_A_SECOND, |_| (), |_| ()).await;
+    drill.away_until_two_jobs(Duration::from_secs(23 * 3_600), 0.05).await;
     drill.settle().await;
     drill.verify();
     assert_eq!(drill.histories(), BOTH);
@@ -119,8 +119,8 @@ async fn outage_of_23_hours_is_recovered_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_hour_outage_reports_unrecoverable_part() {
-    let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
-    drill.away(Duration::from_secs(30 * 3_600), 0.05).await;
+    let mut drill = Drill::new(MINUTE_A_SECOND, |_| (), |_| ()).await;
+    drill.away_until_two_jobs(Duration::from_secs(30 * 3_600), 0.05).await;
     drill.settle().await;
     drill.verify();
     let mut histories = drill.histories();

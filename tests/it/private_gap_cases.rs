@@ -8,6 +8,7 @@ use powerstream_gateway::config::Settings;
 use powerstream_gateway::model::TimeRange;
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{Gap, GapCause, GapState, StartOutcome, SubscribeRequest};
+use powerstream_gateway::simulator::{Flow, Scope};
 use tonic::Code;
 
 use crate::harness::clock_jump::{Consumer, copy, span};
@@ -37,8 +38,7 @@ async fn lose_log_for(own: &mut Absence, seconds: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_private_gaps_share_jobs() {
-    let upstream = |x: &mut powerstream_gateway::simulator::Config| x.recovery_delay = Duration::from_secs(20);
-    let mut own = Absence::new(upstream, |_| ()).await;
+    let mut own = Absence::new(|_| (), |_| ()).await;
     let mut early = one_that_left(&mut own).await;
     let first_token = early.token.clone();
     lose_log_for(&mut own, 3_600).await;
@@ -47,8 +47,11 @@ async fn equal_private_gaps_share_jobs() {
     lose_log_for(&mut own, 5_400).await;
     assert_eq!(own.windows(0), [], "nothing was requested yet");
 
+    own.env.x.set_flow(&Scope::Recovery, Flow::Stalled);
     early.resume(&own.env).await;
     late.resume(&own.env).await;
+    eventually("two jobs are open", async || own.env.x.connections().recovery == 2).await;
+    own.env.x.set_flow(&Scope::Recovery, Flow::Open);
     own.env.post_mix(20);
     let (all, since) = (own.env.x.sent_posts(), own.env.x.truth_since(between));
     tokio::join!(early.whole(&all), late.whole(&since));

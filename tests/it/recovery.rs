@@ -7,7 +7,8 @@ use powerstream_gateway::proto::{
     GapEvidence, GapState, GetCoverageRequest, GetStreamRequest, ListRecoveryJobsRequest, Origin, TimeInterval,
 };
 use powerstream_gateway::simulator::{
-    BogusResponse, Config as Upstream, CutKind, ErrorResponse, JobFault, Repeat, RequestLine, Scope, StreamError,
+    BogusResponse, Config as Upstream, CutKind, ErrorResponse, Flow, JobFault, Repeat, RequestLine, Scope,
+    SimulatorHandle, StreamError,
 };
 
 use crate::harness::outage::window_asked;
@@ -25,13 +26,18 @@ async fn after_away(away: Duration, upstream: impl FnOnce(&mut Upstream), faults
     let mut drill = Drill::new(RATE, upstream, |_| ()).await;
     faults(&drill);
     drill.away(away, POSTS).await;
+    recovered(&mut drill).await;
+    drill
+}
+
+/// All is recovered, and live was left alone.
+async fn recovered(drill: &mut Drill) {
     drill.settle().await;
     drill.verify();
     assert_eq!(drill.reconnects().iter().filter(|request| request.status == 200).count() as u64, {
         1 + drill.env.x.counters().empty_answers
     });
     assert_eq!(drill.env.x.counters().connects, 2 + drill.env.x.counters().empty_answers, "live was left alone");
-    drill
 }
 
 /// The windows of the jobs that X took, in minutes from the start of the first.
@@ -54,7 +60,8 @@ const RECOVERED: [GapState; 3] = [GapState::Detected, GapState::Recovering, GapS
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn job_aborted_twice_resumes_before_last_minute() {
-    let fault = JobFault::Dies { minute: 7, how: CutKind::Reset };
+    // FIN: after a reset the gateway may have lost what X sent before.
+    let fault = JobFault::Dies { minute: 7, how: CutKind::MidMessage };
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, fault)).await;
     let windows = windows(&drill);
     let end = windows[0].1;
@@ -95,8 +102,9 @@ async fn silent_end_is_trusted_after_empty_confirmation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_outages_use_two_parallel_windows() {
-    let drill =
-        after_away(Duration::from_secs(7 * 3_600), |x| x.recovery_delay = Duration::from_secs(10), |_| ()).await;
+    let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
+    drill.away_until_two_jobs(Duration::from_secs(7 * 3_600), POSTS).await;
+    recovered(&mut drill).await;
     let windows = windows(&drill);
     assert!(windows.iter().all(|window| window.1 - window.0 <= 120) && windows.len() >= 4, "{windows:?}");
     assert_eq!(drill.env.x.connections().recovery_max_ever, 2);
@@ -105,12 +113,9 @@ async fn long_outages_use_two_parallel_windows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn second_job_waits_for_single_slot() {
-    let upstream = |x: &mut Upstream| {
-        x.recovery_jobs_max = 1;
-        x.recovery_delay = Duration::from_secs(10);
-    };
-    let mut drill = Drill::new(RATE, upstream, |_| ()).await;
-    drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
+    let mut drill = Drill::new(RATE, |x| x.recovery_jobs_max = 1, |_| ()).await;
+    let refused = |x: &SimulatorHandle| x.counters().too_many_connections > 0;
+    drill.away_until(Duration::from_secs(7 * 3_600), POSTS, "a second job is refused", refused).await;
     drill.settle().await;
     drill.verify_except_bounds();
     let (open, counters) = (drill.env.x.connections(), drill.env.x.counters());
@@ -140,11 +145,13 @@ async fn ten_minutes_of_429_spare_live_stream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recovery_plan_survives_restart() {
-    let mut drill = Drill::new(RATE, |x| x.recovery_delay = Duration::from_secs(60), |_| ()).await;
-    drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
+    let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
     let x = drill.env.x.clone();
+    x.set_flow(&Scope::Recovery, Flow::Stalled);
+    drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
     eventually("two jobs run", async || x.connections().recovery == 2).await;
     drill.restart().await;
+    x.set_flow(&Scope::Recovery, Flow::Open);
     drill.settle().await;
     drill.verify_except_bounds();
     assert_eq!(x.connections().recovery_max_ever, 2);

@@ -2,6 +2,7 @@
 //! with a planted breach, so that a check that finds nothing is known to work.
 
 mod breaches;
+mod commands;
 mod cycles;
 mod language;
 mod logs;

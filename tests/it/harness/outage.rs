@@ -11,7 +11,8 @@ use powerstream_gateway::config::Settings;
 use powerstream_gateway::model::{TimeRange, UnixMillis};
 use powerstream_gateway::proto::{GapState, Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{
-    BogusResponse, Config as Upstream, CutKind, ErrorResponse, Repeat, RequestLine, Scope, SentPost, SimulatorHandle,
+    BogusResponse, Config as Upstream, CutKind, ErrorResponse, Flow, Repeat, RequestLine, Scope, SentPost,
+    SimulatorHandle,
 };
 
 use super::env::patient;
@@ -214,6 +215,26 @@ impl Drill {
         assert!(x.history(TimeRange::new(from, x.now().minus(Duration::from_secs(1))), per_second) > 0);
         x.clear_refusals_of(&Scope::Live);
         self.back().await;
+    }
+
+    /// The same, and no job sends anything before X shows this: two requests of the gateway overlap on any machine.
+    pub async fn away_until(
+        &mut self,
+        time: Duration,
+        per_second: f64,
+        what: &str,
+        shown: impl Fn(&SimulatorHandle) -> bool,
+    ) {
+        let x = self.env.x.clone();
+        x.set_flow(&Scope::Recovery, Flow::Stalled);
+        self.away(time, per_second).await;
+        eventually(what, async || shown(&x)).await;
+        x.set_flow(&Scope::Recovery, Flow::Open);
+    }
+
+    /// The same until two jobs are open.
+    pub async fn away_until_two_jobs(&mut self, time: Duration, per_second: f64) {
+        self.away_until(time, per_second, "two jobs are open", |x| x.connections().recovery == 2).await;
     }
 
     /// Waits until the line is up again and something has come by it.
