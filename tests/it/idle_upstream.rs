@@ -36,7 +36,7 @@ async fn is_stale(flow: Flow) -> Drill {
     let gap = gaps.last()[0];
     assert_eq!(gap.cause(), GapCause::Stale);
     let silent = outage.answered.since(outage.last);
-    assert!(silent >= STALE && silent < STALE + Duration::from_secs(15), "it was left after {silent:?}");
+    assert!(silent >= STALE, "it was left after {silent:?}");
     assert!(span(gap).covers(TimeRange::new(outage.last, outage.answered)), "{gap:?} for {outage:?}");
     drill
 }

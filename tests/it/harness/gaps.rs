@@ -26,8 +26,6 @@ pub struct Outage {
     pub last: UnixMillis,
     /// X was asked at this time, and answered with the next connection.
     pub answered: UnixMillis,
-    /// The first one on that connection was written then.
-    pub back: UnixMillis,
 }
 
 /// A time of the API.

@@ -268,6 +268,12 @@ impl Drill {
         self.env.x.requests().into_iter().filter(is_recovery).collect()
     }
 
+    /// When X was first asked for a recovery job.
+    pub fn first_job_requested(&self) -> UnixMillis {
+        let request = self.jobs().into_iter().next().expect("a job was requested");
+        UnixMillis(request.received_ms + self.skew_seconds * 1_000)
+    }
+
     /// Stops posts, and reads until each session has all its posts and no gap is open, or until the deadline; the
     /// oracle reports missing posts.
     pub async fn settle(&mut self) {
@@ -326,8 +332,7 @@ impl Drill {
             // It is answered after it was asked for.
             let at = live.iter().position(|record| record.opened_ms >= answered.0).expect("it was answered");
             let before = live[..at].last().and_then(|record| record.last_sign_ms).expect("something came before");
-            let back = live[at].first_sign_ms.expect("something came again");
-            Outage { last: UnixMillis(before), answered: *answered, back: UnixMillis(back) }
+            Outage { last: UnixMillis(before), answered: *answered }
         };
         self.answers.iter().map(outage).collect()
     }
