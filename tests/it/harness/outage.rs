@@ -4,6 +4,7 @@
 //! Clocks of simulator and gateway have one origin. What has to do with real connections is given real time
 //! (`env::patient`); everything else keeps its value, and 10 ms of the machine are 0.6 s at rate 60.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
@@ -263,6 +264,12 @@ impl Drill {
         requests.into_iter().filter(|request| !is_recovery(request)).skip(self.first_connects()).collect()
     }
 
+    /// Verifies that the last request of a live connection asked for the backfill that was due.
+    pub fn verify_backfill_asked(&self, label: &str) {
+        let (asked, due) = (self.reconnects().last().and_then(backfill_asked), self.backfill_due());
+        assert!(asked.is_some_and(|asked| due.contains(&asked)), "{label}: {asked:?} minutes, not {due:?}");
+    }
+
     /// The requests for recovery jobs.
     pub fn jobs(&self) -> Vec<RequestLine> {
         self.env.x.requests().into_iter().filter(is_recovery).collect()
@@ -335,6 +342,18 @@ impl Drill {
             Outage { last: UnixMillis(before), answered: *answered }
         };
         self.answers.iter().map(outage).collect()
+    }
+
+    /// The minutes of backfill that the last outage needs, with the allowed lateness. Both bounds of it are known to some
+    /// seconds: a machine that is busy makes it longer.
+    pub fn backfill_due(&self) -> RangeInclusive<u8> {
+        const UNCERTAIN: Duration = Duration::from_secs(5);
+        let outages = self.outages();
+        let outage = outages.last().expect("there was one");
+        let needed = outage.answered.since(outage.last) + ALLOWED_LATENESS;
+        let minutes =
+            |needed: Duration| u8::try_from(needed.as_secs().div_ceil(60)).map_or(5, |minutes| minutes.min(5));
+        minutes(needed.saturating_sub(UNCERTAIN))..=minutes(needed + UNCERTAIN)
     }
 
     /// All that holds after every drill: nothing is against the contract, gaps are tight, and X was never asked for more
