@@ -35,6 +35,7 @@ async fn renewed_leadership_resumes_as_after_restart() {
         drill.left_by_gateway();
         drill.env.app().renew_leaderships();
         drill.back().await;
+        drill.gaps_closed().await;
         drill.pass(ALLOWED_LATENESS * 2).await;
     }
     drill.settle().await;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::{AccountSettings, Settings};
+use powerstream_gateway::hub::Hub;
+use powerstream_gateway::hub::status::upstream_status::UpstreamState;
 use powerstream_gateway::model::AccountName;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::{SubscribeRequest, SubscribeResponse};
@@ -204,9 +206,12 @@ impl TestEnv {
         self.connected().await;
     }
 
-    /// Waits for the upstream connection: what is sent from now on reaches the gateway.
+    /// Waits for the upstream connection: what is sent from now on reaches the gateway, and a gateway in this process
+    /// reports it as connected.
     pub async fn connected(&self) {
-        eventually("the upstream connection is up", async || self.x.connections().live == 1).await;
+        let is_up = |hub: &Hub| hub.upstream().watch().borrow().state == UpstreamState::Connected;
+        let is_reported = || self.app.iter().all(|app| app.gateway().accounts().iter().any(|own| is_up(&own.hub)));
+        eventually("the upstream connection is up", async || self.x.connections().live == 1 && is_reported()).await;
     }
 
     /// Waits until no connection to the upstream is open: the slot of the gateway that ended is free.

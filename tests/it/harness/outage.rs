@@ -250,6 +250,12 @@ impl Drill {
         self.sessions[0].until("something comes again", came).await;
     }
 
+    /// Reads until no gap is open: an outage from now on has one of its own.
+    pub async fn gaps_closed(&mut self) {
+        let before = &self.before[0].gaps;
+        self.sessions[0].until("no gap is open", |own| before.with(own).are_over()).await;
+    }
+
     /// When X was asked for live connections that it gave.
     fn live_answers(&self) -> Vec<UnixMillis> {
         let given = |request: &&RequestLine| request.status == 200 && !is_recovery(request);
