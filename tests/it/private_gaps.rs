@@ -186,6 +186,7 @@ async fn private_gap_posts_are_filtered_and_private() {
     let before = lost.own.env.x.truth_len();
     lost.resume().await;
     lost.with_live(40).await;
+    lost.own.env.post_mix(5);
     lost.verify().await;
     let new = lost.own.env.x.truth_since(before);
     assert!(new.len() >= 5, "live posts flowed");

@@ -3,6 +3,7 @@ use futures::stream;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::model::UnixMillis;
 use crate::secret::Secret;
 use crate::xapi::{BodyErrorKind, Headers, ProblemKind};
 
@@ -76,8 +77,14 @@ async fn end(connection: &mut Connection) -> ConnectionEnd {
     }
 }
 
-fn fast() -> Clock {
-    Clock::with_rate(1_000.0, None)
+/// A clock on the time of a runtime that is paused: it passes when nothing else is left to do.
+fn virtual_clock() -> Clock {
+    Clock::of_runtime(UnixMillis(1_700_000_000_000))
+}
+
+/// The process stands still for so long.
+async fn stand_still(time: Duration) {
+    tokio::time::advance(time).await;
 }
 
 #[tokio::test]
@@ -123,9 +130,9 @@ async fn messages_keep_moment_of_their_read() {
     assert!(arrivals(&mut connection).await.read_at >= read);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silent_connection_is_stale() {
-    let clock = fast();
+    let clock = virtual_clock();
     let (mut connection, _sender) = connected(&clock).await;
     let ended = end(&mut connection).await;
     assert_eq!((ended.cause, ended.healthy_for), (DisconnectCause::Stale, Duration::ZERO));
@@ -133,18 +140,15 @@ async fn silent_connection_is_stale() {
 }
 
 /// After SIGSTOP the timer was checked before the socket, and 20 posts in the socket were dropped.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn posts_in_socket_are_read_before_silence_counts() {
-    let clock = fast();
+    let clock = virtual_clock();
     let (mut connection, sender) = connected(&clock).await;
     send(&sender, "{\"id\":1}\r\n");
     assert_eq!(arrivals(&mut connection).await.messages.len(), 1);
     // The reader waits; then the process is suspended for longer than `stale_after`.
     assert!(futures::poll!(std::pin::pin!(connection.next())).is_pending());
-    let stopped = clock.moment();
-    while clock.moment().since(stopped) < Duration::from_secs(60) {
-        std::hint::spin_loop();
-    }
+    stand_still(Duration::from_secs(60)).await;
     let late = tokio::spawn(async move {
         tokio::task::yield_now().await;
         send(&sender, &"{\"id\":2}\r\n".repeat(3));
@@ -155,10 +159,10 @@ async fn posts_in_socket_are_read_before_silence_counts() {
     assert_eq!(end(&mut connection).await.cause, DisconnectCause::Stale, "a second silence ends the connection");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dribbling_connection_is_stale() {
     for piece in ["x", "garbage\r\n"] {
-        let clock = fast();
+        let clock = virtual_clock();
         let (mut connection, sender) = connected(&clock).await;
         send(&sender, "{\"id\":1}\r\n{\"text\":\"");
         if piece != "x" {
@@ -183,24 +187,23 @@ async fn garbage_flood_is_stale() {
     for piece in [b"garbage\r\n".as_slice(), b"x"] {
         let pieces = stream::repeat_with(|| Ok(Bytes::from_static(piece)));
         let response = Response { status: 200, headers: Headers::default(), body: pieces.boxed() };
-        let connection = &mut attempt(Some(Ok(response)), &fast()).await.0.expect("connected");
+        // Such a stream leaves no pause in which virtual time could pass.
+        let clock = Clock::with_rate(1_000.0, None);
+        let connection = &mut attempt(Some(Ok(response)), &clock).await.0.expect("connected");
         assert_eq!(end(connection).await.cause, DisconnectCause::Stale);
     }
 }
 
 /// The drain of a silent connection holds a message that is not complete yet.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_read_while_draining_loses_nothing() {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
     let transport = Scripted(parking_lot::Mutex::new(Some(Ok(response))));
-    let (config, clock) = (Config { stale_after: DRAIN_PAUSE, ..Config::default() }, Clock::system());
+    let (config, clock) = (Config { stale_after: DRAIN_PAUSE, ..Config::default() }, virtual_clock());
     let connection = connect(&transport, &request(), &config, &clock, &Metrics::default()).await;
     let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
-    let began = clock.moment();
-    while clock.moment().since(began) < DRAIN_PAUSE {
-        std::hint::spin_loop();
-    }
+    stand_still(DRAIN_PAUSE).await;
     {
         let mut draining = std::pin::pin!(connection.next());
         assert!(futures::poll!(&mut draining).is_pending());
@@ -272,7 +275,7 @@ async fn connection_reports_endpoint_and_clock_offset() {
     assert_eq!(connection.info().datacenter.as_deref(), Some("atla"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn non_stream_response_is_rejected_with_problem() {
     let html = stream::iter([Ok(Bytes::from_static(b"<html><title>Over capacity</title>"))]).boxed();
     let response = Response { status: 503, headers: Headers::default(), body: html };
@@ -281,13 +284,13 @@ async fn non_stream_response_is_rejected_with_problem() {
     assert_eq!((&problem.kind, &*problem.detail), (&ProblemKind::Server, "Over capacity"));
     assert_eq!(metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome: "server" }).get(), 1);
     let endless = Response { status: 429, headers: Headers::default(), body: stream::pending().boxed() };
-    let (refused, _) = attempt(Some(Ok(endless)), &fast()).await;
+    let (refused, _) = attempt(Some(Ok(endless)), &virtual_clock()).await;
     assert!(matches!(refused, Err(DisconnectCause::Refused(problem)) if problem.status == 429));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn server_that_never_answers_is_given_up() {
-    let (failed, _) = attempt(None, &fast()).await;
+    let (failed, _) = attempt(None, &virtual_clock()).await;
     assert!(matches!(failed, Err(DisconnectCause::ConnectFailed(error)) if error.kind == ErrorKind::Timeout));
 }
 

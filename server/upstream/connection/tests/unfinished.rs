@@ -3,11 +3,10 @@
 use super::*;
 
 /// A post after an unfinished one is delivered when the stream ends or goes stale (rule 2.7).
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn post_behind_unfinished_one_survives_end() {
     for stale in [false, true] {
-        let clock = if stale { fast() } else { Clock::system() };
-        let (mut connection, sender) = connected(&clock).await;
+        let (mut connection, sender) = connected(&virtual_clock()).await;
         send(&sender, "{\"id\":1,\"user\":\r\n{\"id\":2}\r\n");
         let _open = stale.then_some(sender);
         let mut ids = Vec::new();
