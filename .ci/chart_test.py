@@ -149,6 +149,14 @@ def connected(name, objects):
         check(all(port["targetPort"] in ports for port in service["spec"]["ports"]), f"{name}: ports of Services")
 
 
+def settings_of_pod(objects):
+    """Returns the settings that the first pod has in its environment."""
+    stateful = the(objects, "StatefulSet")
+    variables = stateful["spec"]["template"]["spec"]["containers"][0].get("env", [])
+    names = [one["name"] for one in variables if one.get("valueFrom") == {"fieldRef": {"fieldPath": "metadata.name"}}]
+    return {name: f"{stateful['metadata']['name']}-0" for name in names}
+
+
 def accepted(name, objects, dir):
     """`powerstream-gateway check` accepts the configuration, with files in place of the mounted ones."""
     text = the([one for one in objects if "gateway.yaml" in one.get("data", {})], "ConfigMap")["data"]["gateway.yaml"]
@@ -167,7 +175,7 @@ def accepted(name, objects, dir):
         check(done.returncode == 0, f"{name}: rules of {account}: {done.stdout}{done.stderr}")
     file = dir / f"{name}.yaml"
     file.write_text(text)
-    environment = {**os.environ, "X_BEARER": "bearer"}
+    environment = {**os.environ, "X_BEARER": "bearer", **settings_of_pod(objects)}
     done = subprocess.run([GATEWAY, "check", "--config", str(file)], capture_output=True, text=True, env=environment)
     # Group and mode of a mounted Secret are those of these files; nothing else may be worth a warning.
     warnings = [line for line in done.stderr.splitlines() if "allow_unauthenticated" not in line]
@@ -176,8 +184,9 @@ def accepted(name, objects, dir):
 
 def credentials(dir):
     """Writes the files that the sets name."""
-    for path in ["secrets/x", "secrets/tokens", "secrets/tls", "account", "data"]:
+    for path in ["secrets/x", "secrets/tokens", "secrets/tls", "secrets/token-key", "account", "data"]:
         (dir / path).mkdir(parents=True)
+    (dir / "secrets/token-key/key").write_text("0123456789abcdef" * 4)
     for number, name in enumerate(["bearer", "main", "eu"]):
         (dir / "secrets/x" / name).write_text(f"bearer-{number}\n")
     (dir / "account/token").write_text("token\n")
@@ -332,6 +341,51 @@ def values_have_effect():
     check("--health-only" in the(render(MINIMAL), "Pod")["spec"]["containers"][0]["args"], "a test without a credential")
 
 
+def replicas_share_a_log():
+    """Replicas have names, volumes and budgets of their own, and reach NATS. A pod alone has nothing of it."""
+    values = load(CHART / "ci/replicas-values.yaml")
+    objects = render(values)
+    stateful = the(objects, "StatefulSet")["spec"]
+    rollout = (stateful["replicas"], stateful["podManagementPolicy"], stateful["minReadySeconds"], stateful["updateStrategy"]["type"])
+    check(rollout == (3, "Parallel", 10, "RollingUpdate"), f"replicas: rollout {rollout}")
+    check(settings_of_pod(objects) == {"POWERSTREAM_GATEWAY__REPLICATION__NAME": "rel-powerstream-gateway-0"}, "replicas: name")
+    check(len(stateful["volumeClaimTemplates"]) == 1, "replicas: volumes")
+    check(the(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1, "replicas: budget")
+    spread = stateful["template"]["spec"]["topologySpreadConstraints"]
+    check([one["topologyKey"] for one in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"], "replicas: spread")
+    labels = stateful["template"]["metadata"]["labels"]
+    check(all(selects(one["labelSelector"]["matchLabels"], labels) for one in spread), "replicas: spread of the own pods")
+    services = {one["metadata"]["name"]: one["spec"].get("clusterIP") for one in of_kind(objects, "Service")}
+    check(services.get(stateful["serviceName"]) == "None" and "rel-powerstream-gateway" in services, f"replicas: Services {services}")
+
+    def egress(servers, **policy):
+        changed = merged(values, {"config": {"replication": {"nats": {"servers": servers}}}, "networkPolicy": policy})
+        return the(render(changed), "NetworkPolicy")["spec"]["egress"]
+
+    def ports(*numbers):
+        return [{"port": number, "protocol": "TCP"} for number in numbers]
+
+    nats = values["networkPolicy"]["natsTo"]
+    check(egress(["nats://a:4222"])[1:] == [{"ports": ports(4222), "to": nats}], "replicas: egress to NATS")
+    other = egress(["tls://a", "tls://b:4443", "nats://[fd00::1]:4333/", "nats://c:4443"], natsTo=[])
+    check(other[1:] == [{"ports": ports(4222, 4443, 4333)}], f"replicas: egress {other[1:]}")
+
+    own = [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]
+    changed = merged(values, {"topologySpreadConstraints": own, "extraEnv": [{"name": "A", "value": "b"}]})
+    pod = template_of(changed)["spec"]
+    check(pod["topologySpreadConstraints"] == own, "replicas: own spread")
+    variables = [one["name"] for one in pod["containers"][0]["env"]]
+    check(variables == ["POWERSTREAM_GATEWAY__REPLICATION__NAME", "A"], f"replicas: environment {variables}")
+    check(the(render({**values, "paused": True}), "StatefulSet")["spec"]["replicas"] == 0, "replicas: paused")
+    # The policy of a StatefulSet cannot be changed: the number of replicas can.
+    single = the(render({**values, "replicas": 1}), "StatefulSet")["spec"]
+    check(single == {**stateful, "replicas": 1}, "replicas: from 1 to 3")
+    alone = the(render(MINIMAL), "StatefulSet")["spec"]
+    check(alone["podManagementPolicy"] == "OrderedReady" and "minReadySeconds" not in alone, "one pod: rollout")
+    check("topologySpreadConstraints" not in alone["template"]["spec"], "one pod: spread")
+    check("env" not in alone["template"]["spec"]["containers"][0], "one pod: environment")
+
+
 def rules_are_mounted():
     """A changed rule reaches the running pod: only its ConfigMap changes. The directory is mounted as a whole."""
     values = load(CHART / "ci/rules-values.yaml")
@@ -447,6 +501,7 @@ def main():
             check(len(sets) >= 9 and len(bad) >= 20, "sets are missing")
             work = [pool.submit(renders, path, dir) for path in sets] + [pool.submit(fails, path) for path in bad]
             work += [pool.submit(values_have_effect), pool.submit(files_are_installed, dir), pool.submit(rules_are_mounted)]
+            work.append(pool.submit(replicas_share_a_log))
             if GATEWAY:
                 work.append(pool.submit(only_other_keys_restart))
             for one in work:

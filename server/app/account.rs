@@ -148,8 +148,8 @@ fn replica_role(
 ) -> anyhow::Result<ReplicaRole> {
     let ReplicaOpening { shared: quorum, identity, lease: (lease, lease_task), place, file, .. } = replica;
     let (cell, gate) = (PlaceCell::new(place.clone()), CheckpointGate::default());
-    let metrics = shared.metrics.account(local.hub.account(), |part| ReplicaMetrics::register(part, &cell));
     let (bus, leader) = (quorum.bus.clone(), LeaderName::default());
+    let metrics = shared.metrics.account(local.hub.account(), |part| ReplicaMetrics::register(part, &cell, &leader));
     let config = shared.settings.replication.clone();
     let confirmer = EndConfirmer::new(bus.clone(), shared.clock.clone(), cell.clone(), config.token_wait);
     let jobs = maintenance.recovery.clone();
@@ -160,7 +160,7 @@ fn replica_role(
     let follower = Follower::new(local.hub.account().clone(), quorum, shared.clock.clone(), identity, place)?;
     maintenance.replica = Some(ReplicaMaintenance { gate: gate.clone(), cell: cell.clone(), file });
     Ok(ReplicaRole {
-        follower: follower.with_cell(cell.clone()),
+        follower: follower.with_cell(cell.clone()).with_counters(metrics.found.clone()),
         local,
         lease,
         lease_task,

@@ -14,6 +14,11 @@ use crate::ingest::replication::{EndConfirmer, LeaderOrders, OrderUnanswered, Pl
 pub(super) struct LeaderName(Arc<ArcSwap<String>>);
 
 impl LeaderName {
+    /// True if a leader has announced itself.
+    pub(super) fn is_known(&self) -> bool {
+        !self.0.load().is_empty()
+    }
+
     pub(super) fn set(&self, name: &str) {
         if **self.0.load() != name {
             self.0.store(Arc::new(name.to_owned()));

@@ -3,7 +3,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::ingest::replication::{LeadershipEnd, PlaceCell};
+use super::replica_link::LeaderName;
+use crate::ingest::replication::{FollowCounters, LeadershipEnd, PlaceCell};
 use crate::telemetry::metrics::{ComputedGauge, Part};
 
 /// Metrics of a replica.
@@ -11,7 +12,7 @@ use crate::telemetry::metrics::{ComputedGauge, Part};
 pub(super) struct ReplicaMetrics {
     pub(super) leader: Gauge,
     ended: Family<LeadershipEndLabel, Counter>,
-    passed_over: Gauge,
+    pub(super) found: FollowCounters,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -21,14 +22,27 @@ struct LeadershipEndLabel {
 
 /// Name of an end by order: the process stops.
 const ORDERED: &str = "ordered";
+/// Names of the ends of leaderships.
+const ENDS: [&str; 8] =
+    [ORDERED, "fenced", "rolled_back", "in_doubt", "lease_ended", "misplaced", "rejected", "journal_unavailable"];
 
 impl ReplicaMetrics {
-    pub(super) fn register(part: &mut Part, cell: &PlaceCell) -> Self {
+    pub(super) fn register(part: &mut Part, cell: &PlaceCell, leader: &LeaderName) -> Self {
         let own = Self::default();
+        for end in ENDS {
+            drop(own.ended.get_or_create(&LeadershipEndLabel { end }));
+        }
         part.register("leader", "Whether this replica leads (1) or follows (0)", own.leader.clone());
+        let leader = leader.clone();
+        let help = "Whether this replica receives announcements of a leader (1) or not (0)";
+        part.register("leader_known", help, ComputedGauge::new(move || f64::from(u8::from(leader.is_known()))));
         part.register("leaderships", "Total leaderships of this replica that ended, by end", own.ended.clone());
-        let help = "Messages of the shared log that did not count since the start of this replica";
-        part.register("shared_messages_passed_over", help, own.passed_over.clone());
+        let help = "Total messages of the shared log that did not count";
+        part.register("shared_messages_passed_over", help, own.found.passed_over.clone());
+        let help = "Times that the shared log had lost messages that this replica has read";
+        part.register("shared_log_rollbacks", help, own.found.rollbacks.clone());
+        let help = "Total records that this replica appended again to a shared log that had lost them";
+        part.register("shared_log_restored_records", help, own.found.restored.clone());
         let cell = cell.clone();
         let help = "Messages of the shared log that were announced and that this replica does not have yet";
         part.register("follow_lag_messages", help, ComputedGauge::new(move || cell.lag() as f64));
@@ -39,6 +53,7 @@ impl ReplicaMetrics {
         let end = match reason {
             None => ORDERED,
             Some(LeadershipEnd::Fenced { .. }) => "fenced",
+            Some(LeadershipEnd::RolledBack { .. }) => "rolled_back",
             Some(LeadershipEnd::LeaseEnded { in_doubt: true }) => "in_doubt",
             Some(LeadershipEnd::LeaseEnded { in_doubt: false }) => "lease_ended",
             Some(LeadershipEnd::Misplaced { .. }) => "misplaced",
@@ -46,9 +61,5 @@ impl ReplicaMetrics {
             Some(LeadershipEnd::JournalUnavailable(_)) => "journal_unavailable",
         };
         self.ended.get_or_create(&LeadershipEndLabel { end }).inc();
-    }
-
-    pub(super) fn note_passed_over(&self, messages: u64) {
-        self.passed_over.set(i64::try_from(messages).unwrap_or(i64::MAX));
     }
 }

@@ -5,6 +5,7 @@
 //! | empty | it is filled from the shared log, from its first message or its oldest checkpoint on |
 //! | with the file `place` | the replica continues there |
 //! | with `place`, which the shared log has trimmed | it is set aside, and filled again |
+//! | with `refill` | its records are not those of the shared log: it is set aside, and filled again |
 //! | with `filling` | a fill was interrupted: it is removed, and filled again |
 //! | with a log, without `place` | refused: it belongs to a process that runs alone |
 
@@ -29,8 +30,22 @@ use crate::state_file;
 
 /// Marks a directory whose fill has not ended.
 const FILLING: &str = "filling";
+/// Marks a directory whose records the shared log has lost.
+const REFILL: &str = "refill";
 /// Where a replica is in the shared log.
 const PLACE: &str = "place";
+
+/// Marks the directory of a replica, which the next start sets aside.
+pub(super) fn mark_for_refill(dir: &Path) -> std::io::Result<()> {
+    state_file::write_atomic(&dir.join(REFILL), b"")
+}
+
+/// Renames a directory, whose replica begins with an empty one.
+fn set_aside(account: &AccountName, dir: &Path, context: &OpenContext, reason: &'static str) -> anyhow::Result<()> {
+    let aside = dir.with_extension(format!("aside-{:016x}", (context.random)()));
+    tracing::warn!(%account, to = %aside.display(), reason, "directory of replica set aside");
+    std::fs::rename(dir, &aside).with_context(|| format!("failed to rename {}", dir.display()))
+}
 
 /// A replica that has joined the others, and whose logs are not open.
 pub(super) struct ReplicaOpening {
@@ -72,6 +87,9 @@ impl ReplicaOpening {
         if dir.join(FILLING).exists() {
             tracing::info!(account = %account.name, "fill of this replica was interrupted, beginning again");
             std::fs::remove_dir_all(dir).with_context(|| format!("failed to remove {}", dir.display()))?;
+        }
+        if dir.join(REFILL).exists() {
+            set_aside(&account.name, dir, context, "the shared log has lost its records")?;
         }
         let (_, found) = PlaceFile::open(dir)?;
         if found.is_none() && dir.join("identity").exists() {
@@ -169,9 +187,7 @@ async fn known_place(
     if info.is_none_or(|info| info.first <= place.last + 1) {
         return Ok(Some(place));
     }
-    let aside = dir.with_extension(format!("aside-{:016x}", (context.random)()));
-    tracing::warn!(account = %account.name, to = %aside.display(), "replica is behind the shared log's oldest message, directory set aside");
-    std::fs::rename(dir, &aside).with_context(|| format!("failed to rename {}", dir.display()))?;
+    set_aside(&account.name, dir, context, "it is behind the oldest message of the shared log")?;
     Ok(None)
 }
 

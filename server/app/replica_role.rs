@@ -22,8 +22,8 @@ use super::account_rules::SharedAnnouncer;
 use super::account_tasks::AccountTasks;
 use super::replica_link::LeaderName;
 use super::replica_metrics::ReplicaMetrics;
-use super::replica_status;
 use super::role::AccountRole;
+use super::{replica_opening, replica_status};
 use crate::hub::Hub;
 use crate::ingest::replication::{
     CandidacyError, Config, EndQuestions, Follower, LeaderOrders, LeadershipEnd, LocalLogs, PlaceCell,
@@ -53,6 +53,16 @@ impl CheckpointGate {
 
     fn set(&self, is_open: bool) {
         *self.0.lock() = is_open;
+    }
+}
+
+/// Lets the next start of this replica set its directory aside and fill a new one.
+fn mark_for_refill(local: &LocalLogs, is_wanted: bool) {
+    let (account, dir) = (local.hub.account(), local.dir.as_deref().filter(|_| is_wanted));
+    match dir.map(replica_opening::mark_for_refill) {
+        Some(Ok(())) => tracing::error!(%account, "replica will be filled again at its next start"),
+        Some(Err(error)) => tracing::error!(%account, %error, "failed to mark directory of replica"),
+        None => {}
     }
 }
 
@@ -107,9 +117,9 @@ impl ReplicaRole {
         {
             let _context = tasks.runtime.enter();
             tasks.writers.spawn("lease", ExitPolicy::StopProcess, lease_task.run(released.clone()));
-            let (hub, stopped) = (local.hub.clone(), released.clone());
+            let (hub, stopped, cell) = (local.hub.clone(), released.clone(), cell.clone());
             let listening = async move {
-                stopped.run_until_cancelled(replica_status::listen(hub, bus, leader)).await;
+                stopped.run_until_cancelled(replica_status::listen(hub, bus, leader, cell)).await;
             };
             tasks.writers.spawn("replica status", ExitPolicy::StopProcess, listening);
             let stopped = released.clone();
@@ -154,14 +164,24 @@ impl RunningReplica<'_> {
                     tenure = self.lease.acquired() => Some(tenure),
                 }
             };
-            let Some(tenure) = runtime.block_on(self.follower.follow(local, next))? else { return Ok(()) };
-            self.metrics.note_passed_over(self.follower.passed_over());
+            let tenure = match runtime.block_on(self.follower.follow(local, next)) {
+                Ok(Some(tenure)) => tenure,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    mark_for_refill(local, error.needs_refill());
+                    return Err(error.into());
+                }
+            };
             let permit = WritePermit::of_tenure(self.lease.clone(), tenure.number);
             let term = Term((self.random)());
             let listed = (term, self.config.name.as_str());
             let begun = begin_leadership(&mut self.follower, local, permit, listed, self.config.writer());
             let reason = match runtime.block_on(begun) {
                 Ok(writer) => self.lead(writer, term, tenure)?,
+                Err(error) if error.needs_refill() => {
+                    mark_for_refill(local, true);
+                    return Err(error.into());
+                }
                 Err(CandidacyError::Follow(error)) if !error.is_passing() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(account = %self.hub.account(), %error, "leadership did not begin, following");
@@ -236,7 +256,8 @@ impl RunningReplica<'_> {
             });
         };
         let (hub, bus, clock) = (&self.hub, &self.bus, self.hub.clock());
-        let announcing = replica_status::announce(hub.clone(), bus.clone(), self.config.name.clone());
+        let announcing =
+            replica_status::announce(hub.clone(), bus.clone(), self.config.name.clone(), self.cell.clone());
         spawn("status announcements", announcing.boxed());
         spawn("end of log", answer_questions(bus.clone(), questions, clock.clone()).boxed());
         let jobs = self.role.jobs.clone();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::replica_link::LeaderName;
 use crate::hub::Hub;
 use crate::hub::status::upstream_status::{LastActivity, UpstreamState};
+use crate::ingest::replication::PlaceCell;
 use crate::model::UnixMillis;
 use crate::quorum::Bus;
 
@@ -29,15 +30,19 @@ struct Announcement {
     state: u8,
     /// Time of the last byte from upstream.
     last_byte: Option<i64>,
+    /// Its place in the shared log. Tips announce places too, but a replica that reads much at once does not receive them.
+    #[serde(default)]
+    place: Option<u64>,
 }
 
 /// Announces the state of the upstream. Runs while this replica, which has this name, leads.
-pub(super) async fn announce(hub: Arc<Hub>, bus: Arc<dyn Bus>, name: String) {
+pub(super) async fn announce(hub: Arc<Hub>, bus: Arc<dyn Bus>, name: String, cell: PlaceCell) {
     let mut status = hub.upstream().watch();
     loop {
         let state = status.borrow_and_update().state;
         let last_byte = hub.upstream().last_byte().map(|last| last.time.0);
-        let announcement = Announcement { leader: name.clone(), state: code(state), last_byte };
+        let place = Some(cell.get().last);
+        let announcement = Announcement { leader: name.clone(), state: code(state), last_byte, place };
         let message = serde_json::to_vec(&announcement).expect("numbers and texts have a form in JSON");
         // A lost one is followed by another.
         bus.publish(SUBJECT, message.into()).await.ok();
@@ -47,7 +52,7 @@ pub(super) async fn announce(hub: Arc<Hub>, bus: Arc<dyn Bus>, name: String) {
 }
 
 /// Applies the announcements of the leader while this replica follows. Runs as long as the replica.
-pub(super) async fn listen(hub: Arc<Hub>, bus: Arc<dyn Bus>, leader: LeaderName) {
+pub(super) async fn listen(hub: Arc<Hub>, bus: Arc<dyn Bus>, leader: LeaderName, cell: PlaceCell) {
     loop {
         let Ok(mut messages) = bus.subscribe(SUBJECT).await else {
             no_leader(&hub, &leader);
@@ -56,7 +61,7 @@ pub(super) async fn listen(hub: Arc<Hub>, bus: Arc<dyn Bus>, leader: LeaderName)
         };
         loop {
             match hub.clock().timeout(SILENCE_MAX, messages.next()).await {
-                Ok(Some(message)) => apply(&hub, &leader, &message.payload),
+                Ok(Some(message)) => apply(&hub, (&leader, &cell), &message.payload),
                 Ok(None) => break,
                 Err(_) => no_leader(&hub, &leader),
             }
@@ -64,12 +69,15 @@ pub(super) async fn listen(hub: Arc<Hub>, bus: Arc<dyn Bus>, leader: LeaderName)
     }
 }
 
-fn apply(hub: &Hub, leader: &LeaderName, message: &[u8]) {
+fn apply(hub: &Hub, (leader, cell): (&LeaderName, &PlaceCell), message: &[u8]) {
     let Ok(found) = serde_json::from_slice::<Announcement>(message) else { return };
     leader.set(&found.leader);
     let upstream = hub.upstream();
     if !upstream.is_following() {
         return;
+    }
+    if let Some(place) = found.place {
+        cell.note_announced(place);
     }
     set(hub, state(found.state));
     let known = upstream.last_byte().map(|last| last.time.0);

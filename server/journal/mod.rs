@@ -63,7 +63,7 @@ pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk, TimedDisk, check_headroom};
 pub use error::{AppendError, BlockError, Discontinuity, OpenError, ReadError};
 pub use metrics::{Metrics, RetentionBound};
-pub use stored_block::{Block, StoredBlockDecoder};
+pub use stored_block::{Block, StoredBlockDecoder, StoredBlockEncoder};
 pub use traits::{
     Damage, Journal, LogBounds, LogStart, LostTail, Maintenance, MaintenanceReport, ReadBatch, ReadItem, Reader,
     Writer, WriterIdentity,

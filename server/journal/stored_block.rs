@@ -5,7 +5,9 @@ use std::io;
 use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
-use super::block::{BlockHeader, DecodedBlock, EncodedBlock, HEADER_BYTES, MAGIC, VERSION, checksum, seed};
+use super::block::{
+    APPEND_LEVEL, BlockEncoder, BlockHeader, DecodedBlock, EncodedBlock, HEADER_BYTES, MAGIC, VERSION, checksum, seed,
+};
 use super::error::BlockError;
 use crate::codec::DecodeError;
 use crate::model::{Epoch, Record, RecordBody, Rule, Sequence, Term};
@@ -26,6 +28,27 @@ pub struct Block {
 pub struct StoredBlockDecoder {
     epoch: Epoch,
     decompressor: Decompressor<'static>,
+}
+
+/// Encodes records that a log has as blocks of it, outside of the log; reuses its buffers.
+pub struct StoredBlockEncoder {
+    epoch: Epoch,
+    encoder: BlockEncoder,
+}
+
+impl StoredBlockEncoder {
+    /// Creates an encoder for blocks of the log `epoch`.
+    pub fn new(epoch: Epoch) -> Result<Self, BlockError> {
+        let encoder = BlockEncoder::new(epoch, APPEND_LEVEL).map_err(|_: io::Error| BlockError::Malformed { epoch })?;
+        Ok(Self { epoch, encoder })
+    }
+
+    /// Encodes consecutive records of one term. Panics if there are none.
+    pub fn encode(&mut self, records: &[Record]) -> Result<Block, BlockError> {
+        let epoch = self.epoch;
+        let encoded = self.encoder.encode(records).map_err(|_: io::Error| BlockError::Malformed { epoch })?;
+        Ok(Block::new(epoch, &encoded, records))
+    }
 }
 
 impl Block {

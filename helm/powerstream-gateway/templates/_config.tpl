@@ -14,6 +14,47 @@
 {{- if or $auth.token_files $auth.certificates $auth.jwt -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" if the pods share a log on NATS: they may then be more than one. */}}
+{{- define "powerstream-gateway.replicated" -}}
+{{- if eq (dig "replication" "backend" "none" .Values.config) "nats" -}}true{{- end -}}
+{{- end -}}
+
+{{/* Ports of the NATS servers as a YAML list of numbers. */}}
+{{- define "powerstream-gateway.natsPorts" -}}
+{{- $ports := list -}}
+{{- range $server := dig "replication" "nats" "servers" list .Values.config -}}
+{{- $port := regexFind ":[0-9]+/?$" $server | trimPrefix ":" | trimSuffix "/" | default "4222" -}}
+{{- $ports = append $ports (int $port) -}}
+{{- end -}}
+{{- toYaml (uniq $ports) -}}
+{{- end -}}
+
+{{/* Fails if the values of replication contradict each other. */}}
+{{- define "powerstream-gateway.validateReplication" -}}
+{{- $replicas := int .Values.replicas -}}
+{{- if not (include "powerstream-gateway.replicated" .) -}}
+{{- if gt $replicas 1 -}}
+{{- fail (printf "replicas is %d, and config.replication.backend is none: each pod would open a connection of its own to X, and they would disconnect each other. Set config.replication (backend: nats, nats.servers, stream_bytes_max) and config.token_key_files, or replicas: 1" $replicas) -}}
+{{- end -}}
+{{- else -}}
+{{- if dig "replication" "name" "" .Values.config -}}
+{{- fail "config.replication.name is set by the chart: it is the name of the pod" -}}
+{{- end -}}
+{{- if not .Values.config.token_key_files -}}
+{{- fail "config.replication.backend: nats needs config.token_key_files: replicas verify each other's resume tokens. Mount a Secret with one key for all pods, as in config.token_key_files: [/etc/powerstream-gateway/secrets/token-key/key]" -}}
+{{- end -}}
+{{- if not (dig "replication" "nats" "servers" list .Values.config) -}}
+{{- fail "config.replication.backend: nats needs config.replication.nats.servers: the chart installs no NATS. Name the servers of an existing one, as in [nats://nats.nats.svc:4222]" -}}
+{{- end -}}
+{{- if not (dig "replication" "stream_bytes_max" 0 .Values.config | int64) -}}
+{{- fail "config.replication.backend: nats needs config.replication.stream_bytes_max: JetStream reserves it on each of its nodes, for each account" -}}
+{{- end -}}
+{{- if and .Values.persistence.enabled .Values.persistence.existingClaim -}}
+{{- fail "persistence.existingClaim with config.replication.backend: nats: each replica needs a volume of its own, which may be empty. Leave existingClaim out" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Whole seconds of a duration such as `1m 30s`, rounded down. */}}
 {{- define "powerstream-gateway.seconds" -}}
 {{- $total := 0 -}}
@@ -83,6 +124,7 @@
 {{- fail (printf "secrets: %q is not the name of a directory: use a-z, 0-9, '-', '_' and '.'" .) -}}
 {{- end -}}
 {{- end -}}
+{{- include "powerstream-gateway.validateReplication" . -}}
 {{- include "powerstream-gateway.validateRules" . -}}
 {{- end -}}
 

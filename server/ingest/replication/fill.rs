@@ -39,7 +39,7 @@ pub enum FillError {
 
 /// Finds the start of a replica with an empty directory.
 pub async fn find_start(shared: &Quorum, identity: SharedIdentity, created: &str) -> Result<FillStart, FillError> {
-    let mut finder = CheckpointFinder { candidate: None };
+    let mut finder = CheckpointFinder::default();
     let mut from = 1;
     loop {
         let found = shared.log.read(from, READ_BYTES).await?;
@@ -80,25 +80,24 @@ fn start_after(
     }
 }
 
-/// Finds the oldest checkpoint that is continued.
-struct CheckpointFinder {
+/// Finds checkpoints that are continued.
+#[derive(Default)]
+pub(super) struct CheckpointFinder {
     candidate: Option<(Stored, SharedCheckpoint)>,
 }
 
 impl CheckpointFinder {
     /// Processes the next message. Returns a checkpoint that it continues.
-    fn find(&mut self, next: &Stored) -> Option<(Stored, SharedCheckpoint)> {
+    pub(super) fn find(&mut self, next: &Stored) -> Option<(Stored, SharedCheckpoint)> {
         let continues = |chain: crate::quorum::Chain| {
             chain.after(next.message.subject, &next.message.payload) == next.message.chain
         };
-        if let Some(found) = self.candidate.take_if(|(stored, _)| continues(stored.message.chain)) {
-            return Some(found);
-        }
+        let found = self.candidate.take_if(|(stored, _)| continues(stored.message.chain));
         if next.message.subject == Subject::Checkpoint
             && let Some(checkpoint) = SharedCheckpoint::decode(&next.message.payload)
         {
             self.candidate = Some((next.clone(), checkpoint));
         }
-        None
+        found
     }
 }

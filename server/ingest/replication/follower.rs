@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use thiserror::Error;
 
-use super::local_logs::{ApplyError, LocalLogs};
-use super::message::{ContentError, MessageDecoder};
+use super::common_place::find_common_place;
+use super::counters::FollowCounters;
+use super::follow_error::FollowError;
+use super::local_logs::LocalLogs;
+use super::message::MessageDecoder;
 use super::place::{PlaceCell, ReplicaPlace};
 use super::terms::SharedIdentity;
 use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::journal::BlockError;
 use crate::model::AccountName;
-use crate::quorum::{BusMessage, LogInfo, LogPlace, Quorum, Stored, Unavailable};
+use crate::quorum::{BusMessage, Chain, LogInfo, LogPlace, Quorum, Stored, Unavailable};
 
 /// Subject of the places that the leader announces.
 pub(super) const TIPS: &str = "tip";
@@ -31,64 +33,13 @@ const BEHIND: Backoff =
     Backoff { step: Duration::from_millis(1), max: Duration::from_millis(50), growth: Growth::Doubling };
 /// Interval of checks of the log's incarnation.
 const INCARNATION_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the end of the shared log has to be before the place of this replica, until that counts as a loss: a node that
+/// is behind may have reported it.
+pub(super) const ROLLBACK_CONFIRMATION: Duration = Duration::from_secs(2);
+/// Interval of looks at that end.
+const ROLLBACK_INTERVAL: Duration = Duration::from_millis(250);
 /// Wait after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Why a replica cannot follow.
-#[derive(Debug, Error)]
-pub enum FollowError {
-    /// The shared log cannot be read now.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// A message that counts cannot be read.
-    #[error("message {place} of the shared log: {source}")]
-    Content {
-        /// Its place.
-        place: LogPlace,
-        /// The reason.
-        source: ContentError,
-    },
-    /// A message cannot be applied.
-    #[error("message {place} of the shared log: {source}")]
-    Apply {
-        /// Its place.
-        place: LogPlace,
-        /// The reason.
-        source: ApplyError,
-    },
-    /// The shared log has trimmed messages that this replica has not.
-    #[error("shared log begins at message {first}, this replica needs {needed}; move the account's directory away")]
-    Trimmed {
-        /// The oldest message.
-        first: LogPlace,
-        /// The next message of this replica.
-        needed: LogPlace,
-    },
-    /// The shared log was deleted and created again.
-    #[error("shared log was created again ({found}, this replica knows {known})")]
-    Recreated {
-        /// The known incarnation.
-        known: String,
-        /// The current one.
-        found: String,
-    },
-}
-
-impl FollowError {
-    /// True if the same call can succeed later without an operator.
-    pub fn is_passing(&self) -> bool {
-        use crate::journal::AppendError;
-        match self {
-            Self::Unavailable(_) => true,
-            Self::Apply { source, .. } => match source {
-                ApplyError::Journal(error) => !matches!(error, AppendError::Discontinuous(_)),
-                ApplyError::Checkpoint(_) | ApplyError::Read(_) => true,
-                ApplyError::Diverged(_) => false,
-            },
-            Self::Content { .. } | Self::Trimmed { .. } | Self::Recreated { .. } => false,
-        }
-    }
-}
 
 /// A replica that follows.
 pub struct Follower {
@@ -101,8 +52,11 @@ pub struct Follower {
     cell: Option<PlaceCell>,
     /// When the incarnation of the log was checked.
     checked_at: Moment,
-    /// Messages that did not count.
-    passed_over: u64,
+    counters: FollowCounters,
+    /// The last message that counted, and the chain after it.
+    counted: Option<(LogPlace, Chain)>,
+    /// Up to this place messages that do not continue the chain were compared with what precedes them.
+    verified: LogPlace,
     tips: Option<BoxStream<'static, BusMessage>>,
     /// The newest place that was announced.
     announced: LogPlace,
@@ -123,6 +77,7 @@ impl Follower {
     ) -> Result<Self, BlockError> {
         let decoder = MessageDecoder::new(identity.epoch, identity.side_epoch)?;
         let checked_at = clock.moment();
+        let counted = counted_at(&place);
         Ok(Self {
             account,
             shared,
@@ -131,7 +86,9 @@ impl Follower {
             place,
             cell: None,
             checked_at,
-            passed_over: 0,
+            counters: FollowCounters::default(),
+            counted,
+            verified: 0,
             tips: None,
             announced: 0,
             behind: 0,
@@ -146,6 +103,17 @@ impl Follower {
         Self { cell: Some(cell), ..self }
     }
 
+    /// Counts in `counters`.
+    #[must_use]
+    pub fn with_counters(self, counters: FollowCounters) -> Self {
+        Self { counters, ..self }
+    }
+
+    /// Returns the counts.
+    pub fn counters(&self) -> &FollowCounters {
+        &self.counters
+    }
+
     /// Returns the place after the last message that was applied or passed over.
     pub fn place(&self) -> &ReplicaPlace {
         &self.place
@@ -153,6 +121,7 @@ impl Follower {
 
     /// Continues after this place: a leadership has ended.
     pub fn set_place(&mut self, place: ReplicaPlace) {
+        self.counted = counted_at(&place);
         self.place = place;
         self.show_place();
     }
@@ -161,11 +130,6 @@ impl Follower {
         if let Some(cell) = &self.cell {
             cell.set(&self.place);
         }
-    }
-
-    /// Returns the number of messages that did not count.
-    pub fn passed_over(&self) -> u64 {
-        self.passed_over
     }
 
     pub(super) fn shared(&self) -> &Quorum {
@@ -182,7 +146,7 @@ impl Follower {
             loop {
                 match self.poll(local).await {
                     Ok(true) => self.note_success(),
-                    Ok(false) => match self.check_incarnation().await {
+                    Ok(false) => match self.check_incarnation(local).await {
                         Ok(()) => {
                             self.note_success();
                             self.wait().await;
@@ -205,8 +169,16 @@ impl Follower {
 
     /// Applies messages up to the end of the log that the backend reports. It may be older than the true end.
     pub async fn catch_up(&mut self, local: &mut LocalLogs) -> Result<(), FollowError> {
-        let Some(info) = self.shared.log.info().await? else { return Err(Unavailable("no shared log".into()).into()) };
+        let Some(mut info) = self.shared.log.info().await? else {
+            return Err(Unavailable("no shared log".into()).into());
+        };
         self.compare_incarnation(&info)?;
+        if let Some(found) = self.confirm_rollback(&info).await? {
+            self.rewind(local, &found, true).await?;
+            info = found;
+        } else if self.is_rewritten().await? {
+            self.rewind(local, &info, true).await?;
+        }
         let mut failures = 0;
         while self.place.last < info.last {
             if self.poll(local).await? {
@@ -221,16 +193,68 @@ impl Follower {
 
     /// From time to time, while nothing is found: a log that was created again is never read on from the old place. What
     /// cannot be read now is checked later.
-    async fn check_incarnation(&mut self) -> Result<(), FollowError> {
+    async fn check_incarnation(&mut self, local: &LocalLogs) -> Result<(), FollowError> {
         let now = self.clock.moment();
         if now.since(self.checked_at) < INCARNATION_INTERVAL {
             return Ok(());
         }
         self.checked_at = now;
-        match self.shared.log.info().await {
-            Ok(Some(info)) => self.compare_incarnation(&info),
-            Ok(None) | Err(_) => Ok(()),
+        let Ok(Some(info)) = self.shared.log.info().await else { return Ok(()) };
+        self.compare_incarnation(&info)?;
+        match self.confirm_rollback(&info).await {
+            Ok(Some(found)) => self.rewind(local, &found, true).await.or_else(|error| error.if_lasting()),
+            Ok(None) if self.is_rewritten().await.unwrap_or(false) => {
+                self.rewind(local, &info, true).await.or_else(|error| error.if_lasting())
+            }
+            Ok(None) | Err(Unavailable(_)) => Ok(()),
         }
+    }
+
+    /// Returns the state of the shared log if it ends before the place of this replica, now and for a while.
+    async fn confirm_rollback(&self, info: &LogInfo) -> Result<Option<LogInfo>, Unavailable> {
+        let is_short = |info: &LogInfo| info.last < self.place.last && info.created == self.place.created;
+        let began = self.clock.moment();
+        let mut found = Some(info.clone()).filter(is_short);
+        while found.is_some() && self.clock.moment().since(began) < ROLLBACK_CONFIRMATION {
+            self.clock.sleep(ROLLBACK_INTERVAL).await;
+            found = self.shared.log.info().await?.filter(is_short);
+        }
+        Ok(found)
+    }
+
+    /// Goes back to the newest place up to which the shared log and this replica are the same. What follows is compared.
+    async fn rewind(&mut self, local: &LocalLogs, info: &LogInfo, is_loss: bool) -> Result<(), FollowError> {
+        let found = find_common_place(&self.shared, local, info).await?;
+        let needed = self.place.last + 1;
+        let common = found.ok_or(FollowError::Trimmed { first: info.first, needed })?;
+        let (account, place, end) = (&self.account, self.place.last, info.last);
+        if is_loss {
+            self.counters.rollbacks.inc();
+            tracing::error!(%account, place, end, common = common.last, "shared log has lost messages, comparing records");
+        } else {
+            tracing::warn!(%account, place, end, common = common.last, "shared log does not continue, comparing records");
+        }
+        (self.announced, self.verified) = (0, 0);
+        self.set_place(common);
+        Ok(())
+    }
+
+    /// A message does not continue the chain: another one wrote it, or this replica is not where it believes to be. What
+    /// precedes the message is compared from a common place on.
+    async fn verify(&mut self, local: &LocalLogs, place: LogPlace) -> Result<(), FollowError> {
+        let is_rewritten = self.is_rewritten().await?;
+        let Some(info) = self.shared.log.info().await? else { return Ok(()) };
+        self.compare_incarnation(&info)?;
+        self.rewind(local, &LogInfo { last: info.last.max(place), ..info }, is_rewritten).await?;
+        self.verified = place;
+        Ok(())
+    }
+
+    /// True if another message is where this replica read the last one that counted.
+    async fn is_rewritten(&self) -> Result<bool, Unavailable> {
+        let Some((place, chain)) = self.counted else { return Ok(false) };
+        let found = self.shared.log.read(place, 1).await?;
+        Ok(found.first().is_some_and(|stored| stored.place == place && stored.message.chain != chain))
     }
 
     fn compare_incarnation(&self, info: &LogInfo) -> Result<(), FollowError> {
@@ -249,6 +273,10 @@ impl Follower {
         }
         let is_found = !found.is_empty();
         for stored in found {
+            if !self.is_continued(&stored) && (stored.place > self.verified || self.is_rewritten().await?) {
+                self.verify(local, stored.place).await?;
+                break;
+            }
             self.apply(&stored, local)?;
         }
         if is_found {
@@ -257,18 +285,23 @@ impl Follower {
         Ok(is_found)
     }
 
+    /// True if a message continues the chain.
+    fn is_continued(&self, Stored { message, .. }: &Stored) -> bool {
+        self.place.acceptance.chain.after(message.subject, &message.payload) == message.chain
+    }
+
     /// Applies a message if it counts. The place advances only when that is done.
     fn apply(&mut self, stored: &Stored, local: &mut LocalLogs) -> Result<(), FollowError> {
         let Stored { place, message } = stored;
         let mut after = self.place.acceptance;
         // The chain first: a message of another writer may have a form that is not readable.
-        let is_continued = after.chain.after(message.subject, &message.payload) == message.chain;
-        let refusal = if is_continued {
+        let refusal = if self.is_continued(stored) {
             let decoded = self.decoder.decode(message.subject, &message.payload);
             let (head, content) = decoded.map_err(|source| FollowError::Content { place: *place, source })?;
             match after.accept(message, &head) {
                 Ok(()) => {
                     local.apply(content).map_err(|source| FollowError::Apply { place: *place, source })?;
+                    self.counted = Some((*place, after.chain));
                     None
                 }
                 Err(refusal) => Some(refusal.to_string()),
@@ -277,7 +310,7 @@ impl Follower {
             Some("chain does not continue".to_owned())
         };
         if let Some(reason) = refusal {
-            self.passed_over += 1;
+            self.counters.passed_over.inc();
             tracing::warn!(account = %self.account, place, reason, "passed over message of shared log");
         }
         (self.place.last, self.place.acceptance) = (*place, after);
@@ -326,4 +359,9 @@ impl Follower {
             tracing::info!(account = %self.account, place = self.place.last, "following shared log again");
         }
     }
+}
+
+/// Returns the last message that counted; `None` before the first one.
+fn counted_at(place: &ReplicaPlace) -> Option<(LogPlace, Chain)> {
+    (place.last > 0).then_some((place.last, place.acceptance.chain))
 }

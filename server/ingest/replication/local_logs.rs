@@ -1,5 +1,6 @@
 //! The logs of a replica, to which it applies the messages of the shared log.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use crate::hub::Hub;
 use crate::ingest::dedup::DedupWriter;
 use crate::ingest::recovery::RecoveryJobs;
 use crate::ingest::{LogTimes, WriteHalf, gap_tracker};
-use crate::journal::{AppendError, Block, ReadError, ReadItem, Reader};
-use crate::model::{KeyFilter, Record, Sequence};
+use crate::journal::{AppendError, Block, BlockError, ReadError, ReadItem, Reader, StoredBlockEncoder};
+use crate::model::{KeyFilter, Record, RecordBody, Sequence};
 use crate::state_file;
 
 /// Bytes of one read of records that are compared.
@@ -30,11 +31,18 @@ pub enum ApplyError {
     /// The journal cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A part of a block cannot be encoded.
+    #[error(transparent)]
+    Block(#[from] BlockError),
     /// The journal has other records than the shared log.
     #[error(
         "record {0} of the journal differs from the shared log; move the account's directory away to fill it again"
     )]
     Diverged(Sequence),
+    /// The shared log has another term than the journal from this record on: it lost the records of the journal, and no
+    /// replica appended them again.
+    #[error("record {0} and those after it are lost in the shared log, which continues with others")]
+    TailLost(Sequence),
 }
 
 /// Write half of a replica's logs with their readers. One role has it at a time.
@@ -58,31 +66,31 @@ impl LocalLogs {
     pub(super) fn apply(&mut self, content: SharedContent) -> Result<(), ApplyError> {
         match content {
             SharedContent::Log(block, records) => self.apply_log(&block, records),
-            SharedContent::Side(block, records) => self.apply_side(&block, &records),
+            SharedContent::Side(block, records) => self.apply_side(&block, records),
             SharedContent::Checkpoint(checkpoint) => self.apply_checkpoint(checkpoint),
         }
     }
 
     fn apply_log(&mut self, block: &Block, records: Vec<Record>) -> Result<(), ApplyError> {
-        if block.first() < self.hub.reader().extent().next {
-            return compare(&**self.hub.reader(), &records);
-        }
-        self.logs.writer.append_block(block).map_err(diverged)?;
+        let Some((block, records)) = unknown_part(&**self.hub.reader(), block, records)? else { return Ok(()) };
+        self.logs.writer.append_block(&block).map_err(diverged)?;
         self.received.note(&records);
         note(&mut self.logs.seen, &records);
         self.hub.publish(records);
         Ok(())
     }
 
-    fn apply_side(&mut self, block: &Block, records: &[Record]) -> Result<(), ApplyError> {
+    fn apply_side(&mut self, block: &Block, records: Vec<Record>) -> Result<(), ApplyError> {
         let side = self.hub.side();
-        if block.first() < side.reader().extent().next {
-            return compare(&**side.reader(), records);
-        }
-        self.logs.side.append_block(block, records, side).map_err(diverged)
+        let Some((block, records)) = unknown_part(&**side.reader(), block, records)? else { return Ok(()) };
+        self.logs.side.append_block(&block, &records, side).map_err(diverged)
     }
 
+    /// A checkpoint from before the end of the log is older than the files, and is read again.
     fn apply_checkpoint(&mut self, checkpoint: SharedCheckpoint) -> Result<(), ApplyError> {
+        if checkpoint.next_record < self.hub.reader().extent().next {
+            return Ok(());
+        }
         if let Some(dir) = &self.dir {
             for (name, bytes) in [("gaps.json", &checkpoint.gaps), ("jobs.json", &checkpoint.jobs)] {
                 state_file::write_atomic(&dir.join(name), bytes).map_err(ApplyError::Checkpoint)?;
@@ -95,6 +103,29 @@ impl LocalLogs {
         self.checkpoint = Some(checkpoint);
         Ok(())
     }
+}
+
+/// A block with records that the log does not have, and these records.
+type UnknownPart<'a> = (Cow<'a, Block>, Vec<Record>);
+
+/// Compares the records that the log has, and returns the others. A leader that restores the tail of the shared log
+/// writes other blocks with the same records, in which the log can end.
+fn unknown_part<'a>(
+    reader: &dyn Reader,
+    block: &'a Block,
+    mut records: Vec<Record>,
+) -> Result<Option<UnknownPart<'a>>, ApplyError> {
+    let next = reader.extent().next;
+    if block.first() >= next {
+        return Ok(Some((Cow::Borrowed(block), records)));
+    }
+    let others = records.split_off(records.partition_point(|record| record.sequence < next));
+    compare(reader, &records)?;
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let rest = StoredBlockEncoder::new(block.epoch())?.encode(&others)?;
+    Ok(Some((Cow::Owned(rest), others)))
 }
 
 /// Returns the error of a block that counts and does not continue the own log.
@@ -132,11 +163,13 @@ fn compare(reader: &dyn Reader, records: &[Record]) -> Result<(), ApplyError> {
                 && let Some(shared) = records.iter().find(|record| record.sequence == own.sequence)
                 && own != shared
             {
-                return Err(ApplyError::Diverged(own.sequence));
+                // Logs that have lost their tail part where a term begins in one of them.
+                let is_tail = [own, shared].iter().any(|record| matches!(record.body, RecordBody::Term));
+                let error = if is_tail { ApplyError::TailLost } else { ApplyError::Diverged };
+                return Err(error(own.sequence));
             }
         }
         if read.next <= cursor {
-            // The block is longer than the log: it was written by another leader.
             return Err(ApplyError::Diverged(cursor));
         }
         cursor = read.next;

@@ -16,6 +16,9 @@
 //!   every append of an older leader is refused, whatever it believes about its lease.
 //! - **Taking over is a restart.** A follower has the logs, the post ids and the checkpoints as the leader would have
 //!   left them.
+//! - **A shared log that lost its tail is healed.** Its nodes were restored from an older copy, or lost what they had
+//!   acknowledged. A candidate that has the lost records appends them again before its term. If none has them, the log
+//!   continues without them, and a replica that has them is set aside and filled again ([`ApplyError::TailLost`]).
 //! - **The place is written lazily.** After a crash some messages are read again. Records that the journal has are
 //!   compared and passed over. The place never names records that a power cut can remove from the journal.
 //!
@@ -27,14 +30,18 @@
 //!
 //! # Modules
 //! `message` (bytes of the shared log) · `checkpoint` · `local_logs` (applies messages) · `place` (where a replica is) ·
-//! `follower` · `fill` (start of an empty replica) · `shared_appender` (one append, with every answer of the shared log) · `replicated_writer` (the leader's
+//! `follower` and `follow_error` · `fill` (start of an empty replica) · `common_place` and `healing` (a shared log that lost its tail) · `counters` · `shared_appender` (one append, with every answer of the shared log) · `replicated_writer` (the leader's
 //! logs) · `outlet` (of the leader's sequencer) · `log_end` (confirms the end of the log to other replicas) · `orders` (about recovery jobs, from other replicas) · `config` · `terms` (epochs and terms in the shared keys) · `candidacy` (start of a leadership).
 
 mod candidacy;
 mod checkpoint;
+mod common_place;
 mod config;
+mod counters;
 mod fill;
+mod follow_error;
 mod follower;
+mod healing;
 mod local_logs;
 mod log_end;
 mod message;
@@ -52,8 +59,11 @@ use std::time::Duration;
 pub use candidacy::{CandidacyError, begin_leadership};
 pub use checkpoint::SharedCheckpoint;
 pub use config::{Config, ReplicationBackend};
+pub use counters::FollowCounters;
 pub use fill::{FillError, FillStart, find_start};
-pub use follower::{FollowError, Follower};
+pub use follow_error::FollowError;
+pub use follower::Follower;
+pub use healing::HealingError;
 pub use local_logs::{ApplyError, LocalLogs};
 pub use log_end::{EndConfirmer, EndQuestions, answer_questions};
 pub use message::{ContentError, MessageDecoder, SharedContent};

@@ -62,7 +62,7 @@ impl PlaceCell {
     }
 
     /// Notes a place that the leader announced.
-    pub(super) fn note_announced(&self, last: LogPlace) {
+    pub fn note_announced(&self, last: LogPlace) {
         self.announced.store(last, Ordering::Relaxed);
     }
 
@@ -110,6 +110,8 @@ impl PlaceFile {
     /// Writes a place whose records are before the synced ends of the two logs: the current one, or one of an earlier
     /// call. Called about once a second.
     pub fn save(&mut self, current: &ReplicaPlace, synced: Sequence, synced_side: Sequence) -> io::Result<()> {
+        // Places after the current one are of a shared log that has lost them.
+        self.waiting.take_if(|waiting| waiting.last > current.last);
         // Under load the current place is always ahead of the sync, so an earlier one waits until it is covered.
         let due = [Some(current), self.waiting.as_ref()].into_iter().flatten();
         let due = due.filter(|place| place.is_within(synced, synced_side)).max_by_key(|place| place.last).cloned();

@@ -6,6 +6,7 @@
 //! | stored at the expected place | done |
 //! | stored elsewhere | the backend does not compare: end |
 //! | the log does not end there | read the place: the own message counts as stored, another one ends the leadership |
+//! | the log ends before that place, for a while | it has lost messages: end |
 //! | none | repeat the same bytes for the same place while the lease is held |
 //! | the lease is over | end; a follower reads from the log what became of it |
 
@@ -15,12 +16,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::follower::TIPS;
+use super::follower::{ROLLBACK_CONFIRMATION, TIPS};
 use super::place::ReplicaPlace;
 use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseHandle;
-use crate::quorum::{BlockHead, LogPlace, Message, Quorum, SharedAppendError};
+use crate::quorum::{BlockHead, LogPlace, Message, Quorum, SharedAppendError, Unavailable};
 
 /// Delays between attempts.
 const RETRY: Backoff =
@@ -56,6 +57,14 @@ pub enum LeadershipEnd {
     Fenced {
         /// The expected place.
         place: LogPlace,
+    },
+    /// The shared log has lost messages, and ends before this leader's place.
+    #[error("shared log ends at place {end}, before place {place} of this leader: it has lost messages")]
+    RolledBack {
+        /// The last message of the leader.
+        place: LogPlace,
+        /// The last message of the shared log.
+        end: LogPlace,
     },
     /// The lease is over.
     #[error("lease ended")]
@@ -97,6 +106,10 @@ pub(super) struct SharedAppender {
     place: ReplicaPlace,
     /// The current message may be stored.
     in_doubt: bool,
+    /// Since when the log ends before the place.
+    short_since: Option<Moment>,
+    /// The message at the place is one of this leader.
+    has_appended: bool,
 }
 
 enum Attempt {
@@ -113,7 +126,7 @@ impl SharedAppender {
         patience: Duration,
         place: ReplicaPlace,
     ) -> Self {
-        Self { shared, clock, permit, patience, place, in_doubt: false }
+        Self { shared, clock, permit, patience, place, in_doubt: false, short_since: None, has_appended: false }
     }
 
     /// Returns the place after the last message that is in the own logs.
@@ -144,6 +157,10 @@ impl SharedAppender {
     }
 
     async fn attempt(&mut self, message: &Message, until: Moment) -> Attempt {
+        if self.short_since.is_some() {
+            // Another replica may write until the log ends at the place again, with other messages before it.
+            return self.check_end(until).await;
+        }
         let expected = self.place.last;
         // A dropped call may still be applied, so every attempt is in doubt until it is answered.
         let was_in_doubt = std::mem::replace(&mut self.in_doubt, true);
@@ -175,17 +192,43 @@ impl SharedAppender {
                     self.in_doubt = false;
                     Attempt::Ended(LeadershipEnd::Fenced { place })
                 }
-                // A node that is behind answered.
-                None => Attempt::Again("the end of the shared log is not readable yet".into()),
+                None => self.check_end(until).await,
             },
             Ok(Err(error)) => Attempt::Again(error.to_string()),
             Err(_) => Attempt::Again("no answer while the lease was held".into()),
         }
     }
 
+    /// Nothing is at the place: a node that is behind answered, or the log has lost what was before it.
+    async fn check_end(&mut self, until: Moment) -> Attempt {
+        let place = self.place.last;
+        let limit = until.since(self.clock.moment());
+        let looking = async {
+            let before = self.shared.log.read(place, 1).await?;
+            Ok::<_, Unavailable>((before, self.shared.log.info().await?))
+        };
+        if let Ok(Ok((before, Some(info)))) = self.clock.timeout(limit, looking).await {
+            let before = before.first().filter(|stored| stored.place == place).map(|stored| stored.message.chain);
+            let is_own = self.has_appended && before.is_some();
+            if is_own && before != Some(self.place.acceptance.chain) {
+                return Attempt::Ended(LeadershipEnd::RolledBack { place, end: info.last });
+            }
+            if is_own || info.last >= place {
+                self.short_since = None;
+            } else {
+                let now = self.clock.moment();
+                let since = *self.short_since.get_or_insert(now);
+                if now.since(since) >= ROLLBACK_CONFIRMATION {
+                    return Attempt::Ended(LeadershipEnd::RolledBack { place, end: info.last });
+                }
+            }
+        }
+        Attempt::Again("the end of the shared log is not readable yet".into())
+    }
+
     /// Advances over the stored message, which the own logs have, and announces it to followers.
     pub(super) async fn advance(&mut self, message: &Message, head: &BlockHead) {
-        self.in_doubt = false;
+        (self.in_doubt, self.short_since, self.has_appended) = (false, None, true);
         self.place.last += 1;
         self.place.acceptance.accept(message, head).expect("it was checked before it was sent");
         let tip = Bytes::copy_from_slice(&self.place.last.to_le_bytes());

@@ -57,9 +57,9 @@ impl Sequencer {
         let lost = self.discard_batch(batch);
         let metrics = &self.writing.metrics;
         match end {
-            LeadershipEnd::LeaseEnded { in_doubt: true } | LeadershipEnd::JournalUnavailable(_) => {
-                metrics.in_doubt.inc_by(lost)
-            }
+            LeadershipEnd::LeaseEnded { in_doubt: true }
+            | LeadershipEnd::RolledBack { .. }
+            | LeadershipEnd::JournalUnavailable(_) => metrics.in_doubt.inc_by(lost),
             _ => metrics.refused_by_fence.inc_by(lost),
         };
         batch.tally.count(metrics);

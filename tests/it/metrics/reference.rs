@@ -37,6 +37,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("Gaps and recovery", &["gap", "recovery_"]),
     ("Log", &["account_open", "journal_", "maintenance_", "dedup_"]),
+    ("Replication", &["leader", "follow_", "shared_"]),
     ("Sessions", &["session", "sent_", "delivery_", "events_", "records_", "notices_", "cold_", "page_", "replays"]),
     ("Access", &["authent", "author", "limit_", "principal_", "credential_", "jwks_", "audit_"]),
     ("Rules", &["rule"]),

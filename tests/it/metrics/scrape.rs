@@ -1,6 +1,7 @@
 //! A scrape of a gateway process with everything in use: TLS, tokens, an issuer of JWTs, revocation lists, sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use powerstream_gateway::access::jwt::{JwtAlgorithm, JwtConfig, JwtKeysConfig};
@@ -18,6 +19,7 @@ use crate::harness::pki::{Authority, VALID};
 use crate::harness::probe::exchange;
 use crate::harness::process::Gateway;
 use crate::harness::{TestEnv, eventually, filters, in_time, latest};
+use crate::replicas::in_memory::MemoryReplicas;
 
 /// A metric of a scrape.
 #[derive(Debug, Default)]
@@ -82,6 +84,8 @@ fn labels(text: &str) -> Vec<String> {
     inside.0.split("\",").filter_map(|pair| Some(pair.split_once("=\"")?.0.to_owned())).collect()
 }
 
+/// Header of a request for OpenMetrics.
+const OPEN_METRICS: &str = "accept: application/openmetrics-text\r\n";
 const PRINCIPAL: &str = "indexer";
 
 /// A gateway process with everything in use, before its start.
@@ -161,9 +165,9 @@ fn issuer() -> JwtConfig {
     }
 }
 
-async fn get(gateway: &Gateway, accept: &str) -> String {
+async fn get(admin: SocketAddr, accept: &str) -> String {
     let request = format!("GET /metrics HTTP/1.1\r\nhost: gateway\r\n{accept}\r\n");
-    let answer = String::from_utf8(exchange(gateway.admin(), request.as_bytes()).await).expect("UTF-8");
+    let answer = String::from_utf8(exchange(admin, request.as_bytes()).await).expect("UTF-8");
     answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
 }
 
@@ -178,13 +182,45 @@ pub async fn full() -> (String, String) {
     let mut text = String::new();
     eventually("posts are in the log and delivered", async || {
         in_time("a message", stream.message()).await.expect("no end");
-        text = get(&gateway, "accept: application/openmetrics-text\r\n").await;
+        text = get(gateway.admin(), OPEN_METRICS).await;
         begun.iter().all(|name| sum(&text, name) > 0.0)
     })
     .await;
-    let plain = get(&gateway, "").await;
+    let plain = get(gateway.admin(), "").await;
     drop(stream);
     gateway.kill().await;
     assert!(text.ends_with("# EOF\n") && !plain.contains("# EOF"));
-    (text, plain)
+    let (replica, plain_replica) = replica().await;
+    (with_families(&text, &replica), with_families(&plain, &plain_replica))
+}
+
+/// Returns the scrapes of a replica in this process.
+async fn replica() -> (String, String) {
+    let replicas = MemoryReplicas::start(50.0, |_| ()).await;
+    replicas.leader().await;
+    let admin = replicas.app(0).admin_address();
+    let scrapes = (get(admin, OPEN_METRICS).await, get(admin, "").await);
+    replicas.stop().await;
+    scrapes
+}
+
+/// Adds the families of another scrape that this one does not have.
+fn with_families(text: &str, other: &str) -> String {
+    let is_begin = |line: &str| line.starts_with("# HELP ");
+    let family = |line: &str| line.split(' ').nth(2).unwrap_or_default().to_owned();
+    let known: BTreeSet<String> = text.lines().filter(|line| is_begin(line)).map(family).collect();
+    let mut is_new = false;
+    let mut added = String::new();
+    for line in other.lines().filter(|line| *line != "# EOF") {
+        if is_begin(line) {
+            is_new = !known.contains(&family(line));
+        }
+        if is_new {
+            added.extend([line, "\n"]);
+        }
+    }
+    match text.strip_suffix("# EOF\n") {
+        Some(families) => format!("{families}{added}# EOF\n"),
+        None => format!("{text}{added}"),
+    }
 }

@@ -127,6 +127,28 @@ impl Servers {
         }
     }
 
+    /// Copies the volumes of all nodes, which are killed.
+    pub fn copy_volumes(&self) {
+        for n in 0..self.nodes.len() {
+            replace(&self.volume(n), &self.copy(n));
+        }
+    }
+
+    /// Restores the volumes of all nodes, which are killed, from the copies.
+    pub fn restore_volumes(&self) {
+        for n in 0..self.nodes.len() {
+            replace(&self.copy(n), &self.volume(n));
+        }
+    }
+
+    fn volume(&self, n: usize) -> PathBuf {
+        self.nodes[n].config.with_extension("")
+    }
+
+    fn copy(&self, n: usize) -> PathBuf {
+        self.nodes[n].config.with_extension("copy")
+    }
+
     /// SIGSTOP and SIGCONT.
     pub fn freeze(&self, n: usize) {
         self.signal(n, Signal::STOP);
@@ -157,8 +179,12 @@ impl Servers {
 
     /// A client of its own, for what an operator does.
     pub async fn operator(&self) -> async_nats::Client {
+        self.connect().await.expect("the servers listen")
+    }
+
+    async fn connect(&self) -> Option<async_nats::Client> {
         let urls: Vec<_> = self.nodes.iter().map(|node| format!("nats://{}", node.address)).collect();
-        async_nats::connect(urls).await.expect("the servers listen")
+        async_nats::connect(urls).await.ok()
     }
 
     /// Sends a request to the API of JetStream, and returns the answer.
@@ -166,6 +192,12 @@ impl Servers {
         let payload = if request.is_null() { String::new() } else { request.to_string() };
         let answer = self.operator().await.request(format!("$JS.API.{subject}"), payload.into()).await;
         serde_json::from_slice(&answer.expect("a leader answers").payload).expect("it is JSON")
+    }
+
+    /// The same for a request without a body; `None` while no leader answers.
+    pub async fn try_api(&self, subject: &str) -> Option<serde_json::Value> {
+        let answer = self.connect().await?.request(format!("$JS.API.{subject}"), "".into()).await;
+        serde_json::from_slice(&answer.ok()?.payload).ok()
     }
 
     /// Waits until every node has all of a stream.
@@ -190,6 +222,13 @@ impl Drop for Servers {
             self.kill(n);
         }
     }
+}
+
+/// Replaces a directory by a copy of another one.
+fn replace(from: &Path, to: &Path) {
+    std::fs::remove_dir_all(to).ok();
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is a program");
+    assert!(copied.success(), "{} is copied to {}", from.display(), to.display());
 }
 
 /// Settings of a client of these servers only.

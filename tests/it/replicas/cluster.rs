@@ -165,6 +165,30 @@ impl Cluster {
         }
     }
 
+    /// Waits until all replicas have the same newest record.
+    pub async fn are_equal(&self) {
+        let mut clients = Vec::new();
+        for n in 0..REPLICAS {
+            clients.push(self.gateway(n).client().await);
+        }
+        let mut before = Vec::new();
+        eventually("all replicas have the same records", async || {
+            let mut newest = Vec::new();
+            for client in &mut clients {
+                newest.push(Self::newest(client).await);
+            }
+            let is_equal = newest.iter().all(|own| *own == newest[0]) && newest == before;
+            before = newest;
+            is_equal
+        })
+        .await;
+    }
+
+    /// Directory with the accounts of a replica.
+    pub fn accounts_dir(&self, n: usize) -> PathBuf {
+        self.replicas[n].settings.data_dir.join("accounts")
+    }
+
     /// The replica that leads, and reads the upstream.
     fn leading(&self) -> Option<usize> {
         let leads = |replica: &Replica| {

@@ -3,9 +3,10 @@
 
 mod cluster;
 mod consumers;
-mod in_memory;
+pub mod in_memory;
 mod leader_faults;
 mod node_faults;
 mod orders;
 mod rolling_restart;
+mod shared_log_faults;
 mod token_hops;

@@ -3,25 +3,26 @@
 use std::time::Duration;
 
 use super::machine::IDENTITY;
+use super::simulation::read_all;
 use crate::clock::Clock;
 use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over, post_record};
 use crate::ingest::replication::message::head_of_block;
-use crate::ingest::replication::{ApplyError, FollowError, Follower, LocalLogs, ReplicaPlace, SharedCheckpoint};
+use crate::ingest::replication::{ApplyError, FollowError, Follower, LocalLogs, ReplicaPlace, SharedCheckpoint, join};
 use crate::ingest::{LogTimes, WriteHalf, dedup, side_log_writer};
-use crate::journal::{self, Backend, Journal, WriterIdentity};
+use crate::journal::{self, Backend, Journal, StoredBlockEncoder, WriterIdentity};
 use crate::model::{AccountName, Record, RecordBody, Sequence, UnixMillis};
 use crate::quorum::{MemoryCluster, MemoryConfig, Message, Quorum, Subject};
 
 /// A follower, and a leader that writes to the shared log without a writer of its own.
-struct TestEnv {
-    cluster: MemoryCluster,
+pub(super) struct TestEnv {
+    pub(super) cluster: MemoryCluster,
     shared: Quorum,
     leader: Journal,
     /// Place of the leader.
-    end: ReplicaPlace,
-    follower: Follower,
-    local: LocalLogs,
+    pub(super) end: ReplicaPlace,
+    pub(super) follower: Follower,
+    pub(super) local: LocalLogs,
 }
 
 fn follower(shared: &Quorum, clock: &Clock, place: ReplicaPlace) -> Follower {
@@ -29,7 +30,7 @@ fn follower(shared: &Quorum, clock: &Clock, place: ReplicaPlace) -> Follower {
     Follower::new(account, shared.clone(), clock.clone(), IDENTITY, place).expect("a decoder")
 }
 
-fn batch(first: Sequence, count: u64) -> Vec<Record> {
+pub(super) fn batch(first: Sequence, count: u64) -> Vec<Record> {
     let record = |sequence| match sequence {
         1 => Record { body: RecordBody::Term, ..post_record(1, &[]) },
         _ => post_record(sequence, &["a"]),
@@ -37,23 +38,77 @@ fn batch(first: Sequence, count: u64) -> Vec<Record> {
     (first..first + count).map(record).collect()
 }
 
+/// A replica in addition to the one of the test.
+pub(super) struct OtherReplica {
+    pub(super) follower: Follower,
+    local: LocalLogs,
+}
+
+impl OtherReplica {
+    /// Follows until it has this record.
+    pub(super) async fn follow_until(&mut self, last: Sequence, env: &TestEnv) {
+        let (clock, hub) = (env.local.hub.clock().clone(), self.local.hub.clone());
+        let reached = async {
+            while hub.next() <= last {
+                clock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        self.follower.follow(&mut self.local, reached).await.expect("it follows");
+    }
+
+    /// Returns all records.
+    pub(super) fn records(&self) -> Vec<Record> {
+        read_all(&**self.local.hub.reader())
+    }
+}
+
+fn local_logs(clock: &Clock, bytes_max: u64) -> LocalLogs {
+    let side = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+    let config = journal::Config { retention_bytes_max: bytes_max, ..side.clone() };
+    let (hub, writer, side) = hub_over(&config, &side, hub::Config::default(), clock.clone());
+    let ids = dedup::Config::default();
+    let ids = dedup::open(None, &ids, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
+    let side = side_log_writer::in_memory(side, hub.side().reader().clone(), TERM);
+    let logs = WriteHalf { writer, seen: ids.seen, side };
+    LocalLogs { logs, hub, dir: None, jobs: None, checkpoint: None, received: LogTimes::default() }
+}
+
 impl TestEnv {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
+        Self::with_journal_bytes(0).await
+    }
+
+    /// `bytes_max`: limit of the follower's journal; 0 = none.
+    pub(super) async fn with_journal_bytes(bytes_max: u64) -> Self {
         let clock = Clock::of_runtime(UnixMillis(1_700_000_000_000));
         let cluster = MemoryCluster::new(MemoryConfig::default(), clock.clone());
         let shared = cluster.replica("a");
-        let created = shared.log.create(EPOCH).await.expect("no faults").created;
+        let (_, created) = join(&shared, IDENTITY).await.expect("no faults");
         let end = ReplicaPlace::start(created, EPOCH);
         let config = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
         let leader = journal::open_memory(&config, WriterIdentity { epoch: EPOCH, term: TERM });
-        let (hub, writer, side) = hub_over(&config, &config, hub::Config::default(), clock.clone());
-        let ids = dedup::Config::default();
-        let ids = dedup::open(None, &ids, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
-        let side = side_log_writer::in_memory(side, hub.side().reader().clone(), TERM);
-        let logs = WriteHalf { writer, seen: ids.seen, side };
-        let local = LocalLogs { logs, hub, dir: None, jobs: None, checkpoint: None, received: LogTimes::default() };
+        let local = local_logs(&clock, bytes_max);
         let follower = follower(&shared, &clock, end.clone());
         Self { cluster, shared, leader, end, follower, local }
+    }
+
+    /// Another replica, which has read nothing.
+    pub(super) fn other_replica(&self) -> OtherReplica {
+        let clock = self.local.hub.clock();
+        let start = ReplicaPlace::start(self.end.created.clone(), EPOCH);
+        OtherReplica { follower: follower(&self.cluster.replica("b"), clock, start), local: local_logs(clock, 0) }
+    }
+
+    /// Returns all records of the follower.
+    pub(super) fn records(&self) -> Vec<Record> {
+        read_all(&**self.local.hub.reader())
+    }
+
+    /// Stores a block of another leader, which knows the log up to `end`.
+    pub(super) async fn lead_instead(&mut self, end: ReplicaPlace, records: &[Record]) {
+        self.end = end;
+        let block = StoredBlockEncoder::new(EPOCH).and_then(|mut encoder| encoder.encode(records));
+        self.store(Subject::Log, block.expect("encoded").bytes().clone()).await;
     }
 
     /// Stores a message that continues the log.
@@ -63,7 +118,7 @@ impl TestEnv {
         self.end.last = stored.expect("no faults");
     }
 
-    async fn append(&mut self, records: &[Record]) {
+    pub(super) async fn append(&mut self, records: &[Record]) {
         let block = self.leader.writer.encode(records).expect("memory");
         self.leader.writer.append_block(&block).expect("memory");
         let (head, payload) = (head_of_block(EPOCH, &block), block.bytes().clone());
@@ -73,7 +128,7 @@ impl TestEnv {
         self.end.acceptance.accept(&message, &head).expect("it continues the log");
     }
 
-    async fn catch_up(&mut self) -> Result<u64, FollowError> {
+    pub(super) async fn catch_up(&mut self) -> Result<u64, FollowError> {
         self.follower.catch_up(&mut self.local).await?;
         Ok(self.local.hub.next() - 1)
     }
@@ -103,12 +158,19 @@ async fn records_of_journal_are_compared_after_restart() {
     assert!(matches!(error, FollowError::Apply { source: ApplyError::Diverged(4), .. }), "{error}");
     assert!(!error.is_passing());
 
-    // A journal that ends within a block.
+    // A journal that ends within a block, as after the shared log was restored by another replica.
     let mut shorter = TestEnv::new().await;
     shorter.local.logs.writer.append(&batch(1, 3)).expect("memory");
+    shorter.local.hub.publish(batch(1, 3));
     shorter.append(&batch(1, 4)).await;
-    let error = shorter.catch_up().await.expect_err("it differs");
-    assert!(matches!(error, FollowError::Apply { source: ApplyError::Diverged(4), .. }), "{error}");
+    assert_eq!(shorter.catch_up().await.expect("the rest is appended"), 4);
+    let mut records = batch(1, 3);
+    records[1] = post_record(2, &["b"]);
+    let mut other = TestEnv::new().await;
+    other.local.logs.writer.append(&records).expect("memory");
+    other.append(&batch(1, 4)).await;
+    let error = other.catch_up().await.expect_err("it differs");
+    assert!(matches!(error, FollowError::Apply { source: ApplyError::Diverged(2), .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +210,7 @@ async fn messages_of_others_are_passed_over() {
     env.end.last = env.shared.log.append(env.end.last, forged).await.expect("no faults");
     env.append(&batch(3, 1)).await;
     assert_eq!(env.catch_up().await.expect("all of it"), 3);
-    assert_eq!(env.follower.passed_over(), 1);
+    assert_eq!(env.follower.counters().passed_over.get(), 1);
     // The chain continues, and the bytes are not readable: of a newer version, or damaged.
     env.store(Subject::Log, "?".into()).await;
     let error = env.catch_up().await.expect_err("it is unreadable");

@@ -75,12 +75,17 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(name: &str, seed: u64, world: &Arc<World>) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let local = Self::empty_logs(&mut rng, world);
+        Self { name: name.into(), local, place: None, rng, run: 0 }
+    }
+
+    fn empty_logs(rng: &mut StdRng, world: &Arc<World>) -> LocalLogs {
         let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
         let clock = world.clock.clone();
         let (hub, writer, side) = hub_over(&settings, &settings, hub::Config::default(), clock.clone());
         let config = dedup::Config::default();
         let ids = dedup::open(None, &config, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
-        let mut rng = StdRng::seed_from_u64(seed);
         let mut full = |inner| -> Box<dyn Writer> {
             let (rng, world) = (StdRng::seed_from_u64(rng.random()), world.clone());
             Box::new(FullAtTimes { inner, full_until: Moment::ZERO, rng, world })
@@ -90,12 +95,18 @@ impl Machine {
             seen: ids.seen,
             side: side_log_writer::in_memory(full(side), hub.side().reader().clone(), TERM),
         };
-        let local = LocalLogs { logs, hub, dir: None, jobs: None, checkpoint: None, received: LogTimes::default() };
-        Self { name: name.into(), local, place: None, rng, run: 0 }
+        LocalLogs { logs, hub, dir: None, jobs: None, checkpoint: None, received: LogTimes::default() }
+    }
+
+    /// The shared log has lost records of this machine: it begins with empty logs.
+    fn set_aside(&mut self, world: &Arc<World>) {
+        world.count(|counts| counts.set_aside += 1);
+        self.local = Self::empty_logs(&mut self.rng, world);
+        self.place = None;
     }
 
     /// Runs processes, each until it crashes.
-    pub(super) async fn run(&mut self, world: &World, number: usize) {
+    pub(super) async fn run(&mut self, world: &Arc<World>, number: usize) {
         loop {
             self.run += 1;
             let lifetime = world.lifetime(&mut self.rng);
@@ -111,7 +122,7 @@ impl Machine {
         }
     }
 
-    async fn process(&mut self, world: &World, number: usize) {
+    async fn process(&mut self, world: &Arc<World>, number: usize) {
         let shared = world.cluster.replica(&self.name);
         let own = Replica { name: self.name.clone(), address: String::new(), run: self.run, version: Version(1, 0, 0) };
         let account = AccountName::new("main").expect("a name");
@@ -130,6 +141,7 @@ impl Machine {
         };
         let place = self.place.clone().unwrap_or_else(|| ReplicaPlace::start(created, EPOCH));
         let follower = Follower::new(account, shared, world.clock.clone(), IDENTITY, place).expect("a decoder");
+        let follower = follower.with_counters(world.found.clone());
         tokio::select! {
             biased;
             () = task.run(Shutdown::new()) => panic!("the lease ended"),
@@ -138,13 +150,16 @@ impl Machine {
     }
 
     /// Follows, and leads while the lease is held.
-    async fn roles(&mut self, world: &World, lease: LeaseHandle, mut follower: Follower) {
+    async fn roles(&mut self, world: &Arc<World>, lease: LeaseHandle, mut follower: Follower) {
         loop {
             let slice = Duration::from_millis(self.rng.random_range(50..1_500));
             let acquired = world.clock.timeout(slice, lease.acquired());
-            let tenure = follower.follow(&mut self.local, acquired).await.expect("no operator has to act");
+            let tenure = match follower.follow(&mut self.local, acquired).await {
+                Ok(tenure) => tenure,
+                Err(error) if error.needs_refill() && world.conditions.restores => return self.set_aside(world),
+                Err(error) => panic!("{error}"),
+            };
             self.place = Some(follower.place().clone());
-            world.count(|counts| counts.passed_over = counts.passed_over.max(follower.passed_over()));
             let Ok(tenure) = tenure else { continue };
             let permit = match world.conditions.lease {
                 true => WritePermit::of_tenure(lease.clone(), tenure.number),
@@ -161,6 +176,7 @@ impl Machine {
                     self.local.logs.seen.discard();
                     self.local.logs.side.discard();
                 }
+                Err(error) if error.needs_refill() && world.conditions.restores => return self.set_aside(world),
                 Err(CandidacyError::Follow(error)) if !error.is_passing() => panic!("{error}"),
                 Err(_) => {}
             }

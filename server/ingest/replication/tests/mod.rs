@@ -4,12 +4,13 @@
 //! the faults of the shared log (`quorum::memory`).
 //!
 //! `property` runs three replicas with random faults (`simulation`, `machine`) and compares their logs with the shared
-//! log. `appender` has each answer of the shared log, `following` what a follower refuses,
+//! log. `appender` has each answer of the shared log, `following` what a follower refuses, `healing` a shared log that lost its tail,
 //! `filling` where an empty replica begins.
 
 mod appender;
 mod filling;
 mod following;
+mod healing;
 mod log_end;
 mod machine;
 mod property;

@@ -17,6 +17,8 @@ fn conditions(seed: u64) -> Conditions {
         faults: [0.0, 0.01, 0.05, 0.15][seed as usize % 4],
         outages: !seed.is_multiple_of(5),
         lease: !seed.is_multiple_of(3),
+        // Places alone do not fence a leader over a restore: the log can end again where it expects it.
+        restores: seed % 7 == 6 && !seed.is_multiple_of(3),
     }
 }
 
@@ -32,8 +34,11 @@ fn logs_of_replicas_are_shared_log() {
         let played = std::panic::catch_unwind(|| play(seed, conditions));
         let counts = played.unwrap_or_else(|_| panic!("REPLICATION_SEED={seed} {conditions:?}"));
         assert!(counts.leaderships > 0 && counts.shown > 0, "REPLICATION_SEED={seed}: {counts:?}");
-        assert_eq!(counts.passed_over, 0, "REPLICATION_SEED={seed}");
-        assert_eq!(counts.two_holders, 0, "REPLICATION_SEED={seed}");
+        assert!(counts.passed_over == 0 || conditions.restores, "REPLICATION_SEED={seed}");
+        assert!(counts.rewound == 0 || conditions.restores, "REPLICATION_SEED={seed}: {counts:?}");
+        assert!(counts.restored == 0 || conditions.restores, "REPLICATION_SEED={seed}: {counts:?}");
+        // The keys with the lease are restored, too.
+        assert!(counts.two_holders == 0 || conditions.restores, "REPLICATION_SEED={seed}");
         total.add(counts);
     }
     println!("{count} runs: {total:?}");
@@ -51,13 +56,13 @@ impl Counts {
 
     /// Requires that each fault occurred, and led to what it can lead to.
     fn check_faults(mut self, runs: u64) {
-        let rare = ["passed_over", "two_holders"];
+        let rare = ["passed_over", "two_holders", "rolled_back", "set_aside", "lost"];
         for (name, count) in self.fields() {
             assert!(rare.contains(&name) || *count > runs / 20, "{name} occurred {count} times in {runs} runs");
         }
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut u64); 18] {
+    fn fields(&mut self) -> [(&'static str, &mut u64); 24] {
         [
             ("leaderships", &mut self.leaderships),
             ("fenced", &mut self.fenced),
@@ -69,6 +74,12 @@ impl Counts {
             ("freezes", &mut self.freezes),
             ("partitions", &mut self.partitions),
             ("passed_over", &mut self.passed_over),
+            ("restores", &mut self.restores),
+            ("rolled_back", &mut self.rolled_back),
+            ("rewound", &mut self.rewound),
+            ("restored", &mut self.restored),
+            ("set_aside", &mut self.set_aside),
+            ("lost", &mut self.lost),
             ("shown", &mut self.shown),
             ("two_holders", &mut self.two_holders),
             ("lost_answers", &mut self.lost_answers),

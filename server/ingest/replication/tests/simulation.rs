@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use super::machine::{IDENTITY, Machine};
 use crate::clock::{Clock, Moment};
 use crate::hub::test_util::EPOCH;
-use crate::ingest::replication::{LeadershipEnd, MessageDecoder, ReplicatedAppendError, SharedContent};
+use crate::ingest::replication::{FollowCounters, LeadershipEnd, MessageDecoder, ReplicatedAppendError, SharedContent};
 use crate::journal::{AppendError, ReadItem, Reader};
 use crate::lease::LeaseHandle;
 use crate::model::{KeyFilter, Origin, Post, PostId, Record, Rule, Sequence, UnixMillis};
@@ -34,6 +34,8 @@ pub(super) struct Conditions {
     pub(super) outages: bool,
     /// The lease limits leaderships. Without it only the shared log does.
     pub(super) lease: bool,
+    /// The volumes of the shared log are restored from older copies.
+    pub(super) restores: bool,
 }
 
 /// What happened in a run.
@@ -49,6 +51,12 @@ pub(super) struct Counts {
     pub(super) freezes: u64,
     pub(super) partitions: u64,
     pub(super) passed_over: u64,
+    pub(super) restores: u64,
+    pub(super) rolled_back: u64,
+    pub(super) rewound: u64,
+    pub(super) restored: u64,
+    pub(super) set_aside: u64,
+    pub(super) lost: u64,
     pub(super) shown: u64,
     pub(super) two_holders: u64,
     pub(super) lost_answers: u64,
@@ -67,6 +75,8 @@ pub(super) struct World {
     pub(super) frozen: [Mutex<Moment>; MACHINES],
     pub(super) leases: [Mutex<Option<LeaseHandle>>; MACHINES],
     counts: Mutex<Counts>,
+    /// What all machines found in the shared log.
+    pub(super) found: FollowCounters,
     /// Records that a leader exposed, by sequence.
     shown: Mutex<BTreeMap<Sequence, Record>>,
     posts: AtomicU64,
@@ -120,7 +130,11 @@ impl World {
         let mut shown = self.shown.lock();
         for record in records {
             let before = shown.insert(record.sequence, record.clone());
-            assert_eq!(before, None, "two records were exposed at one sequence");
+            // A record that the shared log has lost is replaced by one of another term.
+            let is_lost = before.as_ref().is_some_and(|before| before.term != record.term);
+            assert!(before.is_none() || is_lost, "two records were exposed at one sequence");
+            assert!(before.is_none() || self.conditions.restores, "an exposed record was replaced");
+            self.count(|counts| counts.lost += u64::from(is_lost));
         }
         let held = self.leases.iter().filter(|lease| lease.lock().as_ref().is_some_and(|it| it.held().is_some()));
         let two = u64::from(held.count() > 1);
@@ -149,6 +163,8 @@ impl World {
                 counts.in_doubt += u64::from(*in_doubt);
             }
             LeadershipEnd::JournalUnavailable(_) => counts.journal_refused += 1,
+            LeadershipEnd::RolledBack { .. } if self.conditions.restores => counts.rolled_back += 1,
+            LeadershipEnd::RolledBack { .. } => panic!("{end}"),
             LeadershipEnd::Misplaced { .. } | LeadershipEnd::Rejected(_) => panic!("{end}"),
         });
     }
@@ -176,6 +192,17 @@ impl World {
                     self.cluster.start();
                 }
             }
+        }
+    }
+
+    /// Restores the volumes from older copies until the calm begins.
+    async fn restore(&self, mut rng: StdRng) {
+        loop {
+            self.clock.sleep(Duration::from_millis(rng.random_range(1..10_000))).await;
+            let copy = self.cluster.snapshot();
+            self.clock.sleep(Duration::from_millis(rng.random_range(1..10_000))).await;
+            self.count(|counts| counts.restores += 1);
+            self.cluster.restore(&copy);
         }
     }
 
@@ -219,6 +246,7 @@ pub(super) fn play(seed: u64, conditions: Conditions) -> Counts {
             frozen: Default::default(),
             leases: Default::default(),
             counts: Mutex::default(),
+            found: FollowCounters::default(),
             shown: Mutex::default(),
             posts: AtomicU64::new(0),
             is_faulty: AtomicBool::new(true),
@@ -241,10 +269,12 @@ pub(super) fn play(seed: u64, conditions: Conditions) -> Counts {
 
 async fn script(world: &World, seed: u64) {
     let disturbing = world.disturb(StdRng::seed_from_u64(seed ^ 0x5eed));
-    if world.conditions.outages {
-        world.clock.timeout(FAULTY, disturbing).await.ok();
-    } else {
-        world.clock.sleep(FAULTY).await;
+    let restoring = world.restore(StdRng::seed_from_u64(seed ^ 0xc0b1));
+    tokio::select! {
+        biased;
+        () = world.clock.sleep(FAULTY) => {}
+        () = disturbing, if world.conditions.outages => {}
+        () = restoring, if world.conditions.restores => {}
     }
     world.calm_down();
     // Late writes arrive, and a leader is found.
@@ -263,7 +293,11 @@ async fn check(world: &World, machines: &[Machine]) -> Counts {
     let stored = shared.log.read(1, usize::MAX).await.expect("no faults");
     for stored in &stored {
         let (head, content) = decoder.decode(stored.message.subject, &stored.message.payload).expect("readable");
-        assert_eq!(at.accept(&stored.message, &head), Ok(()), "a message of an older leader was stored");
+        let accepted = at.accept(&stored.message, &head);
+        if accepted.is_err() && world.conditions.restores {
+            continue;
+        }
+        assert_eq!(accepted, Ok(()), "a message of an older leader was stored");
         match content {
             SharedContent::Log(_, records) => log.extend(records),
             SharedContent::Side(_, records) => side.extend(records),
@@ -274,8 +308,8 @@ async fn check(world: &World, machines: &[Machine]) -> Counts {
         }
     }
     for machine in machines {
-        assert_eq!(read_all(&**machine.local.hub.reader()), log, "a replica differs from the shared log");
-        assert_eq!(read_all(&**machine.local.hub.side().reader()), side, "a side log differs from the shared log");
+        assert_equal(&read_all(&**machine.local.hub.reader()), &log, "log");
+        assert_equal(&read_all(&**machine.local.hub.side().reader()), &side, "side log");
         assert_eq!(machine.local.hub.next(), log.len() as u64 + 1, "all of it is published");
         for post in log.iter().filter_map(|record| record.body.post()) {
             assert!(machine.local.logs.seen.known(post.id).expect("in memory").is_some(), "an id is unknown");
@@ -286,8 +320,14 @@ async fn check(world: &World, machines: &[Machine]) -> Counts {
     assert!(checkpoint.is_none() || machines.iter().any(|machine| machine.local.checkpoint == checkpoint));
     let shown = world.shown.lock();
     for (sequence, record) in shown.iter() {
-        assert_eq!(log.get(*sequence as usize - 1), Some(record), "an exposed record is missing");
+        let found = log.get(*sequence as usize - 1);
+        let is_lost = world.conditions.restores && found.is_none_or(|found| found.term != record.term);
+        assert!(found == Some(record) || is_lost, "an exposed record is missing: {record:?}, {found:?}");
+        counts.lost += u64::from(is_lost);
     }
+    let found = &world.found;
+    (counts.passed_over, counts.rewound) = (found.passed_over.get(), found.rollbacks.get());
+    counts.restored = found.restored.get();
     let faults = world.cluster.fault_counts();
     (counts.lost_answers, counts.late_requests) = (faults.lost_answers, faults.late_requests);
     counts.repeated_requests = faults.repeated_requests;
@@ -297,11 +337,19 @@ async fn check(world: &World, machines: &[Machine]) -> Counts {
     counts
 }
 
-fn read_all(reader: &dyn Reader) -> Vec<Record> {
+pub(super) fn read_all(reader: &dyn Reader) -> Vec<Record> {
     let chunk = reader.read(1, &KeyFilter::Always, usize::MAX).expect("readable");
     let record = |item| match item {
         ReadItem::Record(record) => record,
         damaged @ ReadItem::Damaged { .. } => panic!("{damaged:?}"),
     };
     chunk.items.into_iter().map(record).collect()
+}
+
+/// Names the first record that differs; whole logs are too long to be read.
+fn assert_equal(own: &[Record], shared: &[Record], name: &str) {
+    let first = own.iter().zip(shared).position(|(own, shared)| own != shared);
+    let differs = first.map(|at| (&own[at], &shared[at]));
+    assert_eq!(differs, None, "a record of a replica's {name} differs from the shared log");
+    assert_eq!(own.len(), shared.len(), "length of a replica's {name}");
 }

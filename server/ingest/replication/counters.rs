@@ -1,0 +1,12 @@
+use prometheus_client::metrics::counter::Counter;
+
+/// What a replica found in the shared log that should not be there, and what it did about it. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct FollowCounters {
+    /// Messages that did not count.
+    pub passed_over: Counter,
+    /// Times the shared log had lost messages that this replica has read.
+    pub rollbacks: Counter,
+    /// Records that this replica appended again to a shared log that had lost them.
+    pub restored: Counter,
+}

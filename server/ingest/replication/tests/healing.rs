@@ -1,0 +1,138 @@
+//! A shared log whose volumes were restored from an older copy.
+
+use std::time::Duration;
+
+use super::following::{TestEnv, batch};
+use crate::clock::Moment;
+use crate::hub::test_util::post_record;
+use crate::ingest::replication::{
+    ApplyError, CandidacyError, FollowError, HealingError, LeadershipEnd, ReplicatedAppendError, WritePermit,
+    WriterConfig, begin_leadership,
+};
+use crate::model::{Record, RecordBody, Sequence, Term};
+
+const OTHER_TERM: Term = Term(77);
+
+fn permit() -> WritePermit {
+    WritePermit::new(|| Some(Moment::ZERO.plus(Duration::from_secs(3_600))))
+}
+
+/// Records of a term that begins with the first of them.
+fn term_batch(term: Term, first: Sequence, count: u64) -> Vec<Record> {
+    let record = |sequence| {
+        let body = if sequence == first { RecordBody::Term } else { post_record(sequence, &["a"]).body };
+        Record { term, body, ..post_record(sequence, &["a"]) }
+    };
+    (first..first + count).map(record).collect()
+}
+
+impl TestEnv {
+    async fn begin(&mut self, term: Term) -> Result<crate::ingest::replication::ReplicatedWriter, CandidacyError> {
+        let config = WriterConfig { append_patience: Duration::from_secs(1) };
+        let listed = (term, "a");
+        begin_leadership(&mut self.follower, &mut self.local, permit(), listed, config).await
+    }
+
+    fn own_records(&self) -> Sequence {
+        self.local.hub.reader().extent().next - 1
+    }
+}
+
+/// The lost records are there again, with the same sequences and terms, and other replicas pass over them.
+#[tokio::test(start_paused = true)]
+async fn candidate_restores_tail_that_it_has() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    let copy = env.cluster.snapshot();
+    env.append(&batch(4, 2)).await;
+    let mut behind = env.other_replica();
+    behind.follow_until(5, &env).await;
+    env.append(&batch(6, 5)).await;
+    assert_eq!(env.catch_up().await.expect("all of it"), 10);
+    env.cluster.restore(&copy);
+    let mut writer = env.begin(OTHER_TERM).await.expect("it is healed");
+    let records = term_batch(OTHER_TERM, 11, 2);
+    writer.append(&mut *env.local.logs.writer, &records).await.expect("it leads");
+    env.local.hub.publish(records);
+    let counters = env.follower.counters();
+    assert_eq!((counters.rollbacks.get(), counters.restored.get(), env.own_records()), (1, 7, 12));
+    // One block has the records of two.
+    assert_eq!(writer.place().last, 3);
+    behind.follow_until(12, &env).await;
+    assert_eq!(behind.records(), env.records());
+    assert_eq!(behind.follower.counters().rollbacks.get(), 1);
+}
+
+/// A replica that is ahead of a new term cannot follow: it is filled again.
+#[tokio::test(start_paused = true)]
+async fn replica_with_lost_records_needs_refill() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    let (copy, end) = (env.cluster.snapshot(), env.end.clone());
+    env.append(&batch(4, 2)).await;
+    env.catch_up().await.expect("all of it");
+    env.cluster.restore(&copy);
+    // A replica that had not read them leads.
+    env.lead_instead(end, &term_batch(OTHER_TERM, 4, 1)).await;
+    let error = env.catch_up().await.expect_err("records are lost");
+    assert!(matches!(error, FollowError::Apply { source: ApplyError::TailLost(4), .. }), "{error}");
+    assert!(error.needs_refill() && !error.is_passing());
+}
+
+/// The older copy has records that the log had lost before.
+#[tokio::test(start_paused = true)]
+async fn replica_of_lost_term_needs_refill() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    let (shorter, end) = (env.cluster.snapshot(), env.end.clone());
+    env.append(&batch(4, 2)).await;
+    let longer = env.cluster.snapshot();
+    env.cluster.restore(&shorter);
+    env.lead_instead(end, &term_batch(OTHER_TERM, 4, 1)).await;
+    assert_eq!(env.catch_up().await.expect("it read the new term only"), 4);
+    env.cluster.restore(&longer);
+    let error = env.catch_up().await.expect_err("the term is lost");
+    assert!(matches!(error, FollowError::Apply { source: ApplyError::TailLost(4), .. }), "{error}");
+}
+
+/// A leader finds out by itself, and its records are not exposed.
+#[tokio::test(start_paused = true)]
+async fn leader_of_log_without_tail_steps_down() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    let copy = env.cluster.snapshot();
+    let mut writer = env.begin(OTHER_TERM).await.expect("it leads");
+    let records = term_batch(OTHER_TERM, 4, 2);
+    writer.append(&mut *env.local.logs.writer, &records).await.expect("it leads");
+    env.local.hub.publish(records);
+    env.cluster.restore(&copy);
+    let more = vec![Record { term: OTHER_TERM, ..post_record(6, &["a"]) }];
+    let end = loop {
+        match writer.append(&mut *env.local.logs.writer, &more).await {
+            Err(ReplicatedAppendError::Journal(_)) => {}
+            other => break other,
+        }
+    };
+    let Err(ReplicatedAppendError::Ended(LeadershipEnd::RolledBack { place: 2, end: 1 })) = end else {
+        panic!("{end:?}")
+    };
+    env.follower.set_place(writer.place().clone());
+    let mut writer = env.begin(Term(78)).await.expect("it is healed");
+    writer.append(&mut *env.local.logs.writer, &term_batch(Term(78), 6, 1)).await.expect("it leads again");
+    assert_eq!((env.follower.counters().restored.get(), env.own_records()), (2, 6));
+}
+
+/// What the replica has trimmed, it cannot restore.
+#[tokio::test(start_paused = true)]
+async fn trimmed_records_are_not_restored() {
+    let mut env = TestEnv::with_journal_bytes(1).await;
+    env.append(&batch(1, 3)).await;
+    let copy = env.cluster.snapshot();
+    env.append(&batch(4, 2)).await;
+    env.append(&batch(6, 2)).await;
+    env.catch_up().await.expect("all of it");
+    env.cluster.restore(&copy);
+    let Err(error) = env.begin(OTHER_TERM).await else { panic!("it has not all of it") };
+    assert!(matches!(error, CandidacyError::Healing(HealingError::Missing(4))), "{error}");
+    assert!(error.needs_refill());
+}
