@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::cluster::{Cluster, NODES, REPLICAS, count};
 use super::consumers::Consumers;
-use crate::harness::eventually;
+use crate::harness::ground_truth::expected;
+use crate::harness::{Subscriber, earliest, eventually, filters};
 
 /// Posts drawn per second; posts that match a rule are sent.
 const RATE: f64 = 200.0;
@@ -28,6 +29,14 @@ async fn end_of_stream(cluster: &Cluster) -> u64 {
     last
 }
 
+/// Waits until every post that X has sent is in the log: a leader that is frozen has no record that the others do not have.
+async fn all_logged(cluster: &Cluster) {
+    let due = expected(&cluster.env.x.sent_posts(), &filters::all()).len();
+    let mut client = cluster.gateway(0).client().await;
+    let mut session = Subscriber::open(&mut client, earliest(&filters::all())).await.expect("it begins");
+    session.until("every post is in the log", |session| session.got.len() >= due).await;
+}
+
 /// R9: a replica that has what the quorum lost puts it back, and nothing exposed is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restored_volumes_are_healed_by_leader() {
@@ -43,6 +52,7 @@ async fn restored_volumes_are_healed_by_leader() {
         cluster.log_continues(CONTINUED).await;
         // All replicas have the same records, and nothing is on its way.
         cluster.env.x.pause();
+        all_logged(&cluster).await;
         cluster.are_equal().await;
         (0..REPLICAS).for_each(|n| cluster.freeze(n));
         let before = end_of_stream(&cluster).await;
