@@ -109,8 +109,10 @@ async fn datacenter_connections_have_own_gaps() {
     let consumer = settle(&env, &mut session, past).await;
     let truth = x.truth_since(past);
     consumer.assert_whole("the one that takes all", 2);
-    assert_eq!(consumer.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
-    let gap = span(consumer.gaps.last()[0]);
+    // On a busy machine a log may begin with a gap.
+    let gaps = consumer.gaps.since(cut);
+    assert_eq!(gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    let gap = span(gaps.last()[0]);
     assert!(
         gap.from <= cut.minus(ALLOWED_LATENESS / 2) && gap.to >= back.plus(ALLOWED_LATENESS),
         "{gap:?} for {cut} to {back}"

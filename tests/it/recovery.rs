@@ -104,7 +104,7 @@ async fn unprocessed_range_is_requested_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_end_is_trusted_after_empty_confirmation() {
-    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, JobFault::Silent)).await;
+    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(9, JobFault::Silent)).await;
     let windows = windows(&drill);
     let end = windows[0].1;
     assert!(
@@ -112,7 +112,7 @@ async fn silent_end_is_trusted_after_empty_confirmation() {
         "once more, for the tail: {windows:?}"
     );
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CleanEof));
-    assert_eq!(drill.env.x.counters().recovery_silent, 2);
+    assert!(drill.env.x.counters().recovery_silent >= 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
