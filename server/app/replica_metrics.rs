@@ -53,7 +53,7 @@ impl ReplicaMetrics {
         let end = match reason {
             None => ORDERED,
             Some(LeadershipEnd::Fenced { .. }) => "fenced",
-            Some(LeadershipEnd::RolledBack { .. }) => "rolled_back",
+            Some(LeadershipEnd::RolledBack { .. } | LeadershipEnd::Rewritten { .. }) => "rolled_back",
             Some(LeadershipEnd::LeaseEnded { in_doubt: true }) => "in_doubt",
             Some(LeadershipEnd::LeaseEnded { in_doubt: false }) => "lease_ended",
             Some(LeadershipEnd::Misplaced { .. }) => "misplaced",

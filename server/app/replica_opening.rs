@@ -99,8 +99,7 @@ impl ReplicaOpening {
             );
         }
         let own = found.as_ref().map(|place| place.acceptance.epoch);
-        let proposed =
-            SharedIdentity { epoch: own.unwrap_or_else(|| context.random_epoch()), side_epoch: context.random_epoch() };
+        let proposed = own.unwrap_or_else(|| context.random_epoch());
         let (identity, created) = retried(context, async || join(&shared, proposed).await).await?;
         let place = match found {
             Some(place) => known_place(&shared, account, dir, (identity, &created), place, context).await?,

@@ -20,7 +20,7 @@ pub const TERM: Term = Term(1);
 /// Epoch of every log here.
 pub const EPOCH: Epoch = Epoch(7);
 /// Epoch of every side log here.
-pub const SIDE_EPOCH: Epoch = Epoch(8);
+pub const SIDE_EPOCH: Epoch = Epoch(!EPOCH.0);
 
 /// Creates the hub of the account `main` over a new in-memory log, and its writer.
 pub fn new_hub(config: Config, clock: Clock) -> (Arc<Hub>, Box<dyn Writer>) {

@@ -113,6 +113,7 @@ impl LeaseHandle {
         let mut tenure = self.tenure.clone();
         while let Some(held) = self.held().filter(|held| held.number == number) {
             tokio::select! {
+                biased;
                 () = self.clock.sleep_until(held.until) => {}
                 changed = tenure.changed() => if changed.is_err() {
                     return;
@@ -144,8 +145,9 @@ impl LeaseTask {
     /// before.
     pub async fn run(mut self, shutdown: Shutdown) {
         tokio::select! {
-            () = self.work() => {}
+            biased;
             () = shutdown.cancelled() => {}
+            () = self.work() => {}
         }
         self.tenure.send_replace(None);
     }
@@ -183,6 +185,7 @@ impl LeaseTask {
             }
         };
         tokio::select! {
+            biased;
             () = clock.sleep_until(until) => StepEnd::Done,
             Some(release) = releases.recv() => StepEnd::Released(release),
             delivery = announcement => match delivery {

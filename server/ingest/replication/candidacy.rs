@@ -57,13 +57,12 @@ pub async fn begin_leadership(
     restore_tail(follower, local, (&permit, replica), config).await?;
     let at = follower.place().clone();
     let listed = ListedTerm { term, first: at.acceptance.next_record, after: at.last, replica: replica.to_owned() };
-    let known = local.hub.reader().terms();
-    let begun = |term: Term| known.iter().any(|start| start.term == term);
+    let (begun, identity) = (local.hub.reader().terms(), local.identity());
     let left = limit(&permit).ok_or(CandidacyError::LeaseEnded)?;
-    let listing = terms::list_term(&*shared.keys, &listed, begun);
+    let listing = terms::list_term(&*shared.keys, identity, &listed, &begun);
     clock.timeout(left, listing).await.map_err(|_| CandidacyError::LeaseEnded)??;
     local.logs.begin_replicated(term);
-    Ok(ReplicatedWriter::new((shared, clock, config), permit, term, at))
+    Ok(ReplicatedWriter::new((shared, clock, config), permit, term, (at, follower.counted())))
 }
 
 /// Appends the records that the shared log has lost and this replica has.
@@ -84,8 +83,10 @@ async fn restore_tail(
         return Err(HealingError::Interrupted("the shared log was not read to its end".into()).into());
     }
     let keys = shared.keys.clone();
-    let appender = SharedAppender::new(shared, clock, permit.clone(), config.append_patience, place);
-    let mut healer = Healer { appender, keys: &*keys, replica, log, side, restored: 0 };
+    let appender =
+        SharedAppender::new(shared, clock, permit.clone(), config.append_patience, (place, follower.counted()));
+    let identity = local.identity();
+    let mut healer = Healer { appender, keys: &*keys, identity, replica, log, side, restored: 0 };
     let result = healer.run().await;
     let Healer { appender, restored, .. } = healer;
     if restored > 0 {

@@ -11,7 +11,7 @@ use super::local_logs::LocalLogs;
 use super::place::ReplicaPlace;
 use crate::journal::Reader;
 use crate::model::{Sequence, Term};
-use crate::quorum::{Acceptance, LogInfo, LogPlace, Quorum, Stored, Unavailable};
+use crate::quorum::{Acceptance, Chain, LogInfo, LogPlace, Quorum, Stored, Subject, Unavailable};
 
 /// Bytes of one read.
 const READ_BYTES: usize = 2 << 20;
@@ -49,17 +49,46 @@ async fn newest_common(
     local: &LocalLogs,
     (mut from, last): (LogPlace, LogPlace),
 ) -> Result<Option<(Stored, SharedCheckpoint)>, Unavailable> {
-    let mut finder = CheckpointFinder::default();
+    let mut scan =
+        CommonScan { local, chain: (from == 1).then_some(Chain::START), finder: CheckpointFinder::default() };
     let mut newest = None;
     while from <= last {
         let found = shared.log.read(from, READ_BYTES).await?;
         let Some(end) = found.last().map(|stored| stored.place) else { break };
         for stored in found.iter().take_while(|stored| stored.place <= last) {
-            newest = finder.find(stored).filter(|(_, checkpoint)| is_common(local, checkpoint)).or(newest);
+            newest = scan.find(stored).or(newest);
         }
         from = end + 1;
     }
     Ok(newest)
+}
+
+/// Looks for checkpoints among the messages that count. Those of a writer that had not noticed a restore continue each
+/// other, but not what is before them.
+struct CommonScan<'a> {
+    local: &'a LocalLogs,
+    /// Chain after the last message that counts; `None` before the first one that is known to count.
+    chain: Option<Chain>,
+    finder: CheckpointFinder,
+}
+
+impl CommonScan<'_> {
+    /// Returns a checkpoint if this message proves one that belongs to the logs of the replica.
+    fn find(&mut self, stored: &Stored) -> Option<(Stored, SharedCheckpoint)> {
+        let Stored { message, .. } = stored;
+        let Some(chain) = self.chain else {
+            let found = self.finder.find(stored).filter(|(_, checkpoint)| is_common(self.local, checkpoint))?;
+            self.chain = Some(message.chain);
+            return Some(found);
+        };
+        if chain.after(message.subject, &message.payload) != message.chain {
+            return None;
+        }
+        self.chain = Some(message.chain);
+        let checkpoint =
+            SharedCheckpoint::decode(&message.payload).filter(|_| message.subject == Subject::Checkpoint)?;
+        is_common(self.local, &checkpoint).then(|| (stored.clone(), checkpoint))
+    }
 }
 
 /// True if the logs of this replica have all records before the checkpoint.

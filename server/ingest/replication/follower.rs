@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use super::common_place::find_common_place;
 use super::counters::FollowCounters;
 use super::follow_error::FollowError;
+use super::last_counted::LastCounted;
 use super::local_logs::LocalLogs;
 use super::message::MessageDecoder;
 use super::place::{PlaceCell, ReplicaPlace};
@@ -20,7 +21,7 @@ use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::journal::BlockError;
 use crate::model::AccountName;
-use crate::quorum::{BusMessage, Chain, LogInfo, LogPlace, Quorum, Stored, Unavailable};
+use crate::quorum::{BusMessage, LogInfo, LogPlace, Quorum, Stored, Unavailable};
 
 /// Subject of the places that the leader announces.
 pub(super) const TIPS: &str = "tip";
@@ -53,8 +54,9 @@ pub struct Follower {
     /// When the incarnation of the log was checked.
     checked_at: Moment,
     counters: FollowCounters,
-    /// The last message that counted, and the chain after it.
-    counted: Option<(LogPlace, Chain)>,
+    counted: LastCounted,
+    /// The shared log has been seen to have what was read so far.
+    is_confirmed: bool,
     /// Up to this place messages that do not continue the chain were compared with what precedes them.
     verified: LogPlace,
     tips: Option<BoxStream<'static, BusMessage>>,
@@ -77,7 +79,7 @@ impl Follower {
     ) -> Result<Self, BlockError> {
         let decoder = MessageDecoder::new(identity.epoch, identity.side_epoch)?;
         let checked_at = clock.moment();
-        let counted = counted_at(&place);
+        let counted = LastCounted::at(&place);
         Ok(Self {
             account,
             shared,
@@ -88,6 +90,7 @@ impl Follower {
             checked_at,
             counters: FollowCounters::default(),
             counted,
+            is_confirmed: false,
             verified: 0,
             tips: None,
             announced: 0,
@@ -121,9 +124,13 @@ impl Follower {
 
     /// Continues after this place: a leadership has ended.
     pub fn set_place(&mut self, place: ReplicaPlace) {
-        self.counted = counted_at(&place);
+        (self.counted, self.is_confirmed) = (LastCounted::at(&place), false);
         self.place = place;
         self.show_place();
+    }
+
+    pub(super) fn counted(&self) -> LastCounted {
+        self.counted
     }
 
     fn show_place(&self) {
@@ -162,6 +169,7 @@ impl Follower {
             }
         };
         tokio::select! {
+            biased;
             stopped = stop => Ok(stopped),
             error = following => Err(error),
         }
@@ -169,16 +177,7 @@ impl Follower {
 
     /// Applies messages up to the end of the log that the backend reports. It may be older than the true end.
     pub async fn catch_up(&mut self, local: &mut LocalLogs) -> Result<(), FollowError> {
-        let Some(mut info) = self.shared.log.info().await? else {
-            return Err(Unavailable("no shared log".into()).into());
-        };
-        self.compare_incarnation(&info)?;
-        if let Some(found) = self.confirm_rollback(&info).await? {
-            self.rewind(local, &found, true).await?;
-            info = found;
-        } else if self.is_rewritten().await? {
-            self.rewind(local, &info, true).await?;
-        }
+        let info = self.confirm_place(local).await?;
         let mut failures = 0;
         while self.place.last < info.last {
             if self.poll(local).await? {
@@ -199,15 +198,22 @@ impl Follower {
             return Ok(());
         }
         self.checked_at = now;
-        let Ok(Some(info)) = self.shared.log.info().await else { return Ok(()) };
+        self.confirm_place(local).await.map(drop).or_else(|error| error.if_lasting())
+    }
+
+    /// Compares what was read so far with the shared log, and goes back if that has lost it. Returns the log's state.
+    async fn confirm_place(&mut self, local: &LocalLogs) -> Result<LogInfo, FollowError> {
+        let info = self.shared.log.info().await?.ok_or_else(|| Unavailable("no shared log".into()))?;
         self.compare_incarnation(&info)?;
-        match self.confirm_rollback(&info).await {
-            Ok(Some(found)) => self.rewind(local, &found, true).await.or_else(|error| error.if_lasting()),
-            Ok(None) if self.is_rewritten().await.unwrap_or(false) => {
-                self.rewind(local, &info, true).await.or_else(|error| error.if_lasting())
-            }
-            Ok(None) | Err(Unavailable(_)) => Ok(()),
+        let lost = match self.confirm_rollback(&info).await? {
+            None if self.is_rewritten().await? => Some(info.clone()),
+            found => found,
+        };
+        if let Some(found) = &lost {
+            self.rewind(local, found, true).await?;
         }
+        self.is_confirmed = true;
+        Ok(lost.unwrap_or(info))
     }
 
     /// Returns the state of the shared log if it ends before the place of this replica, now and for a while.
@@ -250,11 +256,8 @@ impl Follower {
         Ok(())
     }
 
-    /// True if another message is where this replica read the last one that counted.
     async fn is_rewritten(&self) -> Result<bool, Unavailable> {
-        let Some((place, chain)) = self.counted else { return Ok(false) };
-        let found = self.shared.log.read(place, 1).await?;
-        Ok(found.first().is_some_and(|stored| stored.place == place && stored.message.chain != chain))
+        self.counted.is_rewritten(&self.shared, self.place.last).await
     }
 
     fn compare_incarnation(&self, info: &LogInfo) -> Result<(), FollowError> {
@@ -266,6 +269,9 @@ impl Follower {
 
     /// Reads once, and applies what it finds. Returns false if there was nothing.
     async fn poll(&mut self, local: &mut LocalLogs) -> Result<bool, FollowError> {
+        if !self.is_confirmed {
+            self.confirm_place(local).await?;
+        }
         let needed = self.place.last + 1;
         let found = self.shared.log.read(needed, READ_BYTES).await?;
         if let Some(first) = found.first().map(|stored| stored.place).filter(|first| *first != needed) {
@@ -301,7 +307,7 @@ impl Follower {
             match after.accept(message, &head) {
                 Ok(()) => {
                     local.apply(content).map_err(|source| FollowError::Apply { place: *place, source })?;
-                    self.counted = Some((*place, after.chain));
+                    self.counted = LastCounted { place: *place, chain: after.chain };
                     None
                 }
                 Err(refusal) => Some(refusal.to_string()),
@@ -359,9 +365,4 @@ impl Follower {
             tracing::info!(account = %self.account, place = self.place.last, "following shared log again");
         }
     }
-}
-
-/// Returns the last message that counted; `None` before the first one.
-fn counted_at(place: &ReplicaPlace) -> Option<(LogPlace, Chain)> {
-    (place.last > 0).then_some((place.last, place.acceptance.chain))
 }

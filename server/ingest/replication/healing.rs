@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::message::head_of_block;
 use super::place::ReplicaPlace;
 use super::shared_appender::{SharedAppendFailure, SharedAppender};
-use super::terms::{self, ListedTerm};
+use super::terms::{self, ListedTerm, SharedIdentity};
 use crate::journal::{Block, BlockError, ReadError, ReadItem, Reader, StoredBlockEncoder};
 use crate::model::{KeyFilter, Record, Sequence, Term};
 use crate::quorum::{Message, SharedKeys, Subject, Unavailable};
@@ -57,6 +57,7 @@ impl From<SharedAppendFailure> for HealingError {
 pub(super) struct Healer<'a> {
     pub(super) appender: SharedAppender,
     pub(super) keys: &'a dyn SharedKeys,
+    pub(super) identity: SharedIdentity,
     /// Name of this replica.
     pub(super) replica: &'a str,
     pub(super) log: &'a dyn Reader,
@@ -115,9 +116,7 @@ impl Healer<'_> {
         let at = self.appender.place();
         let replica = self.replica.to_owned();
         let listed = ListedTerm { term, first: at.acceptance.next_record, after: at.last, replica };
-        let known = self.log.terms();
-        let begun = |term: Term| known.iter().any(|start| start.term == term);
-        Ok(terms::list_term(self.keys, &listed, begun).await?)
+        Ok(terms::list_term(self.keys, self.identity, &listed, &self.log.terms()).await?)
     }
 }
 

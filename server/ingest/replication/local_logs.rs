@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::checkpoint::SharedCheckpoint;
 use super::message::SharedContent;
+use super::terms::SharedIdentity;
 use crate::hub::Hub;
 use crate::ingest::dedup::DedupWriter;
 use crate::ingest::recovery::RecoveryJobs;
@@ -62,6 +63,10 @@ pub struct LocalLogs {
 }
 
 impl LocalLogs {
+    pub(super) fn identity(&self) -> SharedIdentity {
+        SharedIdentity { epoch: self.hub.reader().epoch(), side_epoch: self.hub.side().reader().epoch() }
+    }
+
     /// Applies a message that counts. What the logs have is compared and passed over.
     pub(super) fn apply(&mut self, content: SharedContent) -> Result<(), ApplyError> {
         match content {

@@ -42,6 +42,7 @@ mod fill;
 mod follow_error;
 mod follower;
 mod healing;
+mod last_counted;
 mod local_logs;
 mod log_end;
 mod message;

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::WriterConfig;
 use super::checkpoint::SharedCheckpoint;
+use super::last_counted::LastCounted;
 use super::message::{head_of_block, head_of_checkpoint};
 use super::place::ReplicaPlace;
 use super::shared_appender::{LeadershipEnd, SharedAppendFailure, SharedAppender, WritePermit};
@@ -53,7 +54,7 @@ impl ReplicatedWriter {
         (shared, clock, config): (Quorum, Clock, WriterConfig),
         permit: WritePermit,
         term: Term,
-        place: ReplicaPlace,
+        place: (ReplicaPlace, LastCounted),
     ) -> Self {
         let appender = SharedAppender::new(shared, clock.clone(), permit, config.append_patience, place);
         Self { appender, clock, config, term, pending: None }

@@ -7,6 +7,7 @@
 //! | stored elsewhere | the backend does not compare: end |
 //! | the log does not end there | read the place: the own message counts as stored, another one ends the leadership |
 //! | the log ends before that place, for a while | it has lost messages: end |
+//! | stored, but another message is before it | the log has lost messages, and another replica wrote: end |
 //! | none | repeat the same bytes for the same place while the lease is held |
 //! | the lease is over | end; a follower reads from the log what became of it |
 
@@ -17,15 +18,20 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::follower::{ROLLBACK_CONFIRMATION, TIPS};
+use super::last_counted::LastCounted;
 use super::place::ReplicaPlace;
 use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseHandle;
-use crate::quorum::{BlockHead, LogPlace, Message, Quorum, SharedAppendError, Unavailable};
+use crate::quorum::{BlockHead, LogPlace, Message, Quorum, SharedAppendError};
 
 /// Delays between attempts.
 const RETRY: Backoff =
     Backoff { step: Duration::from_millis(5), max: Duration::from_millis(500), growth: Growth::Doubling };
+
+/// How long the message before the next one is known to be that of this leader. The nodes of a log do not restart and
+/// elect a leader in a shorter time.
+const KNOWN_FOR: Duration = Duration::from_millis(250);
 
 /// Until when a leadership may write: while its lease is held.
 #[derive(Clone)]
@@ -65,6 +71,14 @@ pub enum LeadershipEnd {
         place: LogPlace,
         /// The last message of the shared log.
         end: LogPlace,
+    },
+    /// The shared log has lost messages, and another replica wrote others. The message in question does not count.
+    #[error(
+        "message before place {place} of the shared log is not the one that this leader knows: it has lost messages"
+    )]
+    Rewritten {
+        /// Place of the message in question.
+        place: LogPlace,
     },
     /// The lease is over.
     #[error("lease ended")]
@@ -108,8 +122,9 @@ pub(super) struct SharedAppender {
     in_doubt: bool,
     /// Since when the log ends before the place.
     short_since: Option<Moment>,
-    /// The message at the place is one of this leader.
-    has_appended: bool,
+    counted: LastCounted,
+    /// When the last message was stored.
+    appended_at: Option<Moment>,
 }
 
 enum Attempt {
@@ -124,9 +139,10 @@ impl SharedAppender {
         clock: Clock,
         permit: WritePermit,
         patience: Duration,
-        place: ReplicaPlace,
+        (place, counted): (ReplicaPlace, LastCounted),
     ) -> Self {
-        Self { shared, clock, permit, patience, place, in_doubt: false, short_since: None, has_appended: false }
+        let (in_doubt, short_since, appended_at) = (false, None, None);
+        Self { shared, clock, permit, patience, place, in_doubt, short_since, counted, appended_at }
     }
 
     /// Returns the place after the last message that is in the own logs.
@@ -143,7 +159,11 @@ impl SharedAppender {
                 let end = LeadershipEnd::LeaseEnded { in_doubt: self.in_doubt };
                 return Err(SharedAppendFailure::Ended(end));
             };
-            let reason = match self.attempt(message, until).await {
+            let attempt = match self.attempt(message, until).await {
+                Attempt::Stored if !self.knows_last(failures) => self.compare_last(until).await,
+                attempt => attempt,
+            };
+            let reason = match attempt {
                 Attempt::Stored => return Ok(()),
                 Attempt::Ended(end) => return Err(SharedAppendFailure::Ended(end)),
                 Attempt::Again(reason) => reason,
@@ -181,6 +201,22 @@ impl SharedAppender {
         }
     }
 
+    /// True if the message before the next one cannot be another one: it was appended just now, and nothing failed since.
+    fn knows_last(&self, failures: u32) -> bool {
+        failures == 0 && self.appended_at.is_some_and(|at| self.clock.moment().since(at) < KNOWN_FOR)
+    }
+
+    /// The message is stored. It counts only behind the one that this leader knows.
+    async fn compare_last(&self, until: Moment) -> Attempt {
+        let (last, limit) = (self.place.last, until.since(self.clock.moment()));
+        match self.clock.timeout(limit, self.counted.is_rewritten(&self.shared, last)).await {
+            Ok(Ok(false)) => Attempt::Stored,
+            Ok(Ok(true)) => Attempt::Ended(LeadershipEnd::Rewritten { place: last + 1 }),
+            Ok(Err(error)) => Attempt::Again(error.to_string()),
+            Err(_) => Attempt::Again("no answer while the lease was held".into()),
+        }
+    }
+
     /// The log does not end at the expected place: an earlier attempt was stored, or another replica wrote.
     async fn read_outcome(&mut self, message: &Message, until: Moment) -> Attempt {
         let place = self.place.last + 1;
@@ -203,24 +239,18 @@ impl SharedAppender {
     async fn check_end(&mut self, until: Moment) -> Attempt {
         let place = self.place.last;
         let limit = until.since(self.clock.moment());
-        let looking = async {
-            let before = self.shared.log.read(place, 1).await?;
-            Ok::<_, Unavailable>((before, self.shared.log.info().await?))
-        };
-        if let Ok(Ok((before, Some(info)))) = self.clock.timeout(limit, looking).await {
-            let before = before.first().filter(|stored| stored.place == place).map(|stored| stored.message.chain);
-            let is_own = self.has_appended && before.is_some();
-            if is_own && before != Some(self.place.acceptance.chain) {
-                return Attempt::Ended(LeadershipEnd::RolledBack { place, end: info.last });
-            }
-            if is_own || info.last >= place {
+        if let Ok(Ok(Some(info))) = self.clock.timeout(limit, self.shared.log.info()).await {
+            if info.last >= place {
                 self.short_since = None;
-            } else {
-                let now = self.clock.moment();
-                let since = *self.short_since.get_or_insert(now);
-                if now.since(since) >= ROLLBACK_CONFIRMATION {
-                    return Attempt::Ended(LeadershipEnd::RolledBack { place, end: info.last });
-                }
+                return match self.compare_last(until).await {
+                    Attempt::Stored => Attempt::Again("the end of the shared log is not readable yet".into()),
+                    attempt => attempt,
+                };
+            }
+            let now = self.clock.moment();
+            let since = *self.short_since.get_or_insert(now);
+            if now.since(since) >= ROLLBACK_CONFIRMATION {
+                return Attempt::Ended(LeadershipEnd::RolledBack { place, end: info.last });
             }
         }
         Attempt::Again("the end of the shared log is not readable yet".into())
@@ -228,9 +258,10 @@ impl SharedAppender {
 
     /// Advances over the stored message, which the own logs have, and announces it to followers.
     pub(super) async fn advance(&mut self, message: &Message, head: &BlockHead) {
-        (self.in_doubt, self.short_since, self.has_appended) = (false, None, true);
+        (self.in_doubt, self.short_since, self.appended_at) = (false, None, Some(self.clock.moment()));
         self.place.last += 1;
         self.place.acceptance.accept(message, head).expect("it was checked before it was sent");
+        self.counted = LastCounted::at(&self.place);
         let tip = Bytes::copy_from_slice(&self.place.last.to_le_bytes());
         // A lost one costs followers a wait.
         self.shared.bus.publish(TIPS, tip).await.ok();

@@ -2,11 +2,14 @@
 //!
 //! A term is listed before its TERM record is written, so that a replica with an empty directory knows the term of every
 //! record that it has not. A listed term without records is empty: the next one begins at the same record.
+//!
+//! The key can be lost: the nodes were restored from a copy of the time before it. A joining replica and the next leader
+//! write it again, with the same epochs.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Epoch, Sequence, Term};
+use crate::model::{Epoch, Sequence, Term, TermStart};
 use crate::quorum::{CompareAndSetError, LogPlace, Quorum, SharedKeys, Unavailable};
 
 /// Key of the terms.
@@ -25,6 +28,13 @@ pub struct SharedIdentity {
     pub epoch: Epoch,
     /// Epoch of its side log.
     pub side_epoch: Epoch,
+}
+
+impl SharedIdentity {
+    /// Returns the identity that belongs to a log. It is the same for all replicas, also after the key is lost.
+    pub const fn of_log(epoch: Epoch) -> Self {
+        Self { epoch, side_epoch: Epoch(!epoch.0) }
+    }
 }
 
 /// A term in the list.
@@ -111,15 +121,13 @@ impl SharedTerms {
     }
 }
 
-/// Returns the identity of the account's logs, and the incarnation of the shared log. The first replica creates both with
-/// `proposed`.
-pub async fn join(shared: &Quorum, proposed: SharedIdentity) -> Result<(SharedIdentity, String), Unavailable> {
-    let info = shared.log.create(proposed.epoch).await?;
-    // The log decides about the epoch; the key about that of the side log.
-    let proposed = SharedIdentity { epoch: info.epoch, ..proposed };
+/// Returns the identity of the account's logs, and the incarnation of the shared log. The first replica creates the log
+/// with the `proposed` epoch.
+pub async fn join(shared: &Quorum, proposed: Epoch) -> Result<(SharedIdentity, String), Unavailable> {
+    let info = shared.log.create(proposed).await?;
     let terms = update(&*shared.keys, |stored| match stored {
         Some(_) => None,
-        None => Some(SharedTerms { identity: proposed, terms: Vec::new() }),
+        None => Some(SharedTerms { identity: SharedIdentity::of_log(info.epoch), terms: Vec::new() }),
     });
     let identity = terms.await?.identity;
     if identity.epoch == info.epoch {
@@ -134,17 +142,33 @@ pub(super) async fn listed(keys: &dyn SharedKeys) -> Result<SharedTerms, Unavail
     update(keys, |_| None).await
 }
 
-/// Adds a term to the list.
+/// Adds a term to the list. `begun` are the terms with records; a list that is lost begins with them.
 pub(super) async fn list_term(
     keys: &dyn SharedKeys,
+    identity: SharedIdentity,
     listed: &ListedTerm,
-    begun: impl Fn(Term) -> bool,
+    begun: &[TermStart],
 ) -> Result<(), Unavailable> {
+    let has_begun = |term: Term| begun.iter().any(|start| start.term == term);
     let terms = update(keys, |stored| {
-        let mut terms = stored?.clone();
-        terms.list(listed.clone(), &begun).then_some(terms)
+        let mut terms = stored.cloned().unwrap_or(SharedTerms { identity, terms: Vec::new() });
+        if terms.identity != identity {
+            return None;
+        }
+        let is_lost = terms.terms.is_empty();
+        if is_lost {
+            let known = |&TermStart { term, first }: &TermStart| ListedTerm { term, first, after: 0, ..listed.clone() };
+            terms.terms.extend(begun.iter().map(known));
+        }
+        let is_added = terms.list(listed.clone(), has_begun);
+        (is_added || is_lost).then_some(terms)
     });
-    terms.await.map(drop)
+    let found = terms.await?.identity;
+    if found == identity {
+        Ok(())
+    } else {
+        Err(Unavailable(format!("key {KEY} is of other logs: {found:?}, this replica has {identity:?}")))
+    }
 }
 
 /// Replaces the value by what `change` returns for it; `None` if it is as wanted. Returns the value.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::hub::test_util::{EPOCH, TERM, post_record};
+use crate::ingest::replication::last_counted::LastCounted;
 use crate::ingest::replication::{
     LeadershipEnd, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, WritePermit, WriterConfig,
 };
@@ -108,6 +109,7 @@ impl TestEnv {
         };
         let parts = (shared, clock.clone(), WriterConfig { append_patience: PATIENCE });
         let place = ReplicaPlace::start("1".into(), EPOCH);
+        let place = (place.clone(), LastCounted::at(&place));
         let writer = ReplicatedWriter::new(parts, permit, TERM, place);
         Self { clock, log, journal, writer, lease_until }
     }

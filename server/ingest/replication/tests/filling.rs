@@ -32,7 +32,7 @@ impl TestEnv {
         let clock = Clock::of_runtime(UnixMillis(1_700_000_000_000));
         let cluster = MemoryCluster::new(MemoryConfig::default(), clock);
         let shared = cluster.replica("a");
-        let (_, created) = join(&shared, IDENTITY).await.expect("no faults");
+        let (_, created) = join(&shared, EPOCH).await.expect("no faults");
         Self { cluster, shared, created, chain: Chain::START, last: 0, chains: VecDeque::new() }
     }
 

@@ -80,11 +80,27 @@ impl TestEnv {
 
     /// `bytes_max`: limit of the follower's journal; 0 = none.
     pub(super) async fn with_journal_bytes(bytes_max: u64) -> Self {
+        let env = Self::of_log(bytes_max).await;
+        env.join().await;
+        env
+    }
+
+    /// A shared log without its key of terms.
+    pub(super) async fn without_key() -> Self {
+        Self::of_log(0).await
+    }
+
+    /// Writes the key of terms.
+    pub(super) async fn join(&self) {
+        let joined = join(&self.shared, EPOCH).await;
+        assert_eq!(joined, Ok((IDENTITY, self.end.created.clone())));
+    }
+
+    async fn of_log(bytes_max: u64) -> Self {
         let clock = Clock::of_runtime(UnixMillis(1_700_000_000_000));
         let cluster = MemoryCluster::new(MemoryConfig::default(), clock.clone());
         let shared = cluster.replica("a");
-        let (_, created) = join(&shared, IDENTITY).await.expect("no faults");
-        let end = ReplicaPlace::start(created, EPOCH);
+        let end = ReplicaPlace::start(shared.log.create(EPOCH).await.expect("no faults").created, EPOCH);
         let config = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
         let leader = journal::open_memory(&config, WriterIdentity { epoch: EPOCH, term: TERM });
         let local = local_logs(&clock, bytes_max);

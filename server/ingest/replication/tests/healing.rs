@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::following::{TestEnv, batch};
+use super::machine::IDENTITY;
 use crate::clock::Moment;
-use crate::hub::test_util::post_record;
+use crate::hub::test_util::{TERM, post_record};
 use crate::ingest::replication::{
-    ApplyError, CandidacyError, FollowError, HealingError, LeadershipEnd, ReplicatedAppendError, WritePermit,
-    WriterConfig, begin_leadership,
+    ApplyError, CandidacyError, FollowError, HealingError, LeadershipEnd, ReplicatedAppendError, SharedIdentity,
+    SharedTerms, WritePermit, WriterConfig, begin_leadership,
 };
-use crate::model::{Record, RecordBody, Sequence, Term};
+use crate::model::{Epoch, Record, RecordBody, Sequence, Term};
+use crate::quorum::QuorumFaults;
 
 const OTHER_TERM: Term = Term(77);
 
@@ -31,6 +33,11 @@ impl TestEnv {
         let config = WriterConfig { append_patience: Duration::from_secs(1) };
         let listed = (term, "a");
         begin_leadership(&mut self.follower, &mut self.local, permit(), listed, config).await
+    }
+
+    async fn listed_terms(&self) -> SharedTerms {
+        let entry = self.follower.shared().keys.get("terms").await.expect("no faults").expect("it was written");
+        SharedTerms::decode(&entry.value).expect("its form")
     }
 
     fn own_records(&self) -> Sequence {
@@ -120,6 +127,81 @@ async fn leader_of_log_without_tail_steps_down() {
     let mut writer = env.begin(Term(78)).await.expect("it is healed");
     writer.append(&mut *env.local.logs.writer, &term_batch(Term(78), 6, 1)).await.expect("it leads again");
     assert_eq!((env.follower.counters().restored.get(), env.own_records()), (2, 6));
+}
+
+/// The log ends where the leader expects it, with messages of another one: its append is accepted, and does not count.
+#[tokio::test(start_paused = true)]
+async fn leader_behind_other_messages_steps_down() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    let (copy, end) = (env.cluster.snapshot(), env.end.clone());
+    let mut writer = env.begin(OTHER_TERM).await.expect("it leads");
+    let records = term_batch(OTHER_TERM, 4, 2);
+    writer.append(&mut *env.local.logs.writer, &records).await.expect("it leads");
+    env.local.hub.publish(records);
+    env.cluster.restore(&copy);
+    env.lead_instead(end, &term_batch(Term(78), 4, 1)).await;
+    env.local.hub.clock().sleep(Duration::from_secs(1)).await;
+    let more = vec![Record { term: OTHER_TERM, ..post_record(6, &["a"]) }];
+    let end = writer.append(&mut *env.local.logs.writer, &more).await;
+    let Err(ReplicatedAppendError::Ended(LeadershipEnd::Rewritten { place: 3 })) = end else { panic!("{end:?}") };
+    // It does not follow its own message either.
+    env.follower.set_place(writer.place().clone());
+    let stop = env.local.hub.clock().clone();
+    let error = env.follower.follow(&mut env.local, stop.sleep(Duration::from_secs(60))).await.expect_err("it is lost");
+    assert!(matches!(error, FollowError::Apply { source: ApplyError::TailLost(4), .. }), "{error}");
+    assert_eq!(env.own_records(), 5);
+}
+
+/// A node that is behind does not confirm that the log still has what was read.
+#[tokio::test(start_paused = true)]
+async fn stale_reads_confirm_no_place() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    let (copy, end) = (env.cluster.snapshot(), env.end.clone());
+    env.append(&batch(4, 2)).await;
+    env.catch_up().await.expect("all of it");
+    env.cluster.restore(&copy);
+    env.lead_instead(end, &term_batch(OTHER_TERM, 4, 1)).await;
+    env.cluster.set_faults(QuorumFaults { stale_reads: 0.7, ..QuorumFaults::default() });
+    let (counted, shared) = (env.follower.counted(), env.follower.shared().clone());
+    let mut behind = 0;
+    for _ in 0..100 {
+        match counted.is_rewritten(&shared, 2).await {
+            Ok(is_rewritten) => assert!(is_rewritten),
+            Err(_) => behind += 1,
+        }
+    }
+    assert!((1..100).contains(&behind), "{behind} answers were of a node that is behind");
+}
+
+/// The older copy is of the time before the key of terms.
+#[tokio::test(start_paused = true)]
+async fn lost_key_is_written_again() {
+    let mut env = TestEnv::without_key().await;
+    let copy = env.cluster.snapshot();
+    env.join().await;
+    env.append(&batch(1, 3)).await;
+    env.catch_up().await.expect("all of it");
+    env.cluster.restore(&copy);
+    let mut writer = env.begin(OTHER_TERM).await.expect("it is healed");
+    let records = term_batch(OTHER_TERM, 4, 2);
+    writer.append(&mut *env.local.logs.writer, &records).await.expect("it leads");
+    let found = env.listed_terms().await;
+    let terms: Vec<_> = found.terms.iter().map(|own| (own.term, own.first)).collect();
+    assert_eq!((found.identity, terms), (IDENTITY, vec![(TERM, 1), (OTHER_TERM, 4)]));
+}
+
+/// It would write blocks that no other replica can read.
+#[tokio::test(start_paused = true)]
+async fn replica_of_other_logs_does_not_lead() {
+    let mut env = TestEnv::without_key().await;
+    let identity = SharedIdentity { side_epoch: Epoch(1), ..IDENTITY };
+    let terms = SharedTerms { identity, terms: Vec::new() };
+    env.follower.shared().keys.compare_and_set("terms", None, terms.encode()).await.expect("no faults");
+    let Err(CandidacyError::Unavailable(error)) = env.begin(OTHER_TERM).await else { panic!("it leads") };
+    assert!(error.to_string().contains("other logs"), "{error}");
+    assert_eq!(env.listed_terms().await, terms);
 }
 
 /// What the replica has trimmed, it cannot restore.

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use super::simulation::World;
 use crate::clock::{Clock, Moment};
 use crate::hub;
-use crate::hub::test_util::{EPOCH, SIDE_EPOCH, TERM, hub_over};
+use crate::hub::test_util::{EPOCH, TERM, hub_over};
 use crate::ingest::replication::{
     CandidacyError, Follower, LocalLogs, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, SharedIdentity,
     WritePermit, WriterConfig, begin_leadership, join,
@@ -28,7 +28,7 @@ use crate::model::{
 };
 use crate::task::Shutdown;
 
-pub(super) const IDENTITY: SharedIdentity = SharedIdentity { epoch: EPOCH, side_epoch: SIDE_EPOCH };
+pub(super) const IDENTITY: SharedIdentity = SharedIdentity::of_log(EPOCH);
 
 /// Leadership times out fast enough for several changes in a run.
 const TTL: Duration = Duration::from_secs(5);
@@ -131,7 +131,7 @@ impl Machine {
         let (handle, task) = lease(&config, account.clone(), own, shared.clone(), world.clock.clone(), rng);
         *world.leases[number].lock() = Some(handle.clone());
         let created = loop {
-            match join(&shared, IDENTITY).await {
+            match join(&shared, EPOCH).await {
                 Ok((identity, created)) => {
                     assert_eq!(identity, IDENTITY);
                     break created;

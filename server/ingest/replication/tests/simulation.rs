@@ -163,8 +163,10 @@ impl World {
                 counts.in_doubt += u64::from(*in_doubt);
             }
             LeadershipEnd::JournalUnavailable(_) => counts.journal_refused += 1,
-            LeadershipEnd::RolledBack { .. } if self.conditions.restores => counts.rolled_back += 1,
-            LeadershipEnd::RolledBack { .. } => panic!("{end}"),
+            LeadershipEnd::RolledBack { .. } | LeadershipEnd::Rewritten { .. } => {
+                assert!(self.conditions.restores, "{end}");
+                counts.rolled_back += 1;
+            }
             LeadershipEnd::Misplaced { .. } | LeadershipEnd::Rejected(_) => panic!("{end}"),
         });
     }
