@@ -134,7 +134,10 @@ async fn messages_keep_moment_of_their_read() {
 async fn silent_connection_is_stale() {
     let clock = virtual_clock();
     let (mut connection, _sender) = connected(&clock).await;
+    let began = clock.moment();
     let ended = end(&mut connection).await;
+    let (waited, stale) = (clock.moment().since(began), Config::default().stale_after);
+    assert!((stale..=stale + 2 * DRAIN_PAUSE).contains(&waited), "{waited:?}");
     assert_eq!((ended.cause, ended.healthy_for), (DisconnectCause::Stale, Duration::ZERO));
     assert_eq!(connection.metrics.ends.get_or_create(&DisconnectCauseLabel { cause: "stale" }).get(), 1);
 }
