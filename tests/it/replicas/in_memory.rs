@@ -70,14 +70,21 @@ impl MemoryReplicas {
         self.apps[n].gateway().accounts()[0].hub.clone()
     }
 
+    /// The replica that leads; `None` if several do, or none.
+    pub fn leading(&self) -> Option<usize> {
+        let mut leading = (0..REPLICAS).filter(|n| !self.hub(*n).upstream().is_following());
+        leading.next().filter(|_| leading.next().is_none())
+    }
+
     /// Waits until one replica leads and reads the upstream.
     pub async fn leader(&self) -> usize {
-        let leading = || (0..REPLICAS).filter(|n| !self.hub(*n).upstream().is_following()).collect::<Vec<_>>();
+        let mut leader = None;
         eventually("one replica leads and reads the upstream", async || {
-            leading().len() == 1 && self.env.x.connections().live == 1
+            leader = self.leading().filter(|_| self.env.x.connections().live == 1);
+            leader.is_some()
         })
         .await;
-        leading()[0]
+        leader.expect("it was found")
     }
 
     /// Waits until X has sent so many posts more.

@@ -14,12 +14,17 @@ use prost_types::Timestamp;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::cluster::REPLICAS;
+use super::cluster::{REPLICAS, count};
 use super::consumers::connect;
 use super::in_memory::{MemoryReplicas, name};
+use crate::harness::outage::is_recovery;
 use crate::harness::{ResumingConsumer, Subscriber, eventually, filters, in_time, reason};
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Posts per second of a job: it lasts for longer than the changes.
+const JOB_RATE: f64 = 30.0;
+/// Leaders that are cut off, unless `JOB_LEADERS` sets another number.
+const JOB_LEADERS: usize = 2;
 
 async fn client(replicas: &MemoryReplicas, n: usize) -> RecoveryServiceClient<Channel> {
     let connecting = RecoveryServiceClient::connect(format!("http://{}", replicas.app(n).grpc_address()));
@@ -169,5 +174,66 @@ async fn private_gap_is_recovered_on_followers() {
     assert!(got.is_superset(&due), "{} of {} posts", got.len(), due.len());
     assert!(replicas.env.x.connections().recovery_max_ever <= 2);
     assert_eq!(replicas.env.x.connections().live_max_ever, 1);
+    replicas.stop().await;
+}
+
+/// I2: two jobs run while leaders are cut off, each for longer than its lease. They end, X never sees a third one, and a
+/// subscription gets each post of their intervals once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_end_while_leaders_change() {
+    let mut made = 0;
+    let replicas = MemoryReplicas::start_after(
+        0.0,
+        |_| (),
+        |x| {
+            let now = x.now();
+            made = x.history(TimeRange::new(now.minus(40 * MINUTE), now.minus(20 * MINUTE)), 2.0);
+            x.update_config(|config| config.recovery_rate = JOB_RATE);
+        },
+    )
+    .await;
+    let x = &replicas.env.x;
+    let leader = replicas.leader().await;
+    let now = replicas.hub(leader).clock().now();
+    let span = |from: u32, to: u32| TimeRange::new(now.minus(from * MINUTE), now.minus(to * MINUTE));
+    let mut ids = BTreeSet::new();
+    for (n, interval) in [(0, span(40, 30)), (1, span(30, 20))] {
+        ids.insert(create(&replicas, n, interval).await.expect("the leader creates it").job_id);
+    }
+    let states = async |n: usize| {
+        let listed = jobs(&replicas, n).await.into_iter().filter(|job| ids.contains(&job.job_id));
+        listed.map(|job| job.state()).collect::<Vec<_>>()
+    };
+    let mut changes = 0;
+    while changes < count("JOB_LEADERS", JOB_LEADERS) {
+        let leader = replicas.leader().await;
+        eventually("X sends both jobs", async || x.connections().recovery == 2).await;
+        replicas.shared.disconnect(&name(leader));
+        eventually("another replica leads", async || {
+            replicas.hub(leader).upstream().is_following() && replicas.leading().is_some_and(|next| next != leader)
+        })
+        .await;
+        replicas.shared.connect(&name(leader));
+        changes += 1;
+    }
+    replicas.leader().await;
+    for n in 0..REPLICAS {
+        eventually("the jobs have ended", async || {
+            states(n).await.iter().all(|state| *state == RecoveryJobState::Succeeded)
+        })
+        .await;
+    }
+    let asked = x.requests().iter().filter(|request| is_recovery(request)).count();
+    assert!(asked >= 2 * (1 + changes), "each leader asked for both: {asked} requests");
+    assert_eq!((x.connections().recovery_max_ever, x.connections().live_max_ever), (2, 1));
+    let due = x.sent_posts().len();
+    assert_eq!(due as u64, made);
+    let client = connect(replicas.app(0).grpc_address()).await.expect("it listens");
+    let consumer = ResumingConsumer::new(x, filters::all());
+    let consumer =
+        consumer.read(client, move |session: &Subscriber| session.got.len() >= due && session.heartbeats.len() >= 2);
+    let consumer = consumer.await;
+    let got: BTreeSet<u64> = consumer.got.iter().map(|event| event.post_id).collect();
+    assert_eq!((consumer.got.len(), got.len()), (due, due), "each post once");
     replicas.stop().await;
 }
