@@ -70,6 +70,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     // Up to the year 9999, and as far back.
     ("clock.origin_ms", Whole(-253_402_300_799_999, 253_402_300_799_999)),
     ("clock.rate", Real(0.001, 10_000.0)),
+    // It delays the end of the process, within `shutdown_timeout`.
+    ("grpc.close_timeout", Time(0, M)),
     ("grpc.connection_response_bytes_max", Whole(MIB, GIB)),
     ("grpc.connections_max", Whole(1, 1_000_000)),
     ("grpc.connections_per_peer_max", Whole(0, 1_000_000)),

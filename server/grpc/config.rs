@@ -46,6 +46,11 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub ping_timeout: Duration,
+    /// How long a connection that the gateway closes is read on until the client closes it too. Without it a client that
+    /// is writing can lose its last frames.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub close_timeout: Duration,
     /// Maximum duration of a unary call.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -129,6 +134,8 @@ impl Default for Config {
             // 15 s + 15 s: a vanished peer is reaped within 35 s.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(15),
+            // Some round trips around the world.
+            close_timeout: Duration::from_secs(2),
             unary_timeout: Duration::from_secs(30),
             // Far below the 512 threads of the runtime's pool, and more than disks do at once.
             lookups_max: 32,

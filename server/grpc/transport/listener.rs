@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::connection_slots::{ClientConnectionInfo, ConnectionSlotGuard, ConnectionSlots};
+use super::lingering_close::LingeringClose;
 use super::socket::{CorkFlusher, Socket};
 use super::stream_rate::{PREFACE_BYTES, StreamRateLimiter};
 use crate::access::CertificateNames;
@@ -93,6 +94,7 @@ impl Incoming {
             socket: Socket::new(stream),
             intake: StreamRateLimiter::new(&self.config, self.clock.clone()),
             limit: Box::pin(async move { clock.sleep(timeout).await }),
+            closing: LingeringClose::new(self.clock.clone(), self.config.close_timeout),
             peer: peer.ip().to_canonical(),
             peers: self.peers.clone(),
             metrics: self.metrics.clone(),
@@ -117,6 +119,7 @@ pub struct AcceptedConnection {
     socket: Socket,
     intake: StreamRateLimiter,
     limit: BoxFuture<'static, ()>,
+    closing: LingeringClose,
     peer: IpAddr,
     peers: Arc<PeerLog>,
     metrics: Metrics,
@@ -135,8 +138,19 @@ impl AcceptedConnection {
         let pusher = self.socket.pusher();
         let stream = ClientStream::plain(self.socket, TLS_PORT.section, self.peer, self.peers);
         let (intake, limit, metrics) = (self.intake, Some(self.limit), self.metrics);
-        let (open, slot) = (self.open, self.slot);
-        ClientConnection { stream, pusher, identity: None, intake, first_bytes: 0, limit, metrics, _open: open, slot }
+        let (open, slot, closing) = (self.open, self.slot, self.closing);
+        ClientConnection {
+            stream,
+            pusher,
+            identity: None,
+            intake,
+            first_bytes: 0,
+            limit,
+            closing,
+            metrics,
+            _open: open,
+            slot,
+        }
     }
 
     /// Completes the TLS handshake, within the time for the first bytes. `None` if it failed, which is logged.
@@ -157,11 +171,22 @@ impl AcceptedConnection {
             }
         };
         let (intake, limit, metrics) = (self.intake, Some(self.limit), self.metrics);
-        let (open, slot) = (self.open, self.slot);
+        let (open, slot, closing) = (self.open, self.slot, self.closing);
         let identity = identity.and_then(|own| own.certificates.first().map(|der| CertificateNames::parse(der)));
         let identity = identity.map(Arc::new);
         let first_bytes = 0;
-        Some(ClientConnection { stream, pusher, identity, intake, first_bytes, limit, metrics, _open: open, slot })
+        Some(ClientConnection {
+            stream,
+            pusher,
+            identity,
+            intake,
+            first_bytes,
+            limit,
+            closing,
+            metrics,
+            _open: open,
+            slot,
+        })
     }
 }
 
@@ -182,6 +207,7 @@ pub struct ClientConnection {
     intake: StreamRateLimiter,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
+    closing: LingeringClose,
     metrics: Metrics,
     _open: OpenConnection,
     slot: ConnectionSlotGuard,
@@ -243,7 +269,9 @@ impl AsyncWrite for ClientConnection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let own = &mut *self;
+        ready!(Pin::new(&mut own.stream).poll_shutdown(cx))?;
+        own.closing.poll(own.stream.transport().tcp(), cx).map(Ok)
     }
 
     fn poll_write_vectored(

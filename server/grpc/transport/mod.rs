@@ -7,6 +7,7 @@
 pub(super) mod body;
 pub(super) mod connection;
 pub(super) mod connection_slots;
+pub(super) mod lingering_close;
 pub(super) mod listener;
 pub(super) mod request_handler;
 pub(super) mod response_budget;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::{StartOutcome, TagFilter};
 use powerstream_gateway::simulator::SimulatorHandle;
@@ -55,11 +56,9 @@ impl Consumers {
 /// Verifies subscriptions, and one more over the whole log: every post once, and X never saw two connections.
 pub async fn verify(consumers: Vec<ResumingConsumer>, x: &SimulatorHandle, addresses: &Addresses, label: &str) {
     let truth = x.sent_posts();
-    let mut all = Vec::new();
     let whole = ResumingConsumer::new(x, filters::all());
-    for (n, consumer) in consumers.into_iter().chain([whole]).enumerate() {
-        all.push(read_all(consumer, n, (x, addresses)).await);
-    }
+    let reading = consumers.into_iter().chain([whole]).enumerate();
+    let all = join_all(reading.map(|(n, consumer)| read_all(consumer, n, (x, addresses)))).await;
     let terms = oracle::Terms { is_killed: true, is_settled: false, ..oracle::Terms::new() };
     for consumer in &all {
         let outcomes = &consumer.outcomes;

@@ -1,7 +1,6 @@
 //! All replicas are replaced, one by one, while sessions read (R11).
 
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::grpc::REASON_TRAILER;
 use powerstream_gateway::proto::StartOutcome;
 use tokio::task::JoinHandle;
 
@@ -35,9 +34,7 @@ async fn stay(
         }
         if consumer.sessions.len() > before {
             if let Some(end) = &consumer.end {
-                // The last frames may be lost with a connection whose client is slow: a transport error, and the token holds.
-                let is_cut = end.metadata().get(REASON_TRAILER).is_none();
-                assert!(is_cut || reason(end) == "DRAINING", "{end:?}");
+                assert_eq!(reason(end), "DRAINING", "{end:?}");
                 moves += 1;
             }
         } else {
