@@ -14,6 +14,7 @@ mod corruption;
 mod crash_recovery;
 mod datacenters;
 mod deltas;
+mod demo;
 mod end_to_end;
 mod harness;
 mod health;

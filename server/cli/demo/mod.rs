@@ -8,19 +8,18 @@
 
 mod delivery_log;
 mod new_rule;
+mod replicas;
+mod stage;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use powerstream_consumer::proto::subscribe_response::Frame;
-use powerstream_consumer::{Consumer, Content, Delivery, ResumeToken};
+use anyhow::Context;
 
-use self::delivery_log::{DeliveryLog, has};
+use self::stage::{DemoConsumer, DemoStage, TAGS, has_all, have_begun};
 use super::exit::Exit;
-use super::tail::EventFormat;
-use super::terminal::{print, print_status};
+use super::terminal::print_status;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{AccountSettings, Settings};
@@ -52,15 +51,20 @@ pub struct Args {
     /// Data directory of the gateway; by default a temporary directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Run so many gateways as processes over three NATS servers, and kill the one that reads X. The gateways listen on free
+    /// ports.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=5),
+          conflicts_with_all = ["listen", "admin", "data_dir"])]
+    replicas: Option<u8>,
+    /// Program of the NATS servers.
+    #[arg(long, value_name = "FILE", default_value = "nats-server", requires = "replicas")]
+    nats_server: PathBuf,
 }
 
 /// Rules at X from the start, and of the gateway's file.
 const RULES: &str = include_str!("rules.yaml");
-const TAGS: [&str; 2] = ["cats", "dogs"];
-/// Timeout of each step.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Poll interval of conditions.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Timeout of each step: far longer than the takeover by another replica, which waits for a lease and perhaps an election of NATS.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Posts that the killed consumer misses.
 const MISSED_MIN: usize = 5;
 /// Bearer token of the simulator.
@@ -82,15 +86,26 @@ async fn demo(args: &Args) -> anyhow::Result<Exit> {
     let truth = start_simulator(args, &clock, &tasks)?;
     let settings = settings(args, &truth, temporary.path(), dir.clone())?;
     let _guard = telemetry::init(&settings.telemetry)?;
+    let stage = DemoStage { clock, truth, wait_timeout: WAIT_TIMEOUT };
+    if let Some(count) = args.replicas {
+        let playing =
+            replicas::play(stage, &settings, temporary.path(), (count.into(), &args.nats_server), args.seconds);
+        let exit = tokio::select! {
+            exit = playing => exit,
+            _ = signals.next() => Ok(Exit::Done),
+        };
+        tasks.shutdown().cancel();
+        return exit;
+    }
     let app = App::start(settings).await.context("try other ports: --listen, --admin, --simulator 127.0.0.1:0")?;
-    let mut stage = Demo { clock, truth, app, seconds: args.seconds, dir };
+    let demo = Demo { stage, app, seconds: args.seconds, dir };
     let exit = tokio::select! {
-        exit = stage.play() => exit,
+        exit = demo.play() => exit,
         _ = signals.next() => Ok(Exit::Done),
     };
-    stage.truth.pause();
+    demo.stage.truth.pause();
     tasks.shutdown().cancel();
-    stage.app.stop().await.map_err(anyhow::Error::msg)?;
+    demo.app.stop().await.map_err(anyhow::Error::msg)?;
     exit
 }
 
@@ -131,36 +146,25 @@ fn settings(args: &Args, truth: &SimulatorHandle, secrets: &Path, dir: PathBuf) 
 }
 
 struct Demo {
-    clock: Clock,
-    truth: SimulatorHandle,
+    stage: DemoStage,
     app: App,
     seconds: Option<u64>,
     dir: PathBuf,
 }
 
-/// A consumer with its deliveries.
-struct DemoConsumer {
-    tag: &'static str,
-    consumer: Consumer,
-    tracker: DeliveryLog,
-}
-
 impl Demo {
-    async fn play(&mut self) -> anyhow::Result<Exit> {
-        let began = self.clock.moment();
+    async fn play(&self) -> anyhow::Result<Exit> {
+        let began = self.stage.clock.moment();
         let address = format!("http://{}", self.app.grpc_address());
-        print_status(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
-        self.wait_until("the gateway is connected", |stage| stage.truth.connections().live == 1).await?;
+        print_status(format_args!("simulator of X on {}, gateway on {address}", self.stage.truth.base_url()));
+        let truth = &self.stage.truth;
+        self.stage.wait_until("the gateway is connected", async || truth.connections().live == 1).await?;
         let [mut cats, mut dogs] = TAGS.map(|tag| DemoConsumer::new(tag, &address, None));
-        self.pump_until([&mut cats, &mut dogs], |_, viewers| {
-            viewers.iter().all(|viewer| viewer.consumer.token().is_some())
-        })
-        .await?;
+        self.stage.pump_until([&mut cats, &mut dogs], have_begun).await?;
 
         print_status(format_args!("\n1. Two consumers, one filter each: cats and dogs.\n"));
-        self.truth.resume();
-        self.pump_until([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.tracker.len() >= 5))
-            .await?;
+        self.stage.truth.resume();
+        self.stage.pump_until([&mut cats, &mut dogs], |viewers| has_all(viewers, [5; 2])).await?;
 
         let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
         self.disconnect_and_recover(&mut cats, &mut dogs).await?;
@@ -173,13 +177,13 @@ impl Demo {
             return std::future::pending().await;
         };
         let end = began.plus(Duration::from_secs(seconds));
-        self.attend_until(end, [&mut cats, &mut dogs]).await?;
-        self.summary(cats, dogs, sound).await
+        self.stage.attend_until(end, [&mut cats, &mut dogs]).await?;
+        self.stage.summary(cats, dogs, sound).await
     }
 
     /// Kills the first consumer, waits until it has missed posts, and resumes it with its token.
     async fn kill_and_resume(
-        &mut self,
+        &self,
         address: &str,
         cats: &mut DemoConsumer,
         dogs: &mut DemoConsumer,
@@ -191,38 +195,33 @@ impl Demo {
         // The drop closes its stream, as a kill would. The new one connects when it is polled.
         *cats = resumed;
         print_status(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
-        let missed = |stage: &Self| stage.due("cats") - before;
-        self.pump_until([dogs], |stage, _| missed(stage) >= MISSED_MIN).await?;
-        self.truth.pause();
-        let due = self.due("cats");
-        self.pump_until([cats], |_, viewers| viewers[0].tracker.len() >= due).await?;
-        let comparison = cats.tracker.compare(&self.truth.sent_posts(), "cats");
+        self.stage.pump_until([dogs], |_| self.stage.due("cats") - before >= MISSED_MIN).await?;
+        self.stage.truth.pause();
+        let due = self.stage.due("cats");
+        self.stage.pump_until([cats], |viewers| viewers[0].tracker.len() >= due).await?;
+        let comparison = cats.tracker.compare(&self.stage.truth.sent_posts(), "cats");
         print_status(format_args!(
             "\n   Resumed with that token: missed {}, received {}, repeated {}",
             due - before,
             comparison.got as usize - before,
             comparison.repeated
         ));
-        self.truth.resume();
+        self.stage.truth.resume();
         Ok(comparison.is_sound())
     }
 
     /// Disconnects the gateway from X while posts are sent: backfill recovers the posts that the gateway missed.
-    async fn disconnect_and_recover(&mut self, cats: &mut DemoConsumer, dogs: &mut DemoConsumer) -> anyhow::Result<()> {
-        let due = |stage: &Self| TAGS.map(|tag| stage.due(tag));
-        let (before, began) = (due(self), self.clock.moment());
+    async fn disconnect_and_recover(&self, cats: &mut DemoConsumer, dogs: &mut DemoConsumer) -> anyhow::Result<()> {
+        let DemoStage { clock, truth, .. } = &self.stage;
+        let due = || TAGS.map(|tag| self.stage.due(tag));
+        let (before, began) = (due(), clock.moment());
         print_status(format_args!("\n3. X disconnects the gateway and sends posts meanwhile.\n"));
-        self.truth.cut(CutKind::Reset);
-        let missed = |stage: &Self| due(stage).iter().sum::<usize>() - before.iter().sum::<usize>();
-        let back = |stage: &Self, _: &[&mut DemoConsumer]| {
-            stage.truth.connections().live == 1 && stage.truth.counters().connects > 1 && missed(stage) >= MISSED_MIN
-        };
-        self.pump_until([&mut *cats, &mut *dogs], back).await?;
-        let (away, missed, after) = (self.clock.moment().since(began), missed(self), due(self));
-        self.pump_until([cats, dogs], |_, viewers| {
-            viewers.iter().zip(after).all(|(viewer, due)| viewer.tracker.len() >= due)
-        })
-        .await?;
+        truth.cut(CutKind::Reset);
+        let missed = || due().iter().sum::<usize>() - before.iter().sum::<usize>();
+        let is_back = || truth.connections().live == 1 && truth.counters().connects > 1;
+        self.stage.pump_until([&mut *cats, &mut *dogs], |_| is_back() && missed() >= MISSED_MIN).await?;
+        let (away, missed, after) = (clock.moment().since(began), missed(), due());
+        self.stage.pump_until([cats, dogs], |viewers| has_all(viewers, after)).await?;
         print_status(format_args!(
             "\n   Disconnected for {:.1} s: X sent {missed} posts of cats and dogs meanwhile; backfill recovered all of them",
             away.as_secs_f64()
@@ -231,101 +230,20 @@ impl Demo {
     }
 
     /// Adds a rule while posts are sent, and waits for the first post that matches it.
-    async fn add_rule(
-        &mut self,
-        address: &str,
-        cats: &mut DemoConsumer,
-        dogs: &mut DemoConsumer,
-    ) -> anyhow::Result<()> {
+    async fn add_rule(&self, address: &str, cats: &mut DemoConsumer, dogs: &mut DemoConsumer) -> anyhow::Result<()> {
         print_status(format_args!("\n4. A rule is added at X, with the tag {}.\n", new_rule::TAG));
         let mut own = DemoConsumer::new(new_rule::TAG, address, None);
-        self.pump_until([&mut own], |_, viewers| viewers[0].consumer.token().is_some()).await?;
+        self.stage.pump_until([&mut own], have_begun).await?;
         new_rule::add(address).await?;
-        self.pump_until([cats, dogs, &mut own], |_, viewers| viewers[2].tracker.len() >= 1).await?;
+        self.stage.pump_until([cats, dogs, &mut own], |viewers| viewers[2].tracker.len() >= 1).await?;
         print_status(format_args!("\n   The first post that matches it has arrived."));
-        Ok(())
-    }
-
-    async fn summary(
-        &mut self,
-        mut cats: DemoConsumer,
-        mut dogs: DemoConsumer,
-        mut sound: bool,
-    ) -> anyhow::Result<Exit> {
-        self.truth.pause();
-        let due = TAGS.map(|tag| self.due(tag));
-        let all = |_: &Self, viewers: &[&mut DemoConsumer]| {
-            viewers.iter().zip(due).all(|(viewer, due)| viewer.tracker.len() >= due)
-        };
-        if self.pump_until([&mut cats, &mut dogs], all).await.is_err() {
-            sound = false;
-        }
-        let truth = self.truth.sent_posts();
-        print_status(format_args!("\nSummary:"));
-        for viewer in [&cats, &dogs] {
-            let comparison = viewer.tracker.compare(&truth, viewer.tag);
-            sound &= comparison.is_sound();
-            print_status(format_args!(
-                "  {}: sent {}, received {}, repeated {}, not requested {}",
-                viewer.tag, comparison.due, comparison.got, comparison.repeated, comparison.foreign
-            ));
-        }
-        Ok(if sound { Exit::Done } else { Exit::ContractViolated })
-    }
-
-    /// Returns the number of posts with this tag that the simulator has sent.
-    fn due(&self, tag: &str) -> usize {
-        self.truth.sent_posts().iter().filter(|post| has(post, tag)).count()
-    }
-
-    async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
-        let deadline = self.clock.moment().plus(WAIT_TIMEOUT);
-        while !condition(self) {
-            if self.clock.moment() >= deadline {
-                bail!("waited {WAIT_TIMEOUT:?} until {what}");
-            }
-            self.clock.sleep(POLL_INTERVAL).await;
-        }
-        Ok(())
-    }
-
-    /// Polls these consumers until the condition is true.
-    async fn pump_until<const N: usize>(
-        &self,
-        mut viewers: [&mut DemoConsumer; N],
-        done: impl Fn(&Self, &[&mut DemoConsumer]) -> bool,
-    ) -> anyhow::Result<()> {
-        let deadline = self.clock.moment().plus(WAIT_TIMEOUT);
-        while !done(self, &viewers) {
-            if self.clock.moment() >= deadline {
-                bail!("waited {WAIT_TIMEOUT:?} for posts");
-            }
-            self.look(&mut viewers).await?;
-        }
-        Ok(())
-    }
-
-    async fn attend_until(&self, end: crate::clock::Moment, mut viewers: [&mut DemoConsumer; 2]) -> anyhow::Result<()> {
-        while self.clock.moment() < end {
-            self.look(&mut viewers).await?;
-        }
-        Ok(())
-    }
-
-    /// Processes the frames that are available.
-    async fn look(&self, viewers: &mut [&mut DemoConsumer]) -> anyhow::Result<()> {
-        for viewer in viewers {
-            while let Ok(step) = self.clock.timeout(POLL_INTERVAL, viewer.consumer.next()).await {
-                viewer.take(&step?);
-            }
-        }
         Ok(())
     }
 
     fn commands(&self, address: &str) -> String {
         let target = address.trim_start_matches("http://");
         let admin = self.app.admin_address();
-        let simulator = self.truth.base_url();
+        let simulator = self.stage.truth.base_url();
         let data = self.dir.display();
         format!(
             "   grpcurl -plaintext {target} list\n   \
@@ -337,36 +255,5 @@ impl Demo {
              curl -s {admin}/metrics | grep powerstream_gateway_posts_appended\n   \
              curl -s '{simulator}/simulator/truth?after=0&limit=3'\n"
         )
-    }
-}
-
-impl DemoConsumer {
-    fn new(tag: &'static str, address: &str, token: Option<ResumeToken>) -> Self {
-        let mut builder = Consumer::builder(address).consumer(format!("demo-{tag}")).any_of([tag]).violations_max(1);
-        if let Some(token) = token {
-            builder = builder.resume_from(token);
-        }
-        let consumer = builder.build().expect("the address is the gateway's own");
-        Self { tag, consumer, tracker: DeliveryLog::default() }
-    }
-
-    fn take(&mut self, delivery: &Delivery) {
-        match &delivery.content {
-            Content::Events(batch) => {
-                for event in &batch.events {
-                    self.tracker.note(event.post_id);
-                    let mut line = Vec::new();
-                    EventFormat::Human { width: 110 }.event(event, &mut line);
-                    print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
-                }
-            }
-            Content::Gap(_) | Content::Missing(_) | Content::Skipped(_) | Content::Notice(Frame::StreamNotice(_)) => {
-                delivery.describe().iter().for_each(|line| print(&format!("{:>5} ┃ {line}\n", self.tag)));
-            }
-            Content::Disconnected(_) => {
-                delivery.describe().iter().for_each(|line| print_status(format_args!("{}: {line}", self.tag)));
-            }
-            Content::Notice(_) | Content::Unknown => {}
-        }
     }
 }

@@ -150,7 +150,8 @@ const RESTRICTED: &[RestrictedIdentifier] = &[
     RestrictedIdentifier {
         words: &["std::env", "env::var", "env::vars", "env::var_os"],
         text: false,
-        places: &["config", "secret.rs", "main.rs"],
+        // The demo starts its own program.
+        places: &["config", "secret.rs", "main.rs", "cli/demo/replicas/replica_process.rs"],
         instead: "settings come from config, secrets from secret::Source",
     },
     RestrictedIdentifier {
