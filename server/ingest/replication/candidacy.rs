@@ -78,7 +78,7 @@ async fn restore_tail(
         return Ok(());
     }
     let (shared, clock, end) = (follower.shared().clone(), follower.clock().clone(), place.last);
-    if !shared.log.read(end + 1, 1).await?.is_empty() {
+    if !follower.is_at_end().await? || !shared.log.read(end + 1, 1).await?.is_empty() {
         // The end was reported by a node that is behind.
         return Err(HealingError::Interrupted("the shared log was not read to its end".into()).into());
     }

@@ -216,6 +216,18 @@ impl Follower {
         Ok(lost.unwrap_or(info))
     }
 
+    /// True if the shared log ends at the place of this replica, now and for a while: some node may be behind.
+    pub(super) async fn is_at_end(&self) -> Result<bool, Unavailable> {
+        let began = self.clock.moment();
+        loop {
+            let ends = self.shared.log.info().await?.is_some_and(|info| info.last <= self.place.last);
+            if !ends || self.clock.moment().since(began) >= ROLLBACK_CONFIRMATION {
+                return Ok(ends);
+            }
+            self.clock.sleep(ROLLBACK_INTERVAL).await;
+        }
+    }
+
     /// Returns the state of the shared log if it ends before the place of this replica, now and for a while.
     async fn confirm_rollback(&self, info: &LogInfo) -> Result<Option<LogInfo>, Unavailable> {
         let is_short = |info: &LogInfo| info.last < self.place.last && info.created == self.place.created;

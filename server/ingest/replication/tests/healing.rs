@@ -204,6 +204,26 @@ async fn replica_of_other_logs_does_not_lead() {
     assert_eq!(env.listed_terms().await, terms);
 }
 
+/// A replica that was killed has records beyond the place that it wrote, and a node that is behind reports an end there:
+/// nothing is lost.
+#[tokio::test(start_paused = true)]
+async fn late_end_is_no_loss() {
+    let mut env = TestEnv::new().await;
+    env.append(&batch(1, 3)).await;
+    env.catch_up().await.expect("no faults");
+    let place = env.follower.place().clone();
+    env.append(&batch(4, 2)).await;
+    env.catch_up().await.expect("no faults");
+    env.cluster.set_faults(QuorumFaults { stale_reads: 0.3, ..QuorumFaults::default() });
+    let mut refused = 0;
+    for term in 100..150 {
+        env.follower.set_place(place.clone());
+        refused += u64::from(env.begin(Term(term)).await.is_err());
+        assert_eq!(env.follower.counters().restored.get(), 0);
+    }
+    assert!((1..50).contains(&refused), "{refused} ends were late");
+}
+
 /// What the replica has trimmed, it cannot restore.
 #[tokio::test(start_paused = true)]
 async fn trimmed_records_are_not_restored() {
