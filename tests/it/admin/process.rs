@@ -130,12 +130,14 @@ async fn audit_has_sessions_and_admin_calls() {
     let mut stream = consumer.subscribe(request).await.expect("it begins").into_inner();
     in_time("a frame", stream.message()).await.expect("it continues");
     drop(stream);
+    // A drain would end the session otherwise.
+    eventually("the end of the session is logged", async || !gateway.messages("session closed").is_empty()).await;
     let mut client = admin(gateway.admin()).await;
     let refused = client.drain(with_credential("reader", DrainRequest::default())).await.expect_err("no right");
     assert_eq!(refused.code(), Code::PermissionDenied);
     client.drain(with_credential("admin-all", DrainRequest::default())).await.expect("served");
     client.undrain(with_credential("admin-all", UndrainRequest {})).await.expect("served");
-    eventually("the end of the session is logged", async || !gateway.messages("session closed").is_empty()).await;
+    eventually("the calls are logged", async || gateway.messages("admin call").len() >= 3).await;
     let (opened, closed) = (gateway.messages("session opened"), gateway.messages("session closed"));
     assert_eq!((&opened[0]["session"], &closed[0]["principal"]), (&closed[0]["session"], &"reader".into()));
     assert_eq!(closed[0]["reason"], "CLIENT_LEFT");
