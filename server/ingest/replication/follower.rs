@@ -218,24 +218,28 @@ impl Follower {
 
     /// True if the shared log ends at the place of this replica, now and for a while: some node may be behind.
     pub(super) async fn is_at_end(&self) -> Result<bool, Unavailable> {
-        let began = self.clock.moment();
-        loop {
-            let ends = self.shared.log.info().await?.is_some_and(|info| info.last <= self.place.last);
-            if !ends || self.clock.moment().since(began) >= ROLLBACK_CONFIRMATION {
-                return Ok(ends);
-            }
-            self.clock.sleep(ROLLBACK_INTERVAL).await;
-        }
+        let info = self.shared.log.info().await?;
+        let found = self.stays(info, |info| info.last <= self.place.last).await?;
+        Ok(found.is_some())
     }
 
     /// Returns the state of the shared log if it ends before the place of this replica, now and for a while.
     async fn confirm_rollback(&self, info: &LogInfo) -> Result<Option<LogInfo>, Unavailable> {
         let is_short = |info: &LogInfo| info.last < self.place.last && info.created == self.place.created;
+        self.stays(Some(info.clone()), is_short).await
+    }
+
+    /// Returns the state of the shared log if this is true of it now and for a while.
+    async fn stays(
+        &self,
+        now: Option<LogInfo>,
+        is_true: impl Fn(&LogInfo) -> bool,
+    ) -> Result<Option<LogInfo>, Unavailable> {
         let began = self.clock.moment();
-        let mut found = Some(info.clone()).filter(is_short);
+        let mut found = now.filter(&is_true);
         while found.is_some() && self.clock.moment().since(began) < ROLLBACK_CONFIRMATION {
             self.clock.sleep(ROLLBACK_INTERVAL).await;
-            found = self.shared.log.info().await?.filter(is_short);
+            found = self.shared.log.info().await?.filter(&is_true);
         }
         Ok(found)
     }

@@ -6,7 +6,7 @@
 use super::place::ReplicaPlace;
 use crate::quorum::{Chain, LogPlace, Quorum, Unavailable};
 
-/// Bytes of one read.
+/// Bytes of one read of several messages.
 const READ_BYTES: usize = 2 << 20;
 
 /// A message that counted.
@@ -29,7 +29,8 @@ impl LastCounted {
     pub(super) async fn is_rewritten(self, shared: &Quorum, last: LogPlace) -> Result<bool, Unavailable> {
         let mut from = self.place.max(1);
         while from <= last {
-            let found = shared.log.read(from, READ_BYTES).await?;
+            let bytes_max = if from == last { 1 } else { READ_BYTES };
+            let found = shared.log.read(from, bytes_max).await?;
             let Some(end) = found.last().map(|stored| stored.place) else {
                 let is_trimmed = shared.log.info().await?.is_some_and(|info| info.first > last);
                 let reason = || Unavailable("the last message that was read is not there yet".into());

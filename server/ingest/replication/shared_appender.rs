@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::OptionFuture;
 use thiserror::Error;
 
 use super::follower::{ROLLBACK_CONFIRMATION, TIPS};
@@ -123,8 +124,8 @@ pub(super) struct SharedAppender {
     /// Since when the log ends before the place.
     short_since: Option<Moment>,
     counted: LastCounted,
-    /// When the last message was stored.
-    appended_at: Option<Moment>,
+    /// When the last message of the place was known to be there.
+    known_at: Option<Moment>,
 }
 
 enum Attempt {
@@ -141,8 +142,8 @@ impl SharedAppender {
         patience: Duration,
         (place, counted): (ReplicaPlace, LastCounted),
     ) -> Self {
-        let (in_doubt, short_since, appended_at) = (false, None, None);
-        Self { shared, clock, permit, patience, place, in_doubt, short_since, counted, appended_at }
+        let (in_doubt, short_since, known_at) = (false, None, None);
+        Self { shared, clock, permit, patience, place, in_doubt, short_since, counted, known_at }
     }
 
     /// Returns the place after the last message that is in the own logs.
@@ -159,20 +160,37 @@ impl SharedAppender {
                 let end = LeadershipEnd::LeaseEnded { in_doubt: self.in_doubt };
                 return Err(SharedAppendFailure::Ended(end));
             };
-            let attempt = match self.attempt(message, until).await {
-                Attempt::Stored if !self.knows_last(failures) => self.compare_last(until).await,
-                attempt => attempt,
-            };
-            let reason = match attempt {
-                Attempt::Stored => return Ok(()),
+            let reason = match self.attempt_compared(message, until).await {
+                Attempt::Stored => {
+                    self.known_at = Some(self.clock.moment());
+                    return Ok(());
+                }
                 Attempt::Ended(end) => return Err(SharedAppendFailure::Ended(end)),
                 Attempt::Again(reason) => reason,
             };
+            self.known_at = None;
             if self.clock.moment().since(began) >= self.patience {
                 return Err(SharedAppendFailure::Pending(reason));
             }
             failures += 1;
             self.clock.sleep(RETRY.wait(failures)).await;
+        }
+    }
+
+    /// Stores the message behind the one that this leader knows. Both are asked for at once, so that the comparison costs no
+    /// time, and again if the first answer is too old by then.
+    async fn attempt_compared(&mut self, message: &Message, until: Moment) -> Attempt {
+        let comparing = (!self.knows_last()).then(|| self.comparison(until));
+        let asked = self.clock.moment();
+        let (attempt, compared) = futures::join!(self.attempt(message, until), OptionFuture::from(comparing));
+        if let Some(Attempt::Stored) = compared {
+            self.known_at = Some(asked);
+        }
+        match (attempt, compared) {
+            (Attempt::Stored, None | Some(Attempt::Stored)) if self.knows_last() => Attempt::Stored,
+            (Attempt::Stored, None | Some(Attempt::Stored)) => self.comparison(until).await,
+            (Attempt::Stored, Some(compared)) => compared,
+            (attempt, _) => attempt,
         }
     }
 
@@ -201,19 +219,22 @@ impl SharedAppender {
         }
     }
 
-    /// True if the message before the next one cannot be another one: it was appended just now, and nothing failed since.
-    fn knows_last(&self, failures: u32) -> bool {
-        failures == 0 && self.appended_at.is_some_and(|at| self.clock.moment().since(at) < KNOWN_FOR)
+    /// True if the message before the next one cannot be another one: it was there just now, and nothing failed since.
+    fn knows_last(&self) -> bool {
+        self.known_at.is_some_and(|at| self.clock.moment().since(at) < KNOWN_FOR)
     }
 
-    /// The message is stored. It counts only behind the one that this leader knows.
-    async fn compare_last(&self, until: Moment) -> Attempt {
+    /// A stored message counts only behind the one that this leader knows.
+    fn comparison(&self, until: Moment) -> impl Future<Output = Attempt> + use<> {
         let (last, limit) = (self.place.last, until.since(self.clock.moment()));
-        match self.clock.timeout(limit, self.counted.is_rewritten(&self.shared, last)).await {
-            Ok(Ok(false)) => Attempt::Stored,
-            Ok(Ok(true)) => Attempt::Ended(LeadershipEnd::Rewritten { place: last + 1 }),
-            Ok(Err(error)) => Attempt::Again(error.to_string()),
-            Err(_) => Attempt::Again("no answer while the lease was held".into()),
+        let (shared, clock, counted) = (self.shared.clone(), self.clock.clone(), self.counted);
+        async move {
+            match clock.timeout(limit, counted.is_rewritten(&shared, last)).await {
+                Ok(Ok(false)) => Attempt::Stored,
+                Ok(Ok(true)) => Attempt::Ended(LeadershipEnd::Rewritten { place: last + 1 }),
+                Ok(Err(error)) => Attempt::Again(error.to_string()),
+                Err(_) => Attempt::Again("no answer while the lease was held".into()),
+            }
         }
     }
 
@@ -242,7 +263,7 @@ impl SharedAppender {
         if let Ok(Ok(Some(info))) = self.clock.timeout(limit, self.shared.log.info()).await {
             if info.last >= place {
                 self.short_since = None;
-                return match self.compare_last(until).await {
+                return match self.comparison(until).await {
                     Attempt::Stored => Attempt::Again("the end of the shared log is not readable yet".into()),
                     attempt => attempt,
                 };
@@ -258,7 +279,7 @@ impl SharedAppender {
 
     /// Advances over the stored message, which the own logs have, and announces it to followers.
     pub(super) async fn advance(&mut self, message: &Message, head: &BlockHead) {
-        (self.in_doubt, self.short_since, self.appended_at) = (false, None, Some(self.clock.moment()));
+        (self.in_doubt, self.short_since) = (false, None);
         self.place.last += 1;
         self.place.acceptance.accept(message, head).expect("it was checked before it was sent");
         self.counted = LastCounted::at(&self.place);

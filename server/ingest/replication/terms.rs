@@ -142,7 +142,8 @@ pub(super) async fn listed(keys: &dyn SharedKeys) -> Result<SharedTerms, Unavail
     update(keys, |_| None).await
 }
 
-/// Adds a term to the list. `begun` are the terms with records; a list that is lost begins with them.
+/// Adds a term to the list. `begun` are the terms with records, oldest first. All after the newest one that is listed are
+/// added, too: a restore of the key has lost them.
 pub(super) async fn list_term(
     keys: &dyn SharedKeys,
     identity: SharedIdentity,
@@ -155,13 +156,12 @@ pub(super) async fn list_term(
         if terms.identity != identity {
             return None;
         }
-        let is_lost = terms.terms.is_empty();
-        if is_lost {
-            let known = |&TermStart { term, first }: &TermStart| ListedTerm { term, first, after: 0, ..listed.clone() };
-            terms.terms.extend(begun.iter().map(known));
-        }
+        let is_listed = |start: &TermStart| terms.terms.iter().any(|own| own.term == start.term);
+        let lost = &begun[begun.iter().rposition(is_listed).map_or(0, |newest| newest + 1)..];
+        let known = |&TermStart { term, first }: &TermStart| ListedTerm { term, first, after: 0, ..listed.clone() };
+        terms.terms.extend(lost.iter().map(known));
         let is_added = terms.list(listed.clone(), has_begun);
-        (is_added || is_lost).then_some(terms)
+        (is_added || stored != Some(&terms)).then_some(terms)
     });
     let found = terms.await?.identity;
     if found == identity {

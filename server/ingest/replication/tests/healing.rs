@@ -6,11 +6,12 @@ use super::following::{TestEnv, batch};
 use super::machine::IDENTITY;
 use crate::clock::Moment;
 use crate::hub::test_util::{TERM, post_record};
+use crate::ingest::replication::terms::list_term;
 use crate::ingest::replication::{
-    ApplyError, CandidacyError, FollowError, HealingError, LeadershipEnd, ReplicatedAppendError, SharedIdentity,
-    SharedTerms, WritePermit, WriterConfig, begin_leadership,
+    ApplyError, CandidacyError, FollowError, HealingError, LeadershipEnd, ListedTerm, ReplicaPlace,
+    ReplicatedAppendError, ReplicatedWriter, SharedIdentity, SharedTerms, WritePermit, WriterConfig, begin_leadership,
 };
-use crate::model::{Epoch, Record, RecordBody, Sequence, Term};
+use crate::model::{Epoch, Record, RecordBody, Sequence, Term, TermStart};
 use crate::quorum::QuorumFaults;
 
 const OTHER_TERM: Term = Term(77);
@@ -29,10 +30,32 @@ fn term_batch(term: Term, first: Sequence, count: u64) -> Vec<Record> {
 }
 
 impl TestEnv {
-    async fn begin(&mut self, term: Term) -> Result<crate::ingest::replication::ReplicatedWriter, CandidacyError> {
+    async fn begin(&mut self, term: Term) -> Result<ReplicatedWriter, CandidacyError> {
         let config = WriterConfig { append_patience: Duration::from_secs(1) };
         let listed = (term, "a");
         begin_leadership(&mut self.follower, &mut self.local, permit(), listed, config).await
+    }
+
+    /// Leads, writes two records, and loses them in the shared log. Returns where that ends now, too.
+    async fn lose_tail_of_leader(&mut self) -> (ReplicatedWriter, ReplicaPlace) {
+        self.append(&batch(1, 3)).await;
+        let (copy, end) = (self.cluster.snapshot(), self.end.clone());
+        let mut writer = self.begin(OTHER_TERM).await.expect("it leads");
+        let records = term_batch(OTHER_TERM, 4, 2);
+        writer.append(&mut *self.local.logs.writer, &records).await.expect("it leads");
+        self.local.hub.publish(records);
+        self.cluster.restore(&copy);
+        (writer, end)
+    }
+
+    /// Reads five records, of which the shared log loses the last two. A replica that had not read them leads.
+    async fn replace_tail(&mut self) {
+        self.append(&batch(1, 3)).await;
+        let (copy, end) = (self.cluster.snapshot(), self.end.clone());
+        self.append(&batch(4, 2)).await;
+        self.catch_up().await.expect("all of it");
+        self.cluster.restore(&copy);
+        self.lead_instead(end, &term_batch(OTHER_TERM, 4, 1)).await;
     }
 
     async fn listed_terms(&self) -> SharedTerms {
@@ -74,13 +97,7 @@ async fn candidate_restores_tail_that_it_has() {
 #[tokio::test(start_paused = true)]
 async fn replica_with_lost_records_needs_refill() {
     let mut env = TestEnv::new().await;
-    env.append(&batch(1, 3)).await;
-    let (copy, end) = (env.cluster.snapshot(), env.end.clone());
-    env.append(&batch(4, 2)).await;
-    env.catch_up().await.expect("all of it");
-    env.cluster.restore(&copy);
-    // A replica that had not read them leads.
-    env.lead_instead(end, &term_batch(OTHER_TERM, 4, 1)).await;
+    env.replace_tail().await;
     let error = env.catch_up().await.expect_err("records are lost");
     assert!(matches!(error, FollowError::Apply { source: ApplyError::TailLost(4), .. }), "{error}");
     assert!(error.needs_refill() && !error.is_passing());
@@ -106,13 +123,7 @@ async fn replica_of_lost_term_needs_refill() {
 #[tokio::test(start_paused = true)]
 async fn leader_of_log_without_tail_steps_down() {
     let mut env = TestEnv::new().await;
-    env.append(&batch(1, 3)).await;
-    let copy = env.cluster.snapshot();
-    let mut writer = env.begin(OTHER_TERM).await.expect("it leads");
-    let records = term_batch(OTHER_TERM, 4, 2);
-    writer.append(&mut *env.local.logs.writer, &records).await.expect("it leads");
-    env.local.hub.publish(records);
-    env.cluster.restore(&copy);
+    let (mut writer, _) = env.lose_tail_of_leader().await;
     let more = vec![Record { term: OTHER_TERM, ..post_record(6, &["a"]) }];
     let end = loop {
         match writer.append(&mut *env.local.logs.writer, &more).await {
@@ -133,13 +144,7 @@ async fn leader_of_log_without_tail_steps_down() {
 #[tokio::test(start_paused = true)]
 async fn leader_behind_other_messages_steps_down() {
     let mut env = TestEnv::new().await;
-    env.append(&batch(1, 3)).await;
-    let (copy, end) = (env.cluster.snapshot(), env.end.clone());
-    let mut writer = env.begin(OTHER_TERM).await.expect("it leads");
-    let records = term_batch(OTHER_TERM, 4, 2);
-    writer.append(&mut *env.local.logs.writer, &records).await.expect("it leads");
-    env.local.hub.publish(records);
-    env.cluster.restore(&copy);
+    let (mut writer, end) = env.lose_tail_of_leader().await;
     env.lead_instead(end, &term_batch(Term(78), 4, 1)).await;
     env.local.hub.clock().sleep(Duration::from_secs(1)).await;
     let more = vec![Record { term: OTHER_TERM, ..post_record(6, &["a"]) }];
@@ -157,12 +162,7 @@ async fn leader_behind_other_messages_steps_down() {
 #[tokio::test(start_paused = true)]
 async fn stale_reads_confirm_no_place() {
     let mut env = TestEnv::new().await;
-    env.append(&batch(1, 3)).await;
-    let (copy, end) = (env.cluster.snapshot(), env.end.clone());
-    env.append(&batch(4, 2)).await;
-    env.catch_up().await.expect("all of it");
-    env.cluster.restore(&copy);
-    env.lead_instead(end, &term_batch(OTHER_TERM, 4, 1)).await;
+    env.replace_tail().await;
     env.cluster.set_faults(QuorumFaults { stale_reads: 0.7, ..QuorumFaults::default() });
     let (counted, shared) = (env.follower.counted(), env.follower.shared().clone());
     let mut behind = 0;
@@ -190,6 +190,35 @@ async fn lost_key_is_written_again() {
     let found = env.listed_terms().await;
     let terms: Vec<_> = found.terms.iter().map(|own| (own.term, own.first)).collect();
     assert_eq!((found.identity, terms), (IDENTITY, vec![(TERM, 1), (OTHER_TERM, 4)]));
+}
+
+/// The key and the log are not of the same moment: terms that are missing at its end are added, and no terms that its limit
+/// removed at its beginning.
+#[tokio::test(start_paused = true)]
+async fn terms_that_key_lost_are_added() {
+    let begun = [1, 2, 3].map(|term| TermStart { term: Term(term), first: term * 10 });
+    let listed = |term| ListedTerm { term: Term(term), first: term * 10, after: term, replica: "a".into() };
+    let cases: [(Option<&[u64]>, &[u64]); 6] = [
+        (None, &[1, 2, 3, 4]),
+        (Some(&[]), &[1, 2, 3, 4]),
+        (Some(&[1]), &[1, 2, 3, 4]),
+        (Some(&[2]), &[2, 3, 4]),
+        (Some(&[1, 2, 3]), &[1, 2, 3, 4]),
+        (Some(&[1, 2, 3, 4]), &[1, 2, 3, 4]),
+    ];
+    for (stored, expected) in cases {
+        let env = TestEnv::without_key().await;
+        let keys = env.follower.shared().keys.clone();
+        if let Some(stored) = stored {
+            let terms = SharedTerms { identity: IDENTITY, terms: stored.iter().map(|term| listed(*term)).collect() };
+            keys.compare_and_set("terms", None, terms.encode()).await.expect("no faults");
+        }
+        list_term(&*keys, IDENTITY, &listed(4), &begun).await.expect("no faults");
+        let found = env.listed_terms().await.terms;
+        let terms: Vec<_> = found.iter().map(|own| own.term.0).collect();
+        assert_eq!(terms, expected, "{stored:?}");
+        assert!(found.iter().all(|own| own.first == own.term.0 * 10));
+    }
 }
 
 /// It would write blocks that no other replica can read.
