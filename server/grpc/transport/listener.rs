@@ -92,14 +92,16 @@ impl Incoming {
         let (clock, timeout) = (self.clock.clone(), self.config.preface_timeout);
         AcceptedConnection {
             socket: Socket::new(stream),
-            intake: StreamRateLimiter::new(&self.config, self.clock.clone()),
-            limit: Box::pin(async move { clock.sleep(timeout).await }),
-            closing: LingeringClose::new(self.clock.clone(), self.config.close_timeout),
             peer: peer.ip().to_canonical(),
             peers: self.peers.clone(),
-            metrics: self.metrics.clone(),
-            open: self.metrics.open_connection(),
-            slot,
+            limits: ConnectionLimits {
+                intake: StreamRateLimiter::new(&self.config, self.clock.clone()),
+                first_bytes: Some(Box::pin(async move { clock.sleep(timeout).await })),
+                closing: LingeringClose::new(self.clock.clone(), self.config.close_timeout),
+                metrics: self.metrics.clone(),
+                _open: self.metrics.open_connection(),
+                slot,
+            },
         }
     }
 }
@@ -114,79 +116,60 @@ fn tune(stream: &TcpStream) {
     }
 }
 
+/// What limits a connection from its first byte to its end.
+struct ConnectionLimits {
+    intake: StreamRateLimiter,
+    /// Time for the first bytes, until they are there.
+    first_bytes: Option<BoxFuture<'static, ()>>,
+    closing: LingeringClose,
+    metrics: Metrics,
+    _open: OpenConnection,
+    slot: ConnectionSlotGuard,
+}
+
 /// An accepted connection, before its first byte.
 pub struct AcceptedConnection {
     socket: Socket,
-    intake: StreamRateLimiter,
-    limit: BoxFuture<'static, ()>,
-    closing: LingeringClose,
     peer: IpAddr,
     peers: Arc<PeerLog>,
-    metrics: Metrics,
-    open: OpenConnection,
-    slot: ConnectionSlotGuard,
+    limits: ConnectionLimits,
 }
 
 impl AcceptedConnection {
     /// Its place.
     pub fn place(&self) -> &Arc<ClientConnectionInfo> {
-        self.slot.place()
+        self.limits.slot.place()
     }
 
     /// Begins without TLS.
     pub fn plain(self) -> ClientConnection {
         let pusher = self.socket.pusher();
         let stream = ClientStream::plain(self.socket, TLS_PORT.section, self.peer, self.peers);
-        let (intake, limit, metrics) = (self.intake, Some(self.limit), self.metrics);
-        let (open, slot, closing) = (self.open, self.slot, self.closing);
-        ClientConnection {
-            stream,
-            pusher,
-            identity: None,
-            intake,
-            first_bytes: 0,
-            limit,
-            closing,
-            metrics,
-            _open: open,
-            slot,
-        }
+        ClientConnection { stream, pusher, identity: None, bytes: 0, limits: self.limits }
     }
 
     /// Completes the TLS handshake, within the time for the first bytes. `None` if it failed, which is logged.
     pub async fn secure(mut self, tls: &TlsListener) -> Option<ClientConnection> {
         let pusher = self.socket.pusher();
         let handshake = std::pin::pin!(tls.accept(self.socket, self.peer));
+        let limits = &mut self.limits;
+        let first_bytes = limits.first_bytes.as_mut().expect("no byte was read yet");
         let (stream, identity) = tokio::select! {
             accepted = flushed(handshake, &pusher) => match accepted {
                 Ok(accepted) => accepted,
                 Err(_) => {
-                    self.metrics.count_refused_connection(ConnectionRefusal::Tls);
+                    limits.metrics.count_refused_connection(ConnectionRefusal::Tls);
                     return None;
                 }
             },
-            () = &mut self.limit => {
-                self.metrics.count_refused_connection(ConnectionRefusal::FirstBytes);
+            () = first_bytes => {
+                limits.metrics.count_refused_connection(ConnectionRefusal::FirstBytes);
                 return None;
             }
         };
-        let (intake, limit, metrics) = (self.intake, Some(self.limit), self.metrics);
-        let (open, slot, closing) = (self.open, self.slot, self.closing);
         let identity = identity.and_then(|own| own.certificates.first().map(|der| CertificateNames::parse(der)));
         let identity = identity.map(Arc::new);
-        let first_bytes = 0;
-        Some(ClientConnection {
-            stream,
-            pusher,
-            identity,
-            intake,
-            first_bytes,
-            limit,
-            closing,
-            metrics,
-            _open: open,
-            slot,
-        })
+        Some(ClientConnection { stream, pusher, identity, bytes: 0, limits: self.limits })
     }
 }
 
@@ -204,13 +187,9 @@ pub struct ClientConnection {
     stream: ClientStream<Socket>,
     pusher: CorkFlusher,
     identity: Option<Arc<CertificateNames>>,
-    intake: StreamRateLimiter,
-    first_bytes: usize,
-    limit: Option<BoxFuture<'static, ()>>,
-    closing: LingeringClose,
-    metrics: Metrics,
-    _open: OpenConnection,
-    slot: ConnectionSlotGuard,
+    /// Bytes that were read.
+    bytes: usize,
+    limits: ConnectionLimits,
 }
 
 impl ClientConnection {
@@ -221,7 +200,7 @@ impl ClientConnection {
 
     /// Its place.
     pub fn place(&self) -> &Arc<ClientConnectionInfo> {
-        self.slot.place()
+        self.limits.slot.place()
     }
 
     /// The names in the client's certificate, if it has proven to own one in the TLS handshake.
@@ -240,18 +219,17 @@ impl Connected for ClientConnection {
 
 impl AsyncRead for ClientConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.intake.poll_ready(cx));
+        ready!(self.limits.intake.poll_ready(cx));
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.intake.take(&buf.filled()[before..]);
-        self.first_bytes += buf.filled().len() - before;
-        let preface = self.first_bytes >= PREFACE_BYTES;
-        if preface {
-            self.limit = None;
+        self.limits.intake.take(&buf.filled()[before..]);
+        self.bytes += buf.filled().len() - before;
+        if self.bytes >= PREFACE_BYTES {
+            self.limits.first_bytes = None;
         }
-        match self.limit.as_mut().map(|limit| limit.as_mut().poll(cx)) {
+        match self.limits.first_bytes.as_mut().map(|limit| limit.as_mut().poll(cx)) {
             Some(Poll::Ready(())) => {
-                self.metrics.count_refused_connection(ConnectionRefusal::FirstBytes);
+                self.limits.metrics.count_refused_connection(ConnectionRefusal::FirstBytes);
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time")))
             }
             Some(Poll::Pending) | None => polled,
@@ -271,7 +249,7 @@ impl AsyncWrite for ClientConnection {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let own = &mut *self;
         ready!(Pin::new(&mut own.stream).poll_shutdown(cx))?;
-        own.closing.poll(own.stream.transport().tcp(), cx).map(Ok)
+        own.limits.closing.poll(own.stream.transport().tcp(), cx).map(Ok)
     }
 
     fn poll_write_vectored(
