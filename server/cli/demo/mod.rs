@@ -63,8 +63,6 @@ pub struct Args {
 
 /// Rules at X from the start, and of the gateway's file.
 const RULES: &str = include_str!("rules.yaml");
-/// Timeout of each step: far longer than the takeover by another replica, which waits for a lease and perhaps an election of NATS.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Posts that the killed consumer misses.
 const MISSED_MIN: usize = 5;
 /// Bearer token of the simulator.
@@ -86,7 +84,7 @@ async fn demo(args: &Args) -> anyhow::Result<Exit> {
     let truth = start_simulator(args, &clock, &tasks)?;
     let settings = settings(args, &truth, temporary.path(), dir.clone())?;
     let _guard = telemetry::init(&settings.telemetry)?;
-    let stage = DemoStage { clock, truth, wait_timeout: WAIT_TIMEOUT };
+    let stage = DemoStage { clock, truth };
     if let Some(count) = args.replicas {
         let playing =
             replicas::play(stage, &settings, temporary.path(), (count.into(), &args.nats_server), args.seconds);
@@ -188,12 +186,8 @@ impl Demo {
         cats: &mut DemoConsumer,
         dogs: &mut DemoConsumer,
     ) -> anyhow::Result<bool> {
-        let token = cats.consumer.token().context("it has one since its first frame")?.clone();
         let before = cats.tracker.len();
-        let mut resumed = DemoConsumer::new(cats.tag, address, Some(token.clone()));
-        resumed.tracker = std::mem::take(&mut cats.tracker);
-        // The drop closes its stream, as a kill would. The new one connects when it is polled.
-        *cats = resumed;
+        let token = cats.resume_at(address)?;
         print_status(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
         self.stage.pump_until([dogs], |_| self.stage.due("cats") - before >= MISSED_MIN).await?;
         self.stage.truth.pause();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use powerstream_consumer::proto::subscribe_response::Frame;
 use powerstream_consumer::{Consumer, Content, Delivery, ResumeToken};
 
@@ -15,6 +15,9 @@ use crate::simulator::SimulatorHandle;
 
 /// Tags of the consumers.
 pub(super) const TAGS: [&str; 2] = ["cats", "dogs"];
+/// Timeout of each step: far longer than the takeover by another replica, which waits for a lease and perhaps an election of
+/// NATS.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Poll interval of conditions.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -22,8 +25,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) struct DemoStage {
     pub(super) clock: Clock,
     pub(super) truth: SimulatorHandle,
-    /// Timeout of each step.
-    pub(super) wait_timeout: Duration,
 }
 
 /// A consumer with its deliveries.
@@ -65,10 +66,10 @@ impl DemoStage {
     }
 
     pub(super) async fn wait_until(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
-        let deadline = self.clock.moment().plus(self.wait_timeout);
+        let deadline = self.clock.moment().plus(WAIT_TIMEOUT);
         while !condition().await {
             if self.clock.moment() >= deadline {
-                bail!("waited {:?} until {what}", self.wait_timeout);
+                bail!("waited {:?} until {what}", WAIT_TIMEOUT);
             }
             self.clock.sleep(POLL_INTERVAL).await;
         }
@@ -81,10 +82,10 @@ impl DemoStage {
         mut viewers: [&mut DemoConsumer; N],
         done: impl Fn(&[&mut DemoConsumer]) -> bool,
     ) -> anyhow::Result<()> {
-        let deadline = self.clock.moment().plus(self.wait_timeout);
+        let deadline = self.clock.moment().plus(WAIT_TIMEOUT);
         while !done(&viewers) {
             if self.clock.moment() >= deadline {
-                bail!("waited {:?} for posts", self.wait_timeout);
+                bail!("waited {:?} for posts", WAIT_TIMEOUT);
             }
             self.look(&mut viewers).await?;
         }
@@ -127,6 +128,15 @@ impl DemoConsumer {
         }
         let consumer = builder.build().expect("the address is the gateway's own");
         Self { tag, consumer, tracker: DeliveryLog::default() }
+    }
+
+    /// Continues at this address with the last token, which is returned. The drop closes its stream, as a kill would; the new
+    /// consumer connects when it is polled.
+    pub(super) fn resume_at(&mut self, address: &str) -> anyhow::Result<ResumeToken> {
+        let token = self.consumer.token().context("it has one since its first frame")?.clone();
+        let tracker = std::mem::take(&mut self.tracker);
+        *self = Self { tracker, ..Self::new(self.tag, address, Some(token.clone())) };
+        Ok(token)
     }
 
     fn take(&mut self, delivery: &Delivery) {

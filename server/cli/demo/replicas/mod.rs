@@ -98,6 +98,7 @@ impl ReplicatedDemo {
     async fn leader(&self) -> anyhow::Result<usize> {
         let mut leader = None;
         let leads = async || {
+            leader = None;
             for (n, replica) in self.replicas.iter().enumerate() {
                 let role = replica.info(&self.stage.clock).await.map(|info| info.role());
                 if role == Some(ReplicaRole::Leader) {
@@ -130,15 +131,12 @@ impl ReplicatedDemo {
         cats: &mut DemoConsumer,
         dogs: &mut DemoConsumer,
     ) -> anyhow::Result<()> {
-        let token = cats.consumer.token().context("it has one since its first frame")?.clone();
-        let name = self.replicas[leader].name.clone();
+        self.replicas[leader].kill();
+        let token = cats.resume_at(&self.replicas[next].address())?;
+        let name = &self.replicas[leader].name;
         print_status(format_args!(
             "\n2. {name} is killed. The last resume token of the consumer of cats:\n   {token}\n"
         ));
-        self.replicas[leader].kill();
-        let mut resumed = DemoConsumer::new(cats.tag, &self.replicas[next].address(), Some(token));
-        resumed.tracker = std::mem::take(&mut cats.tracker);
-        *cats = resumed;
         let DemoStage { clock, truth, .. } = &self.stage;
         let due = || TAGS.map(|tag| self.stage.due(tag));
         let (before, began, connects) = (due(), clock.moment(), truth.counters().connects);
@@ -167,10 +165,7 @@ impl ReplicatedDemo {
             info.role() == ReplicaRole::Follower && !info.leader.is_empty() && info.lag_messages == 0
         };
         stage.wait_until(&format!("{name} follows"), follows).await?;
-        let token = cats.consumer.token().context("it has one")?.clone();
-        let mut resumed = DemoConsumer::new(cats.tag, &own.address(), Some(token));
-        resumed.tracker = std::mem::take(&mut cats.tracker);
-        *cats = resumed;
+        cats.resume_at(&own.address())?;
         let due = TAGS.map(|tag| stage.due(tag));
         stage.pump_until([cats, dogs], |viewers| has_all(viewers, due)).await?;
         print_status(format_args!("\n   {name} follows, and the consumer of cats is back at {name}"));

@@ -46,8 +46,13 @@ impl NatsNodes {
             let process = ChildProcess::spawn(command, dir.join(format!("nats-{n}.log")));
             processes.push(process.context(MISSING)?);
         }
-        let listens = async || addresses.iter().all(|address| std::net::TcpStream::connect(address).is_ok());
+        let mut ended = Ok(());
+        let listens = async || {
+            ended = processes.iter_mut().try_for_each(|process| process.log().map(drop));
+            ended.is_err() || addresses.iter().all(|address| std::net::TcpStream::connect(address).is_ok())
+        };
         stage.wait_until("the NATS servers listen", listens).await?;
+        ended?;
         Ok(Self { addresses: addresses.to_vec(), _processes: processes })
     }
 }
