@@ -10,6 +10,7 @@ use powerstream_gateway::proto::{
     CancelRecoveryJobRequest, CreateRecoveryJobRequest, GetStreamRequest, ListRecoveryJobsRequest, RecoveryJob,
     RecoveryJobState, ReplicaRole, StartOutcome, TimeInterval,
 };
+use powerstream_gateway::simulator::SimulatorHandle;
 use prost_types::Timestamp;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -50,6 +51,19 @@ async fn jobs(replicas: &MemoryReplicas, n: usize) -> Vec<RecoveryJob> {
 /// Another follower than this replica.
 fn other(leader: usize, n: usize) -> usize {
     (0..REPLICAS).find(|other| *other != leader && *other != n).expect("there are three")
+}
+
+/// Replicas of an X that sends nothing now, and sent posts between these minutes before.
+async fn with_history((from, to): (u32, u32), rate: f64) -> MemoryReplicas {
+    let mut made = 0;
+    let history = |x: &SimulatorHandle| {
+        let now = x.now();
+        made = x.history(TimeRange::new(now.minus(from * MINUTE), now.minus(to * MINUTE)), rate);
+    };
+    let replicas = MemoryReplicas::start_after(0.0, |_| (), history).await;
+    assert!(made > 0, "there are posts of that time");
+    assert_eq!(replicas.env.x.sent_posts().len() as u64, made);
+    replicas
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,17 +138,7 @@ async fn stream_info_shows_replica() {
 /// R8: a subscription of a lost log resumes at followers, hops between them, and gets what it missed once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn private_gap_is_recovered_on_followers() {
-    let mut made = 0;
-    let replicas = MemoryReplicas::start_after(
-        0.0,
-        |_| (),
-        |x| {
-            let now = x.now();
-            made = x.history(TimeRange::new(now.minus(14 * MINUTE), now.minus(10 * MINUTE)), 5.0);
-        },
-    )
-    .await;
-    assert!(made > 0, "there are posts of that time");
+    let replicas = with_history((14, 10), 5.0).await;
     let leader = replicas.leader().await;
     let hub = replicas.hub(leader);
     eventually("a record is there", async || hub.next() > 1).await;
@@ -181,18 +185,9 @@ async fn private_gap_is_recovered_on_followers() {
 /// subscription gets each post of their intervals once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_end_while_leaders_change() {
-    let mut made = 0;
-    let replicas = MemoryReplicas::start_after(
-        0.0,
-        |_| (),
-        |x| {
-            let now = x.now();
-            made = x.history(TimeRange::new(now.minus(40 * MINUTE), now.minus(20 * MINUTE)), 2.0);
-            x.update_config(|config| config.recovery_rate = JOB_RATE);
-        },
-    )
-    .await;
+    let replicas = with_history((40, 20), 2.0).await;
     let x = &replicas.env.x;
+    x.update_config(|config| config.recovery_rate = JOB_RATE);
     let leader = replicas.leader().await;
     let now = replicas.hub(leader).clock().now();
     let span = |from: u32, to: u32| TimeRange::new(now.minus(from * MINUTE), now.minus(to * MINUTE));
@@ -227,7 +222,6 @@ async fn jobs_end_while_leaders_change() {
     assert!(asked >= 2 * (1 + changes), "each leader asked for both: {asked} requests");
     assert_eq!((x.connections().recovery_max_ever, x.connections().live_max_ever), (2, 1));
     let due = x.sent_posts().len();
-    assert_eq!(due as u64, made);
     let client = connect(replicas.app(0).grpc_address()).await.expect("it listens");
     let consumer = ResumingConsumer::new(x, filters::all());
     let consumer =
