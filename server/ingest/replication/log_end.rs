@@ -1,5 +1,5 @@
-//! Confirmation of the end of the log: a replica asks the leader, which answers with the place of an append that began after
-//! the question came.
+//! Confirmation of the end of the log: a replica asks the leader, which answers with its term and the place of an append that
+//! began after the question came.
 //!
 //! What the backend reports as the end may come from a node that is behind, and a leader may have been replaced without
 //! knowing it. An accepted append proves both: the end of the log, and that its writer leads.
@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{Mutex, Notify, watch};
 
-use super::place::PlaceCell;
+use super::place::{PlaceCell, TermPlace};
 use crate::clock::Clock;
-use crate::quorum::{Bus, LogPlace};
+use crate::model::Term;
+use crate::quorum::Bus;
 
 /// Subject of the questions.
 const SUBJECT: &str = "end";
@@ -35,27 +36,27 @@ struct QuestionsInner {
     /// Number of questions so far.
     asked: AtomicU64,
     /// Number of questions that are answered, and the place that answers them.
-    answered: watch::Sender<(u64, LogPlace)>,
+    answered: watch::Sender<(u64, TermPlace)>,
     /// Notified of each question.
     came: Notify,
 }
 
 impl Default for EndQuestions {
     fn default() -> Self {
-        let answered = watch::Sender::new((0, 0));
+        let answered = watch::Sender::new((0, TermPlace::default()));
         Self(Arc::new(QuestionsInner { asked: AtomicU64::new(0), answered, came: Notify::new() }))
     }
 }
 
 impl EndQuestions {
     /// Asks, and waits for the answer.
-    pub(super) async fn ask(&self) -> LogPlace {
+    pub(super) async fn ask(&self) -> TermPlace {
         let mut answered = self.0.answered.subscribe();
         let number = self.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         self.0.came.notify_one();
         let found = answered.wait_for(|(up_to, _)| *up_to >= number).await;
         // The sender is in the same allocation.
-        found.map_or(0, |found| found.1)
+        found.map(|found| found.1).unwrap_or_default()
     }
 
     /// Returns the number of questions that came before now.
@@ -64,7 +65,7 @@ impl EndQuestions {
     }
 
     /// Answers the first questions: an append that began after them is at this place.
-    pub(super) fn answer(&self, up_to: u64, place: LogPlace) {
+    pub(super) fn answer(&self, up_to: u64, place: TermPlace) {
         self.0.answered.send_if_modified(|answered| {
             let is_news = answered.0 < up_to;
             if is_news {
@@ -96,7 +97,7 @@ pub async fn answer_questions(bus: Arc<dyn Bus>, questions: EndQuestions, clock:
         };
         let mut messages = messages.ready_chunks(QUESTIONS_MAX);
         while let Some(ready) = messages.next().await {
-            let place = Bytes::copy_from_slice(&questions.ask().await.to_le_bytes());
+            let place = questions.ask().await.encode();
             for reply_to in ready.iter().filter_map(|message| message.reply_to.as_ref()) {
                 // A lost one is asked for again.
                 bus.respond(reply_to, place.clone()).await.ok();
@@ -115,7 +116,7 @@ pub struct EndConfirmer {
     /// Number of callers so far.
     callers: AtomicU64,
     /// Number of callers that came before the newest answered question, and its answer. Locked while a question is asked.
-    answered: Mutex<(u64, LogPlace)>,
+    answered: Mutex<(u64, TermPlace)>,
 }
 
 impl EndConfirmer {
@@ -128,16 +129,24 @@ impl EndConfirmer {
     /// cannot be had in time.
     pub async fn confirm(&self) -> bool {
         let confirmed = async {
-            let place = self.ask().await;
-            while self.cell.get().last < place {
-                self.clock.sleep(POLL_INTERVAL).await;
+            loop {
+                let before = self.cell.term();
+                let end = self.ask().await;
+                let terms = [before, Some(Term(end.term))];
+                // In a term after that one its place is not to be found: its leader is asked.
+                while terms.contains(&self.cell.term()) {
+                    if self.cell.has(end) {
+                        return;
+                    }
+                    self.clock.sleep(POLL_INTERVAL).await;
+                }
             }
         };
         self.clock.timeout(self.wait, confirmed).await.is_ok()
     }
 
     /// Asks the leader, once for all callers that wait.
-    async fn ask(&self) -> LogPlace {
+    async fn ask(&self) -> TermPlace {
         let number = self.callers.fetch_add(1, Ordering::AcqRel) + 1;
         let mut answered = self.answered.lock().await;
         if answered.0 >= number {
@@ -145,14 +154,12 @@ impl EndConfirmer {
         }
         loop {
             let up_to = self.callers.load(Ordering::Acquire);
-            match self.bus.request(SUBJECT, Bytes::new(), ANSWER_TIMEOUT).await {
-                Ok(place) if place.len() == size_of::<LogPlace>() => {
-                    let place = place.as_ref().try_into().map_or(LogPlace::MAX, LogPlace::from_le_bytes);
-                    *answered = (up_to, place);
-                    return place;
-                }
-                Ok(_) | Err(_) => self.clock.sleep(RETRY_INTERVAL).await,
+            let answer = self.bus.request(SUBJECT, Bytes::new(), ANSWER_TIMEOUT).await.ok();
+            if let Some(end) = answer.and_then(|answer| TermPlace::decode(&answer)) {
+                *answered = (up_to, end);
+                return end;
             }
+            self.clock.sleep(RETRY_INTERVAL).await;
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::log_end::EndQuestions;
-use super::place::PlaceCell;
+use super::place::{PlaceCell, TermPlace};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::hub::status::replica_link::PrivateWants;
@@ -55,9 +55,10 @@ enum JobOrder {
     },
 }
 
-/// An answer, and the place of the checkpoint with its effect.
+/// An answer, and the place of the checkpoint with its effect, with the leader's term.
 #[derive(Serialize, Deserialize)]
 struct OrderReply {
+    term: u64,
     place: LogPlace,
     answer: OrderAnswer,
 }
@@ -152,8 +153,8 @@ impl LeaderOrders {
         let payload = serde_json::to_vec(order).expect("its fields are numbers and texts");
         let ordered = async {
             let reply = self.bus.request(SUBJECT, payload.into(), ANSWER_TIMEOUT).await.ok()?;
-            let OrderReply { place, answer } = serde_json::from_slice(&reply).ok()?;
-            while self.cell.get().last < place {
+            let OrderReply { term, place, answer } = serde_json::from_slice(&reply).ok()?;
+            while !self.cell.has(TermPlace { term, last: place }) {
                 self.clock.sleep(POLL_INTERVAL).await;
             }
             Some(answer)
@@ -201,10 +202,10 @@ pub async fn carry_out_orders(bus: Arc<dyn Bus>, hub: Arc<Hub>, jobs: Arc<Recove
         let mut messages = messages.ready_chunks(ORDERS_MAX);
         while let Some(ready) = messages.next().await {
             let answers: Vec<_> = ready.iter().map(|message| carry_out(&hub, &jobs, message)).collect();
-            let place = checkpoints.ask().await;
+            let TermPlace { term, last: place } = checkpoints.ask().await;
             for (message, answer) in ready.iter().zip(answers) {
                 if let (Some(reply_to), Some(answer)) = (&message.reply_to, answer) {
-                    let reply = serde_json::to_vec(&OrderReply { place, answer });
+                    let reply = serde_json::to_vec(&OrderReply { term, place, answer });
                     // A lost one is an order without an answer.
                     bus.respond(reply_to, reply.expect("its fields are numbers and texts").into()).await.ok();
                 }

@@ -175,7 +175,7 @@ impl ReplicatedOutlet {
         self.note_begin();
         self.writer.append_checkpoint(&**self.parts.hub.side().reader(), gaps, jobs).await?;
         self.note_end();
-        self.parts.checkpoints.answer(self.checkpoint_asked.0, self.writer.place().last);
+        self.parts.checkpoints.answer(self.checkpoint_asked.0, self.writer.end());
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl ReplicatedOutlet {
 
     fn note_end(&self) {
         self.parts.cell.set(self.writer.place());
-        self.parts.questions.answer(self.asked, self.writer.place().last);
+        self.parts.questions.answer(self.asked, self.writer.end());
     }
 
     /// Makes the next checkpoint due: the leadership ends in order.

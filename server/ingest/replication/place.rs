@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,28 @@ impl ReplicaPlace {
     }
 }
 
+/// Place of a message of one leader. A number alone is not a place of all replicas: a shared log that was restored from an
+/// older copy has other messages at the places of the lost ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TermPlace {
+    /// The leader's term, which no other leader has.
+    pub(super) term: u64,
+    pub(super) last: LogPlace,
+}
+
+impl TermPlace {
+    pub(super) fn encode(self) -> Bytes {
+        [self.term.to_le_bytes(), self.last.to_le_bytes()].concat().into()
+    }
+
+    /// Returns `None` for bytes of another form.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (term, last) = bytes.split_at_checked(size_of::<u64>())?;
+        let (term, last) = (u64::from_le_bytes(term.try_into().ok()?), LogPlace::from_le_bytes(last.try_into().ok()?));
+        Some(Self { term, last })
+    }
+}
+
 /// The current place of a replica, for the thread that writes the file. Clones share it.
 #[derive(Clone, Debug)]
 pub struct PlaceCell {
@@ -54,6 +77,17 @@ impl PlaceCell {
     /// Returns the place.
     pub fn get(&self) -> ReplicaPlace {
         self.place.lock().clone()
+    }
+
+    /// True if this replica has read that message, and all before it. False, too, once it has read another leader's.
+    pub(super) fn has(&self, message: TermPlace) -> bool {
+        let place = self.place.lock();
+        place.acceptance.term == Some(Term(message.term)) && place.last >= message.last
+    }
+
+    /// Returns the current writer, as far as this replica has read.
+    pub(super) fn term(&self) -> Option<Term> {
+        self.place.lock().acceptance.term
     }
 
     /// Replaces the place, whose messages are in the logs.

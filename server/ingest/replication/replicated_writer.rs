@@ -7,7 +7,7 @@ use super::WriterConfig;
 use super::checkpoint::SharedCheckpoint;
 use super::last_counted::LastCounted;
 use super::message::{head_of_block, head_of_checkpoint};
-use super::place::ReplicaPlace;
+use super::place::{ReplicaPlace, TermPlace};
 use super::shared_appender::{LeadershipEnd, SharedAppendFailure, SharedAppender, WritePermit};
 use crate::clock::{Clock, Moment};
 use crate::hub::SideLog;
@@ -63,6 +63,11 @@ impl ReplicatedWriter {
     /// Returns the place after the last message that is in the own logs, from which a follower continues.
     pub fn place(&self) -> &ReplicaPlace {
         self.appender.place()
+    }
+
+    /// Returns the last message of the own logs, which is of this leadership after its first append.
+    pub(super) fn end(&self) -> TermPlace {
+        TermPlace { term: self.term.0, last: self.place().last }
     }
 
     /// Appends a batch of the account's log. The first batch of a leadership begins with its TERM record. After
