@@ -5,7 +5,7 @@ use std::time::Duration;
 use powerstream_gateway::proto::{GapCause, GapState, Origin};
 use powerstream_gateway::simulator::{Backfill, Config as Upstream, CutKind, Scope};
 
-use crate::harness::outage::{backfill_asked, window_asked};
+use crate::harness::requests::{backfill_asked, window_asked};
 use crate::harness::{Drill, eventually};
 
 /// A minute in a second.

@@ -9,8 +9,8 @@ use powerstream_gateway::simulator::{CutKind, DateHeader, SimulatorHandle};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::gaps::{ALLOWED_LATENESS, span};
-use crate::harness::outage::backfill_asked;
 use crate::harness::process::Gateway;
+use crate::harness::requests::backfill_asked;
 use crate::harness::subscriber::asking;
 use crate::harness::{Drill, ResumingConsumer, Subscriber, TestEnv, eventually, filters};
 

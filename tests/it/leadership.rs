@@ -8,11 +8,13 @@ use powerstream_gateway::proto::{GapCause, GapState};
 use powerstream_gateway::simulator::{CutKind, ErrorResponse, Repeat, Scope};
 
 use crate::harness::gaps::ALLOWED_LATENESS;
-use crate::harness::outage::backfill_asked;
+use crate::harness::requests::backfill_asked;
 use crate::harness::{Drill, eventually};
 
 /// A minute in a second.
 const MINUTE_A_SECOND: f64 = 60.0;
+/// What X sends again at most.
+const BACKFILL_MINUTES: u8 = 5;
 
 fn terms(drill: &Drill) -> Vec<TermStart> {
     let account = drill.env.app().gateway().account("main").expect("it is open");
@@ -42,9 +44,16 @@ async fn renewed_leadership_resumes_as_after_restart() {
     drill.verify();
     let after = terms(&drill);
     assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + ROUNDS));
-    assert_eq!(drill.histories(), vec![vec![GapState::Detected, GapState::Backfilled]; ROUNDS]);
+    let asked: Vec<_> = drill.reconnects().iter().filter_map(backfill_asked).collect();
+    assert_eq!(asked.len(), ROUNDS);
+    let is_backfilled = |history: &Vec<GapState>| *history == [GapState::Detected, GapState::Backfilled];
+    let (backfilled, others): (Vec<_>, Vec<_>) = drill.histories().into_iter().partition(is_backfilled);
+    assert_eq!(backfilled.len(), ROUNDS);
+    // On a busy machine a leadership may begin after more than what X backfills: the rest is recovered.
+    let is_recovered = |history: &Vec<GapState>| history.last() == Some(&GapState::Recovered);
+    let long = asked.iter().filter(|minutes| **minutes == BACKFILL_MINUTES).count();
+    assert!(others.len() <= long && others.iter().all(is_recovered), "{others:?}, asked for {asked:?} minutes");
     assert!(drill.gaps().last().iter().all(|gap| gap.cause() == GapCause::GatewayDown));
-    assert_eq!(drill.reconnects().iter().filter_map(backfill_asked).count(), ROUNDS);
     assert_eq!(drill.env.x.connections().live_max_ever, 1);
     assert_sessions_stayed(&drill);
 }

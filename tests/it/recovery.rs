@@ -12,7 +12,7 @@ use powerstream_gateway::simulator::{
 };
 
 use crate::harness::gaps::span;
-use crate::harness::outage::window_asked;
+use crate::harness::requests::window_asked;
 use crate::harness::{Drill, eventually, in_time};
 
 /// A minute in a second.
@@ -51,13 +51,19 @@ fn windows(drill: &Drill) -> Vec<(i64, i64)> {
     windows.iter().map(|window| (window.0 - first, window.1 - first)).collect()
 }
 
-/// Those for the part that backfill leaves over, up to its end. A machine that gives the gateway no turn for half a second
-/// makes gaps of its own near the end of the outage, which jobs may cover too.
+/// Those for the part that backfill leaves over, in minutes from its start, up to its end. A machine that gives the gateway no
+/// turn for half a second makes gaps of its own before and after the outage, which jobs may cover too.
 fn windows_of_outage(drill: &Drill) -> Vec<(i64, i64)> {
     let windows = windows(drill);
-    let end = windows[0].1;
-    let before_backfill = windows.into_iter().filter(|window| window.0 < end - BACKFILL_MINUTES);
-    before_backfill.map(|window| (window.0, window.1.min(end))).collect()
+    let (from, to) = windows.iter().copied().max_by_key(|(from, to)| to - from).expect("there were jobs");
+    let before_backfill = windows.into_iter().filter(|window| (from..to - BACKFILL_MINUTES).contains(&window.0));
+    before_backfill.map(|window| (window.0 - from, window.1.min(to) - from)).collect()
+}
+
+/// Jobs of the outage go wrong like this; those of shorter gaps do not.
+fn fail_outage_jobs(drill: &Drill, times: u32, fault: JobFault) {
+    const MINUTES_MIN: u32 = 12;
+    drill.env.x.fail_long_jobs(MINUTES_MIN, times, fault);
 }
 
 /// States and evidence that were announced for the recovered part of the outage.
@@ -74,7 +80,7 @@ const RECOVERED: [GapState; 3] = [GapState::Detected, GapState::Recovering, GapS
 async fn job_aborted_twice_resumes_before_last_minute() {
     // FIN: after a reset the gateway may have lost what X sent before.
     let fault = JobFault::Dies { minute: 7, how: CutKind::MidMessage };
-    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, fault)).await;
+    let drill = after_away(AWAY, |_| (), |drill| fail_outage_jobs(drill, 2, fault)).await;
     let windows = windows_of_outage(&drill);
     let end = windows[0].1;
     // A minute more than what is not proven, because X's bounds of two requests may differ.
@@ -86,7 +92,7 @@ async fn job_aborted_twice_resumes_before_last_minute() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_failed_minutes_are_requested_again() {
     let fault = JobFault::MinutesFailed(vec![3, 9, 10]);
-    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
+    let drill = after_away(AWAY, |_| (), |drill| fail_outage_jobs(drill, 1, fault)).await;
     assert_eq!(windows_of_outage(&drill)[1..], [(2, 5), (8, 12)], "with a minute on each side");
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert_eq!(drill.env.x.counters().recovery_minutes_failed, 3);
@@ -95,7 +101,7 @@ async fn only_failed_minutes_are_requested_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unprocessed_range_is_requested_again() {
     let fault = JobFault::Unprocessed { minute: 10 };
-    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
+    let drill = after_away(AWAY, |_| (), |drill| fail_outage_jobs(drill, 1, fault)).await;
     let windows = windows_of_outage(&drill);
     assert_eq!(windows, [(0, windows[0].1), (9, windows[0].1)]);
     assert_eq!(announced(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));

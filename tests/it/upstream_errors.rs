@@ -10,7 +10,7 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::simulator::{BogusResponse, Counters, CutKind, ErrorResponse, Repeat, Scope, StreamError};
 
 use crate::harness::env::patient;
-use crate::harness::outage::is_recovery;
+use crate::harness::requests::is_recovery;
 use crate::harness::{Drill, TestEnv, eventually, filters, latest};
 
 /// Two minutes in a second.

@@ -37,6 +37,14 @@ pub use stream_error::StreamError;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
+/// The next jobs of at least so many minutes go wrong like this.
+#[derive(Debug)]
+struct JobFaultOrder {
+    minutes_min: u32,
+    times: u32,
+    fault: JobFault,
+}
+
 /// Pending faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -45,7 +53,7 @@ pub(super) struct Faults {
     /// True once a stream has met the current stall.
     stall_met: AtomicBool,
     orders: Mutex<VecDeque<PendingResponse>>,
-    jobs: Mutex<VecDeque<(u32, JobFault)>>,
+    jobs: Mutex<VecDeque<JobFaultOrder>>,
     rules: Mutex<PendingRuleFaults>,
     heartbeats_to_skip: AtomicU32,
     date: Mutex<DateHeader>,
@@ -105,23 +113,23 @@ impl Faults {
         }
     }
 
-    pub(super) fn fail_jobs(&self, times: u32, fault: JobFault) {
-        self.jobs.lock().push_back((times, fault));
+    pub(super) fn fail_jobs(&self, minutes_min: u32, times: u32, fault: JobFault) {
+        self.jobs.lock().push_back(JobFaultOrder { minutes_min, times, fault });
     }
 
     pub(super) fn clear_jobs(&self) {
         self.jobs.lock().clear();
     }
 
-    /// What goes wrong with the job that begins.
-    pub(super) fn take_job(&self) -> Option<JobFault> {
+    /// What goes wrong with the job of so many minutes that begins.
+    pub(super) fn take_job(&self, minutes: i64) -> Option<JobFault> {
         let mut jobs = self.jobs.lock();
-        while jobs.front().is_some_and(|(times, _)| *times == 0) {
+        while jobs.front().is_some_and(|order| order.times == 0) {
             jobs.pop_front();
         }
-        let (times, fault) = jobs.front_mut()?;
-        *times -= 1;
-        Some(fault.clone())
+        let order = jobs.front_mut().filter(|order| i64::from(order.minutes_min) <= minutes)?;
+        order.times -= 1;
+        Some(order.fault.clone())
     }
 
     pub(super) fn fail_rules(&self, filter: RuleRequestFilter, fault: RuleFault, times: Repeat, now: Moment) {
@@ -218,9 +226,9 @@ mod tests {
         let faults = Faults::default();
         faults.skip_heartbeats(2);
         assert_eq!([(); 3].map(|()| faults.skips_heartbeat()), [true, true, false]);
-        faults.fail_jobs(2, JobFault::Silent);
-        faults.fail_jobs(1, JobFault::Unprocessed { minute: 3 });
-        let drawn: Vec<_> = (0..4).filter_map(|_| faults.take_job()).collect();
+        faults.fail_jobs(5, 2, JobFault::Silent);
+        faults.fail_jobs(0, 1, JobFault::Unprocessed { minute: 3 });
+        let drawn: Vec<_> = [5, 4, 6, 1, 1].into_iter().filter_map(|minutes| faults.take_job(minutes)).collect();
         assert_eq!(drawn, [JobFault::Silent, JobFault::Silent, JobFault::Unprocessed { minute: 3 }]);
     }
 }

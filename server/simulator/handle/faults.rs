@@ -117,7 +117,12 @@ impl SimulatorHandle {
 
     /// Makes the next recovery jobs fail like this, after earlier requests of this kind.
     pub fn fail_jobs(&self, times: u32, fault: JobFault) {
-        self.state.faults.fail_jobs(times, fault);
+        self.fail_long_jobs(0, times, fault);
+    }
+
+    /// The same, of jobs of at least so many minutes.
+    pub fn fail_long_jobs(&self, minutes_min: u32, times: u32, fault: JobFault) {
+        self.state.faults.fail_jobs(minutes_min, times, fault);
     }
 
     /// No recovery job goes wrong any more.

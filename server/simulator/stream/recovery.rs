@@ -45,7 +45,7 @@ impl RecoveryStream {
     ) -> Self {
         Self {
             started: state.clock.moment().plus(state.config().recovery_delay),
-            fault: state.faults.take_job(),
+            fault: state.faults.take_job((window.to.0 - window.from.0).div_euclid(MINUTE_MS)),
             line: StreamCore::new(state, slot, gzip),
             minute: window.from.0.div_euclid(MINUTE_MS),
             window,

@@ -142,6 +142,27 @@ async fn silent_connection_is_stale() {
     assert_eq!(connection.metrics.ends.get_or_create(&DisconnectCauseLabel { cause: "stale" }).get(), 1);
 }
 
+/// A heartbeat comes every 20.0 to 21.5 s, and one is missing now and then: a day of them is no silence.
+#[tokio::test(start_paused = true)]
+async fn late_heartbeats_keep_connection() {
+    let clock = virtual_clock();
+    let (mut connection, sender) = connected(&clock).await;
+    let (began, limit) = (clock.moment(), Config::default().stale_after);
+    for interval in (0..).map(|n| if n % 100 == 99 { limit - DRAIN_PAUSE } else { millis(20_000 + n * 37 % 1_501) }) {
+        if clock.moment().since(began) > Duration::from_secs(24 * 3_600) {
+            break;
+        }
+        clock.sleep(interval).await;
+        send(&sender, "\r\n");
+        assert_eq!(arrivals(&mut connection).await.heartbeats, 1);
+    }
+    assert_eq!(end(&mut connection).await.cause, DisconnectCause::Stale, "none comes any more");
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 /// After SIGSTOP the timer was checked before the socket, and 20 posts in the socket were dropped.
 #[tokio::test(start_paused = true)]
 async fn posts_in_socket_are_read_before_silence_counts() {

@@ -21,6 +21,7 @@ pub mod probe;
 pub mod process;
 pub mod proxy;
 pub mod record;
+pub mod requests;
 pub mod resuming_consumer;
 pub mod subscriber;
 pub mod tokens;

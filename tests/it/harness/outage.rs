@@ -4,6 +4,7 @@
 //! Clocks of simulator and gateway have one origin. What has to do with real connections is given real time
 //! (`env::patient`); everything else keeps its value, and 10 ms of the machine are 0.6 s at rate 60.
 
+use std::iter;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use powerstream_gateway::config::Settings;
 use powerstream_gateway::model::{TimeRange, UnixMillis};
 use powerstream_gateway::proto::{GapState, Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{
-    BogusResponse, Config as Upstream, CutKind, ErrorResponse, Flow, Repeat, RequestLine, Scope, SentPost,
-    SimulatorHandle,
+    BogusResponse, Config as Upstream, ConnectionRecord, CutKind, ErrorResponse, Flow, Repeat, RequestLine, Scope,
+    SentPost, SimulatorHandle,
 };
 
 use super::env::patient;
 use super::eventually::eventually;
 use super::gaps::{ALLOWED_LATENESS, Gaps, Outage};
+use super::requests::{backfill_asked, is_recovery};
 use super::resuming_consumer::ResumingConsumer;
 use super::{Subscriber, TestEnv, after, filters, latest, record};
 
@@ -70,29 +72,6 @@ fn tuned(settings: &mut Settings) {
 pub fn give_a_past(x: &SimulatorHandle) {
     let (from, to) = (x.now().minus(Duration::from_secs(300)), x.now().minus(Duration::from_secs(60)));
     x.history(TimeRange::new(from, to), POSTS);
-}
-
-/// The minutes of backfill that a request asks for.
-pub fn backfill_asked(request: &RequestLine) -> Option<u8> {
-    let (_, rest) = request.target.split_once("backfillMinutes=")?;
-    rest.split('&').next()?.parse().ok()
-}
-
-/// True for requests for a recovery job.
-pub fn is_recovery(request: &RequestLine) -> bool {
-    request.target.contains("startTime=")
-}
-
-/// The window that a request for a recovery job asks for, in whole minutes since 1970.
-pub fn window_asked(request: &RequestLine) -> (i64, i64) {
-    let minute = |name: &str| {
-        let (_, rest) = request.target.split_once(name).expect("a job has a window");
-        let text = rest.split('&').next().unwrap_or(rest).replace("%3A", ":");
-        let time: jiff::Timestamp = text.parse().expect("it is RFC 3339");
-        assert_eq!(time.as_second() % 60, 0, "whole minutes: {text}");
-        time.as_second() / 60
-    };
-    (minute("startTime="), minute("endTime="))
 }
 
 impl Drill {
@@ -386,6 +365,18 @@ impl Drill {
             let histories = own.gaps.since(self.healthy).histories();
             assert_eq!(histories, self.gaps().histories(), "{:?}: all sessions receive the same", own.filter);
         }
+    }
+
+    /// The longest time in which X wrote nothing of a backfill that it had to send. After the allowed lateness a gap is not
+    /// backfilled but left to recovery; on a busy machine X may get no turn for that long.
+    pub fn longest_backfill_pause(&self) -> Duration {
+        let (writes, connections) = (self.env.x.writes(), self.env.x.connection_records());
+        let pause = |own: &ConnectionRecord| {
+            let backfilled = writes.iter().filter(|write| write.connection == own.number && write.is_backfill);
+            let times: Vec<_> = iter::once(own.opened_ms).chain(backfilled.map(|write| write.at_ms)).collect();
+            times.windows(2).map(|two| UnixMillis(two[1]).since(UnixMillis(two[0]))).max()
+        };
+        connections.iter().filter_map(pause).max().unwrap_or_default()
     }
 
     /// Posts that came in this way to the one that takes everything.

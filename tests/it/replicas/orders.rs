@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use super::cluster::{REPLICAS, count};
 use super::consumers::connect;
 use super::in_memory::{MemoryReplicas, name};
-use crate::harness::outage::is_recovery;
+use crate::harness::requests::is_recovery;
 use crate::harness::{ResumingConsumer, Subscriber, eventually, filters, in_time, reason};
 
 const MINUTE: Duration = Duration::from_secs(60);
