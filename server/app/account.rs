@@ -149,7 +149,9 @@ fn replica_role(
     let ReplicaOpening { shared: quorum, identity, lease: (lease, lease_task), place, file, .. } = replica;
     let (cell, gate) = (PlaceCell::new(place.clone()), CheckpointGate::default());
     let (bus, leader) = (quorum.bus.clone(), LeaderName::default());
-    let metrics = shared.metrics.account(local.hub.account(), |part| ReplicaMetrics::register(part, &cell, &leader));
+    let metrics = shared
+        .metrics
+        .account(local.hub.account(), |part| ReplicaMetrics::register(part, &cell, &leader, lease.clone()));
     let config = shared.settings.replication.clone();
     let confirmer = EndConfirmer::new(bus.clone(), shared.clock.clone(), cell.clone(), config.token_wait);
     let jobs = maintenance.recovery.clone();

@@ -7,7 +7,8 @@
 //! | with `place`, which the shared log has trimmed | it is set aside, and filled again |
 //! | with `refill` | its records are not those of the shared log: it is set aside, and filled again |
 //! | with `filling` | a fill was interrupted: it is removed, and filled again |
-//! | with a log, without `place` | refused: it belongs to a process that runs alone |
+//! | with a log, without `place` | it belongs to a process without replicas: it is moved in if the shared log is new |
+//! | with a log of another epoch than the shared log | refused |
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,11 @@ use tokio::runtime::Handle;
 use super::open_context::OpenContext;
 use super::replication::{JOIN_INTERVAL, JOIN_TIMEOUT, LeasedTransport, Replication};
 use crate::config::AccountSettings;
-use crate::ingest::replication::{FillStart, PlaceFile, ReplicaPlace, SharedIdentity, find_start, join};
+use crate::ingest::replication::{FillStart, PlaceFile, ReplicaPlace, find_start, join};
 use crate::journal::{self, Disk, Journal, WriterIdentity};
 use crate::lease::{self, LeaseHandle, LeaseTask, Replica, Version, lease};
-use crate::model::{AccountName, Term};
-use crate::quorum::Quorum;
+use crate::model::{AccountName, Epoch, Term, TermStart};
+use crate::quorum::{LogInfo, Quorum, SharedIdentity};
 use crate::state_file;
 
 /// Marks a directory whose fill has not ended.
@@ -45,6 +46,21 @@ fn set_aside(account: &AccountName, dir: &Path, context: &OpenContext, reason: &
     let aside = dir.with_extension(format!("aside-{:016x}", (context.random)()));
     tracing::warn!(%account, to = %aside.display(), reason, "directory of replica set aside");
     std::fs::rename(dir, &aside).with_context(|| format!("failed to rename {}", dir.display()))
+}
+
+/// The log in the directory of a replica.
+struct OwnLog {
+    identity: SharedIdentity,
+    terms: Vec<TermStart>,
+}
+
+impl OwnLog {
+    fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let Some((epoch, terms)) = journal::identity_of(dir)? else { return Ok(None) };
+        let side = journal::identity_of(&side_dir(dir, epoch))?;
+        let side_epoch = side.map_or(SharedIdentity::of_log(epoch).side_epoch, |(epoch, _)| epoch);
+        Ok(Some(Self { identity: SharedIdentity { epoch, side_epoch }, terms }))
+    }
 }
 
 /// A replica that has joined the others, and whose logs are not open.
@@ -91,19 +107,19 @@ impl ReplicaOpening {
         if dir.join(REFILL).exists() {
             set_aside(&account.name, dir, context, "the shared log has lost its records")?;
         }
-        let (_, found) = PlaceFile::open(dir)?;
-        if found.is_none() && dir.join("identity").exists() {
-            let dir = dir.display();
-            bail!(
-                "{dir} is the log of a process without replicas, which cannot be taken over yet; use another data_dir"
-            );
+        let (file, found) = PlaceFile::open(dir)?;
+        let own = OwnLog::read(dir)?;
+        let proposed = own.as_ref().map_or_else(|| SharedIdentity::of_log(context.random_epoch()), |own| own.identity);
+        let terms = own.as_ref().map_or(&[][..], |own| &own.terms);
+        let (identity, created) = retried(context, async || join(&shared, proposed, terms).await).await?;
+        if let Some(epoch) = own.as_ref().map(|own| own.identity.epoch).filter(|epoch| *epoch != identity.epoch) {
+            let (dir, found) = (dir.display(), identity.epoch);
+            bail!("{dir} is of another log (epoch {epoch}) than the shared log (epoch {found}); use another data_dir");
         }
-        let own = found.as_ref().map(|place| place.acceptance.epoch);
-        let proposed = own.unwrap_or_else(|| context.random_epoch());
-        let (identity, created) = retried(context, async || join(&shared, proposed).await).await?;
         let place = match found {
-            Some(place) => known_place(&shared, account, dir, (identity, &created), place, context).await?,
-            None => None,
+            Some(place) => known_place(&shared, account, dir, &created, place, context).await?,
+            // It is moved in: its place in the shared log is to be found.
+            None => own.map(|own| ReplicaPlace::start(String::new(), own.identity.epoch)),
         };
         let (place, fill) = match place {
             Some(place) => (place, None),
@@ -113,7 +129,6 @@ impl ReplicaOpening {
             }
         };
         let lease = new_lease(replication, context, &account.name, &shared);
-        let (file, _) = PlaceFile::open(dir)?;
         tracing::info!(account = %account.name, replica = replication.config.name, epoch = %identity.epoch,
             place = place.last, fills = fill.is_some(), "joined replicas");
         Ok(Self { shared, identity, lease, place, file, fill })
@@ -141,6 +156,10 @@ impl ReplicaOpening {
             if found != expected {
                 bail!("{} has epoch {found}, the shared log has {expected}; move it away", dir.display());
             }
+            if self.place.created.is_empty() {
+                // From now on it is the log of a replica, and refused to a process without others.
+                self.file.save(&self.place, u64::MAX, u64::MAX)?;
+            }
             return Ok(opened);
         };
         let mut builder = std::fs::DirBuilder::new();
@@ -152,15 +171,15 @@ impl ReplicaOpening {
         let marker = dir.join(FILLING);
         state_file::write_atomic(&marker, b"")?;
         let opened = journal::open_at(config, dir, &start.log, term, now, disk)?;
-        drop(journal::open_at(config, &side_dir(dir, &start), &start.side, term, now, disk)?);
+        drop(journal::open_at(config, &side_dir(dir, start.log.epoch), &start.side, term, now, disk)?);
         self.file.save(&start.place, u64::MAX, u64::MAX)?;
         std::fs::remove_file(&marker).with_context(|| format!("failed to remove {}", marker.display()))?;
         Ok(opened)
     }
 }
 
-fn side_dir(dir: &Path, start: &FillStart) -> PathBuf {
-    dir.join("side").join(start.log.epoch.to_string())
+fn side_dir(dir: &Path, epoch: Epoch) -> PathBuf {
+    dir.join("side").join(epoch.to_string())
 }
 
 /// Returns the place of the directory; `None` if it was set aside, because the shared log has trimmed what follows.
@@ -168,22 +187,14 @@ async fn known_place(
     shared: &Quorum,
     account: &AccountSettings,
     dir: &Path,
-    (identity, created): (SharedIdentity, &str),
+    created: &str,
     place: ReplicaPlace,
     context: &OpenContext,
 ) -> anyhow::Result<Option<ReplicaPlace>> {
-    let own = place.acceptance.epoch;
-    if own != identity.epoch {
-        bail!("{} has epoch {own}, the shared log has {}; move it away", dir.display(), identity.epoch);
-    }
-    if place.created != created {
-        bail!(
-            "shared log was created again ({created}, this replica knows {}); see docs/replication.md",
-            place.created
-        );
-    }
     let info = retried(context, async || shared.log.info().await).await?;
-    if info.is_none_or(|info| info.first <= place.last + 1) {
+    // In a log that was created again, or that has no messages, the follower finds its place.
+    let is_behind = |info: &LogInfo| !info.is_empty() && info.first > place.last + 1;
+    if place.created != created || !info.is_some_and(|info| is_behind(&info)) {
         return Ok(Some(place));
     }
     set_aside(&account.name, dir, context, "it is behind the oldest message of the shared log")?;

@@ -98,6 +98,8 @@ struct RunningReplica<'a> {
     bus: Arc<dyn Bus>,
     metrics: ReplicaMetrics,
     random: fn() -> u64,
+    /// Why no leadership began since the last one.
+    refused: Option<String>,
     tasks: &'a AccountTasks,
     announcer: &'a SharedAnnouncer,
 }
@@ -140,6 +142,7 @@ impl ReplicaRole {
             bus: own_bus,
             metrics,
             random,
+            refused: None,
             tasks,
             announcer,
         };
@@ -184,7 +187,10 @@ impl RunningReplica<'_> {
                 }
                 Err(CandidacyError::Follow(error)) if !error.is_passing() => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(account = %self.hub.account(), %error, "leadership did not begin, following");
+                    self.note_refused(&error);
+                    if error.is_for_others() {
+                        runtime.block_on(self.lease.release(Some(REJOIN_AFTER)));
+                    }
                     None
                 }
             };
@@ -201,10 +207,20 @@ impl RunningReplica<'_> {
         }
     }
 
+    /// Logs why a leadership did not begin, once for all attempts with this reason.
+    fn note_refused(&mut self, error: &CandidacyError) {
+        let reason = error.to_string();
+        if self.refused.as_ref() != Some(&reason) {
+            tracing::warn!(account = %self.hub.account(), %error, "leadership did not begin, following");
+            self.refused = Some(reason);
+        }
+    }
+
     /// Runs a leadership to its end. Returns the reason if it did not end by order.
     fn lead(&mut self, writer: ReplicatedWriter, term: Term, tenure: Tenure) -> anyhow::Result<Option<LeadershipEnd>> {
         let LocalLogs { logs, hub, dir, jobs, checkpoint, received } = self.local.take().expect("no leadership runs");
         let end = self.tasks.leaderships.end_of_next().child_token();
+        self.refused = None;
         let (questions, checkpoints) = (EndQuestions::default(), EndQuestions::default());
         let parts = replication::OutletParts {
             hub: hub.clone(),

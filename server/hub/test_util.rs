@@ -1,5 +1,6 @@
 //! In-memory logs and records for tests of this module and of higher ones.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use super::entry::{self, Entry};
 use super::token::Keyring;
 use super::{Config, Hub, HubParts, Metrics};
 use crate::clock::Clock;
-use crate::journal::{self, Backend, Reader, Writer, WriterIdentity};
+use crate::journal::{self, Backend, Disk, LogStart, Reader, SystemDisk, Writer};
 use crate::model::{
     AccountName, Epoch, Origin, Post, PostId, Record, RecordBody, Rule, RulesCause, RulesChange, Sequence, Skip,
     SkipReason, Term, TimeInterval, UnixMillis,
@@ -36,7 +37,21 @@ pub fn hub_over(
     config: Config,
     clock: Clock,
 ) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
-    hub_through(main, side, (config, clock), |reader| reader)
+    hub_through([main, side], [&new_log(EPOCH), &new_log(SIDE_EPOCH)], (config, clock), |reader| reader)
+}
+
+/// The same over logs that begin where these are.
+pub fn hub_at(
+    settings: &journal::Config,
+    starts: [&LogStart; 2],
+    config: Config,
+    clock: Clock,
+) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
+    hub_through([settings, settings], starts, (config, clock), |reader| reader)
+}
+
+fn new_log(epoch: Epoch) -> LogStart {
+    LogStart { epoch, terms: Vec::new(), next: 1 }
 }
 
 /// Creates the hub of the account `main` over a new in-memory log that it reads through a wrapper, and its writer.
@@ -46,18 +61,19 @@ pub fn hub_watched(
     watch: impl FnOnce(Arc<dyn Reader>) -> Arc<dyn Reader>,
 ) -> (Arc<Hub>, Box<dyn Writer>) {
     let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
-    let (hub, writer, _) = hub_through(&settings, &settings, (config, clock), watch);
+    let (hub, writer, _) = hub_through([&settings; 2], [&new_log(EPOCH), &new_log(SIDE_EPOCH)], (config, clock), watch);
     (hub, writer)
 }
 
 fn hub_through(
-    main: &journal::Config,
-    side: &journal::Config,
+    settings: [&journal::Config; 2],
+    starts: [&LogStart; 2],
     (config, clock): (Config, Clock),
     watch: impl FnOnce(Arc<dyn Reader>) -> Arc<dyn Reader>,
 ) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
-    let open = |settings, epoch| journal::open_memory(settings, WriterIdentity { epoch, term: TERM });
-    let (journal, side) = (open(main, EPOCH), open(side, SIDE_EPOCH));
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let open = |at: usize| journal::open_at(settings[at], Path::new(""), starts[at], TERM, UnixMillis(0), &disk);
+    let (journal, side) = (open(0).expect("memory"), open(1).expect("memory"));
     let parts = HubParts {
         account: AccountName::new("main").expect("a name"),
         config,
@@ -68,7 +84,7 @@ fn hub_through(
         keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
         metrics: Metrics::register(&mut Registry::default()),
     };
-    (Arc::new(Hub::new(parts, 1)), journal.writer, side.writer)
+    (Arc::new(Hub::new(parts, starts[0].next)), journal.writer, side.writer)
 }
 
 /// Returns the clock after an answer of X confirmed it.

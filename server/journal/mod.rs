@@ -71,7 +71,7 @@ pub use traits::{
 use traits::{check_batch, read_bytes};
 pub use verify::{RecordCounts, SegmentReport, Verification, verify};
 
-use crate::model::{Term, UnixMillis};
+use crate::model::{Epoch, Term, TermStart, UnixMillis};
 
 /// Opens the log of the backend that `config` names; `dir` is read only by the embedded one.
 pub fn open(config: &Config, dir: &Path, identity: WriterIdentity, now: UnixMillis) -> Result<Journal, OpenError> {
@@ -91,6 +91,11 @@ pub fn open_with(
         Backend::Memory => Ok(open_memory(config, identity)),
         Backend::Embedded => open_on(config, dir, identity, now, disk.clone()),
     }
+}
+
+/// Returns the epoch and the terms of the log in `dir`, without opening it; `None` if there is none.
+pub fn identity_of(dir: &Path) -> Result<Option<(Epoch, Vec<TermStart>)>, OpenError> {
+    embedded::identity_of(dir)
 }
 
 /// Makes a log that lives in memory and is lost with the process.

@@ -95,6 +95,11 @@ impl LeaseHandle {
         self.tenure.borrow().filter(|tenure| tenure.is_held_at(self.clock.moment()))
     }
 
+    /// Returns the moment of the clock that measures tenures.
+    pub fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
     /// Waits until this replica holds the lease. Cancel safe.
     pub async fn acquired(&self) -> Tenure {
         let mut tenure = self.tenure.clone();

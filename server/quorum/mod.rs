@@ -41,5 +41,6 @@ pub use memory::{FaultCounts, MemoryCluster, MemoryConfig, MemorySnapshot, Quoru
 pub use nats::{NatsConfig, NatsConnection, NatsError, NatsTlsConfig, ServerError, StreamLimits};
 pub use place::{LogPlace, Subject};
 pub use traits::{
-    Bus, BusMessage, KeyEntry, LogInfo, Message, Quorum, QuorumLog, ReplyTo, Revision, SharedKeys, Stored,
+    Bus, BusMessage, KeyEntry, LogInfo, Message, Quorum, QuorumLog, ReplyTo, Revision, SharedIdentity, SharedKeys,
+    Stored,
 };

@@ -32,17 +32,40 @@ pub struct Stored {
     pub message: Message,
 }
 
+/// Identity of the two logs of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedIdentity {
+    /// Epoch of the account's log.
+    pub epoch: Epoch,
+    /// Epoch of its side log.
+    pub side_epoch: Epoch,
+}
+
+impl SharedIdentity {
+    /// Returns the identity of a log that begins with replicas. It is the same for all, also where nothing states it.
+    pub const fn of_log(epoch: Epoch) -> Self {
+        Self { epoch, side_epoch: Epoch(!epoch.0) }
+    }
+}
+
 /// State of the shared log. `first` and `last` may be stale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogInfo {
     /// Identity of this incarnation of the log: another one after it was deleted and created again.
     pub created: String,
-    /// Epoch of the account's log, as named when the shared log was created.
-    pub epoch: Epoch,
+    /// Identity of the account's logs, as named when the shared log was created.
+    pub identity: SharedIdentity,
     /// Place of the oldest message; `last` + 1 if there is none.
     pub first: LogPlace,
     /// Place of the newest message; the last one ever used if all are trimmed.
     pub last: LogPlace,
+}
+
+impl LogInfo {
+    /// True if there are no messages: none was written, or all are trimmed.
+    pub fn is_empty(&self) -> bool {
+        self.first > self.last
+    }
 }
 
 /// A shared log with one order, that several replicas read and one of them writes.
@@ -51,8 +74,8 @@ pub trait QuorumLog: Send + Sync {
     /// it may report that by mistake, so only a report that lasts means that the log is gone.
     fn info(&self) -> BoxFuture<'_, Result<Option<LogInfo>, Unavailable>>;
 
-    /// Creates the log with this epoch. If there is one already, returns its state, whose epoch may differ.
-    fn create(&self, epoch: Epoch) -> BoxFuture<'_, Result<LogInfo, Unavailable>>;
+    /// Creates the log with this identity. If there is one already, returns its state, whose identity may differ.
+    fn create(&self, identity: SharedIdentity) -> BoxFuture<'_, Result<LogInfo, Unavailable>>;
 
     /// Stores a message directly after `expected`, and returns its place when a quorum has it. An `Ok` is always
     /// `expected` + 1.

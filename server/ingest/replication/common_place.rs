@@ -3,15 +3,16 @@
 //! A shared log whose nodes were restored from an older copy ends before the place of a replica, or has other messages
 //! there. The replica continues behind the newest checkpoint that belongs to its own logs. One writer wrote all records
 //! of a term, and it knew all records before them: if the record before a checkpoint has the same term in the logs of the
-//! replica, then all records before it are the same.
+//! replica, then all records before it are the same. So a replica finds its place in a log that was deleted and created
+//! again, too.
 
 use super::checkpoint::SharedCheckpoint;
-use super::fill::CheckpointFinder;
+use super::fill::{CheckpointFinder, head_of_log};
 use super::local_logs::LocalLogs;
 use super::place::ReplicaPlace;
 use crate::journal::Reader;
 use crate::model::{Sequence, Term};
-use crate::quorum::{Acceptance, Chain, LogInfo, LogPlace, Quorum, Stored, Subject, Unavailable};
+use crate::quorum::{Chain, LogInfo, LogPlace, Quorum, Stored, Subject, Unavailable};
 
 /// Bytes of one read.
 const READ_BYTES: usize = 2 << 20;
@@ -30,17 +31,21 @@ pub(super) async fn find_common_place(
     loop {
         let from = info.last.saturating_sub(span).max(info.first).max(1);
         if let Some((stored, checkpoint)) = newest_common(shared, local, (from, info.last)).await? {
-            let SharedCheckpoint { epoch, term, next_record, next_side, .. } = checkpoint;
-            let chain = stored.message.chain;
-            let acceptance = Acceptance { epoch, term: Some(term), next_record, next_side, chain };
-            return Ok(Some(ReplicaPlace { created: info.created.clone(), last: stored.place, acceptance }));
+            return Ok(Some(ReplicaPlace::after(info.created.clone(), &stored, &checkpoint)));
         }
         if from <= info.first.max(1) {
             break;
         }
         span = span.saturating_mul(SPAN_FACTOR);
     }
-    Ok((info.first <= 1).then(|| ReplicaPlace::start(info.created.clone(), info.epoch)))
+    let first = shared.log.read(info.first, 1).await?;
+    match first.first().map(|first| (first, head_of_log(first))) {
+        Some((first, Some(head))) if is_common(local, &head) => {
+            Ok(Some(ReplicaPlace::after(info.created.clone(), first, &head)))
+        }
+        Some((_, Some(_))) => Ok(None),
+        _ => Ok((info.first <= 1).then(|| ReplicaPlace::start(info.created.clone(), info.identity.epoch))),
+    }
 }
 
 /// Returns the newest checkpoint of these places that counts and belongs to the logs of this replica.

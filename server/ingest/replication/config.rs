@@ -67,7 +67,7 @@ impl Default for Config {
             linger: Duration::from_millis(10),
             append_patience: WriterConfig::default().append_patience,
             token_wait: Duration::from_secs(5),
-            retention: Duration::from_secs(24 * 3_600),
+            retention: WriterConfig::default().retention,
             stream_bytes_max: 0,
             replicas: 3,
         }
@@ -87,6 +87,6 @@ impl Config {
 
     /// Returns the settings of the leader's writer.
     pub fn writer(&self) -> WriterConfig {
-        WriterConfig { append_patience: self.append_patience }
+        WriterConfig { append_patience: self.append_patience, retention: self.retention }
     }
 }

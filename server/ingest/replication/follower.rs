@@ -9,19 +9,18 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use super::common_place::find_common_place;
 use super::counters::FollowCounters;
+use super::fill::head_of_log;
 use super::follow_error::FollowError;
 use super::last_counted::LastCounted;
 use super::local_logs::LocalLogs;
 use super::message::MessageDecoder;
 use super::place::{PlaceCell, ReplicaPlace};
-use super::terms::SharedIdentity;
 use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::journal::BlockError;
 use crate::model::AccountName;
-use crate::quorum::{BusMessage, LogInfo, LogPlace, Quorum, Stored, Unavailable};
+use crate::quorum::{BusMessage, LogInfo, LogPlace, Quorum, SharedIdentity, Stored};
 
 /// Subject of the places that the leader announces.
 pub(super) const TIPS: &str = "tip";
@@ -34,34 +33,35 @@ const BEHIND: Backoff =
     Backoff { step: Duration::from_millis(1), max: Duration::from_millis(50), growth: Growth::Doubling };
 /// Interval of checks of the log's incarnation.
 const INCARNATION_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the end of the shared log has to be before the place of this replica, until that counts as a loss: a node that
-/// is behind may have reported it.
-pub(super) const ROLLBACK_CONFIRMATION: Duration = Duration::from_secs(2);
-/// Interval of looks at that end.
-const ROLLBACK_INTERVAL: Duration = Duration::from_millis(250);
 /// Wait after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A replica that follows.
 pub struct Follower {
-    account: AccountName,
-    shared: Quorum,
-    clock: Clock,
+    pub(super) account: AccountName,
+    pub(super) shared: Quorum,
+    pub(super) clock: Clock,
     decoder: MessageDecoder,
-    place: ReplicaPlace,
+    pub(super) place: ReplicaPlace,
     /// Shows the place to others.
     cell: Option<PlaceCell>,
     /// When the incarnation of the log was checked.
     checked_at: Moment,
-    counters: FollowCounters,
-    counted: LastCounted,
+    /// Since when the nodes report that there is no log.
+    pub(super) gone_since: Option<Moment>,
+    /// Since when no place was found at which this replica can continue.
+    pub(super) displaced_since: Option<Moment>,
+    pub(super) counters: FollowCounters,
+    pub(super) counted: LastCounted,
     /// The shared log has been seen to have what was read so far.
-    is_confirmed: bool,
+    pub(super) is_confirmed: bool,
+    /// It has left the lease to a replica with more records, once.
+    pub(super) has_yielded: bool,
     /// Up to this place messages that do not continue the chain were compared with what precedes them.
-    verified: LogPlace,
+    pub(super) verified: LogPlace,
     tips: Option<BoxStream<'static, BusMessage>>,
     /// The newest place that was announced.
-    announced: LogPlace,
+    pub(super) announced: LogPlace,
     /// Reads since then that did not find it.
     behind: u32,
     /// True while following fails.
@@ -88,9 +88,12 @@ impl Follower {
             place,
             cell: None,
             checked_at,
+            gone_since: None,
+            displaced_since: None,
             counters: FollowCounters::default(),
             counted,
             is_confirmed: false,
+            has_yielded: false,
             verified: 0,
             tips: None,
             announced: 0,
@@ -127,6 +130,11 @@ impl Follower {
         (self.counted, self.is_confirmed) = (LastCounted::at(&place), false);
         self.place = place;
         self.show_place();
+    }
+
+    /// Ends the subscription of announcements, which are not read in a leadership.
+    pub(super) fn stop_listening(&mut self) {
+        self.tips = None;
     }
 
     pub(super) fn counted(&self) -> LastCounted {
@@ -175,11 +183,12 @@ impl Follower {
         }
     }
 
-    /// Applies messages up to the end of the log that the backend reports. It may be older than the true end.
-    pub async fn catch_up(&mut self, local: &mut LocalLogs) -> Result<(), FollowError> {
+    /// Applies messages up to the end of the log that the backend reports, and returns what it reports. It may be older
+    /// than the true end.
+    pub async fn catch_up(&mut self, local: &mut LocalLogs) -> Result<LogInfo, FollowError> {
         let info = self.confirm_place(local).await?;
         let mut failures = 0;
-        while self.place.last < info.last {
+        while self.place.last < info.last && !info.is_empty() {
             if self.poll(local).await? {
                 failures = 0;
             } else {
@@ -187,7 +196,7 @@ impl Follower {
                 self.clock.sleep(BEHIND.wait(failures)).await;
             }
         }
-        Ok(())
+        Ok(info)
     }
 
     /// From time to time, while nothing is found: a log that was created again is never read on from the old place. What
@@ -201,88 +210,6 @@ impl Follower {
         self.confirm_place(local).await.map(drop).or_else(|error| error.if_lasting())
     }
 
-    /// Compares what was read so far with the shared log, and goes back if that has lost it. Returns the log's state.
-    async fn confirm_place(&mut self, local: &LocalLogs) -> Result<LogInfo, FollowError> {
-        let info = self.shared.log.info().await?.ok_or_else(|| Unavailable("no shared log".into()))?;
-        self.compare_incarnation(&info)?;
-        let lost = match self.confirm_rollback(&info).await? {
-            None if self.is_rewritten().await? => Some(info.clone()),
-            found => found,
-        };
-        if let Some(found) = &lost {
-            self.rewind(local, found, true).await?;
-        }
-        self.is_confirmed = true;
-        Ok(lost.unwrap_or(info))
-    }
-
-    /// True if the shared log ends at the place of this replica, now and for a while: some node may be behind.
-    pub(super) async fn is_at_end(&self) -> Result<bool, Unavailable> {
-        let info = self.shared.log.info().await?;
-        let found = self.stays(info, |info| info.last <= self.place.last).await?;
-        Ok(found.is_some())
-    }
-
-    /// Returns the state of the shared log if it ends before the place of this replica, now and for a while.
-    async fn confirm_rollback(&self, info: &LogInfo) -> Result<Option<LogInfo>, Unavailable> {
-        let is_short = |info: &LogInfo| info.last < self.place.last && info.created == self.place.created;
-        self.stays(Some(info.clone()), is_short).await
-    }
-
-    /// Returns the state of the shared log if this is true of it now and for a while.
-    async fn stays(
-        &self,
-        now: Option<LogInfo>,
-        is_true: impl Fn(&LogInfo) -> bool,
-    ) -> Result<Option<LogInfo>, Unavailable> {
-        let began = self.clock.moment();
-        let mut found = now.filter(&is_true);
-        while found.is_some() && self.clock.moment().since(began) < ROLLBACK_CONFIRMATION {
-            self.clock.sleep(ROLLBACK_INTERVAL).await;
-            found = self.shared.log.info().await?.filter(&is_true);
-        }
-        Ok(found)
-    }
-
-    /// Goes back to the newest place up to which the shared log and this replica are the same. What follows is compared.
-    async fn rewind(&mut self, local: &LocalLogs, info: &LogInfo, is_loss: bool) -> Result<(), FollowError> {
-        let found = find_common_place(&self.shared, local, info).await?;
-        let needed = self.place.last + 1;
-        let common = found.ok_or(FollowError::Trimmed { first: info.first, needed })?;
-        let (account, place, end) = (&self.account, self.place.last, info.last);
-        if is_loss {
-            self.counters.rollbacks.inc();
-            tracing::error!(%account, place, end, common = common.last, "shared log has lost messages, comparing records");
-        } else {
-            tracing::warn!(%account, place, end, common = common.last, "shared log does not continue, comparing records");
-        }
-        (self.announced, self.verified) = (0, 0);
-        self.set_place(common);
-        Ok(())
-    }
-
-    /// A message does not continue the chain: another one wrote it, or this replica is not where it believes to be. What
-    /// precedes the message is compared from a common place on.
-    async fn verify(&mut self, local: &LocalLogs, place: LogPlace) -> Result<(), FollowError> {
-        let is_rewritten = self.is_rewritten().await?;
-        let Some(info) = self.shared.log.info().await? else { return Ok(()) };
-        self.compare_incarnation(&info)?;
-        self.rewind(local, &LogInfo { last: info.last.max(place), ..info }, is_rewritten).await?;
-        self.verified = place;
-        Ok(())
-    }
-
-    async fn is_rewritten(&self) -> Result<bool, Unavailable> {
-        self.counted.is_rewritten(&self.shared, self.place.last).await
-    }
-
-    fn compare_incarnation(&self, info: &LogInfo) -> Result<(), FollowError> {
-        if info.created == self.place.created {
-            return Ok(());
-        }
-        Err(FollowError::Recreated { known: self.place.created.clone(), found: info.created.clone() })
-    }
-
     /// Reads once, and applies what it finds. Returns false if there was nothing.
     async fn poll(&mut self, local: &mut LocalLogs) -> Result<bool, FollowError> {
         if !self.is_confirmed {
@@ -290,8 +217,11 @@ impl Follower {
         }
         let needed = self.place.last + 1;
         let found = self.shared.log.read(needed, READ_BYTES).await?;
-        if let Some(first) = found.first().map(|stored| stored.place).filter(|first| *first != needed) {
-            return Err(FollowError::Trimmed { first, needed });
+        let is_elsewhere = |first: &&Stored| first.place != needed || needed == 1 && head_of_log(first).is_some();
+        if let Some(first) = found.first().filter(is_elsewhere) {
+            let info = self.info().await?;
+            self.rewind(local, &LogInfo { last: info.last.max(first.place), ..info }, false).await?;
+            return Ok(true);
         }
         let is_found = !found.is_empty();
         for stored in found {

@@ -8,15 +8,17 @@
 //! A block counts only in its term. The records of a term in the account's log come first, with its TERM record, then
 //! those in the side log.
 
+use bytes::Bytes;
 use thiserror::Error;
 
-use super::message::head_of_block;
+use super::checkpoint::SharedCheckpoint;
+use super::message::{head_of_block, head_of_checkpoint};
 use super::place::ReplicaPlace;
 use super::shared_appender::{SharedAppendFailure, SharedAppender};
-use super::terms::{self, ListedTerm, SharedIdentity};
+use super::terms::{self, ListedTerm, TermListing};
 use crate::journal::{Block, BlockError, ReadError, ReadItem, Reader, StoredBlockEncoder};
 use crate::model::{KeyFilter, Record, Sequence, Term};
-use crate::quorum::{Message, SharedKeys, Subject, Unavailable};
+use crate::quorum::{BlockHead, Message, SharedIdentity, SharedKeys, Subject, Unavailable};
 
 /// Bytes of the records of one block.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -33,6 +35,9 @@ pub enum HealingError {
     /// A block cannot be encoded.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// The shared log has no messages any more, and this replica has no records.
+    #[error("the shared log was deleted, and this replica has no records to begin it again")]
+    NoRecords,
     /// The own logs do not have all records that the shared log has lost.
     #[error("record {0} is trimmed or damaged, and the shared log has lost it")]
     Missing(Sequence),
@@ -72,8 +77,15 @@ pub(super) fn is_ahead(log: &dyn Reader, side: &dyn Reader, place: &ReplicaPlace
 }
 
 impl Healer<'_> {
-    /// Appends all records after the place.
-    pub(super) async fn run(&mut self) -> Result<(), HealingError> {
+    /// Appends the head of a log without messages, if it needs one, and all records after the place.
+    pub(super) async fn run(&mut self, head: Option<&SharedCheckpoint>) -> Result<(), HealingError> {
+        // A replica that begins with the head has to know its term.
+        if let Some(term) = self.appender.place().acceptance.term {
+            self.list(term).await?;
+        }
+        if let Some(checkpoint) = head {
+            self.append(Subject::Checkpoint, checkpoint.encode(), &head_of_checkpoint(checkpoint)).await?;
+        }
         let at = self.appender.place().acceptance;
         let mut log = Rest::new(at.epoch, self.log, at.next_record)?;
         let mut side = Rest::new(self.side.epoch(), self.side, at.next_side)?;
@@ -97,26 +109,30 @@ impl Healer<'_> {
         term: Option<Term>,
     ) -> Result<(), HealingError> {
         while let Some((block, next)) = rest.next_block(term)? {
-            let at = self.appender.place().acceptance;
-            let payload = block.bytes().clone();
-            let message = Message { subject, chain: at.chain.after(subject, &payload), payload };
-            let head = head_of_block(at.epoch, &block);
-            let mut after = at;
-            after.accept(&message, &head).map_err(|refusal| HealingError::Interrupted(refusal.to_string()))?;
-            self.appender.append(&message).await?;
-            self.appender.advance(&message, &head).await;
+            let epoch = self.appender.place().acceptance.epoch;
+            self.append(subject, block.bytes().clone(), &head_of_block(epoch, &block)).await?;
             self.restored += next - rest.next;
             rest.next = next;
         }
         Ok(())
     }
 
+    async fn append(&mut self, subject: Subject, payload: Bytes, head: &BlockHead) -> Result<(), HealingError> {
+        let mut after = self.appender.place().acceptance;
+        let message = Message { subject, chain: after.chain.after(subject, &payload), payload };
+        after.accept(&message, head).map_err(|refusal| HealingError::Interrupted(refusal.to_string()))?;
+        self.appender.append(&message).await?;
+        self.appender.advance(&message, head).await;
+        Ok(())
+    }
+
     /// Lists a term again: the keys were restored with the log.
     async fn list(&self, term: Term) -> Result<(), HealingError> {
-        let at = self.appender.place();
-        let replica = self.replica.to_owned();
-        let listed = ListedTerm { term, first: at.acceptance.next_record, after: at.last, replica };
-        Ok(terms::list_term(self.keys, self.identity, &listed, &self.log.terms()).await?)
+        let listed = ListedTerm::at(self.appender.place(), term, self.replica);
+        let (begun, restored_to) = (self.log.terms(), self.log.extent().next);
+        let listing = TermListing { listed: &listed, begun: &begun, restored_to, yields: false };
+        terms::list_term(self.keys, self.identity, listing).await?;
+        Ok(())
     }
 }
 

@@ -8,13 +8,13 @@ use thiserror::Error;
 
 use super::checkpoint::SharedCheckpoint;
 use super::message::SharedContent;
-use super::terms::SharedIdentity;
 use crate::hub::Hub;
 use crate::ingest::dedup::DedupWriter;
 use crate::ingest::recovery::RecoveryJobs;
 use crate::ingest::{LogTimes, WriteHalf, gap_tracker};
 use crate::journal::{AppendError, Block, BlockError, ReadError, ReadItem, Reader, StoredBlockEncoder};
 use crate::model::{KeyFilter, Record, RecordBody, Sequence};
+use crate::quorum::SharedIdentity;
 use crate::state_file;
 
 /// Bytes of one read of records that are compared.
@@ -36,9 +36,7 @@ pub enum ApplyError {
     #[error(transparent)]
     Block(#[from] BlockError),
     /// The journal has other records than the shared log.
-    #[error(
-        "record {0} of the journal differs from the shared log; move the account's directory away to fill it again"
-    )]
+    #[error("record {0} differs from the shared log; move the account's directory away to fill it again")]
     Diverged(Sequence),
     /// The shared log has another term than the journal from this record on: it lost the records of the journal, and no
     /// replica appended them again.

@@ -45,10 +45,12 @@ mod healing;
 mod last_counted;
 mod local_logs;
 mod log_end;
+mod log_head;
 mod message;
 mod orders;
 mod outlet;
 mod place;
+mod place_check;
 mod replicated_writer;
 mod shared_appender;
 mod terms;
@@ -73,7 +75,7 @@ pub use outlet::{OutletParts, ReplicatedOutlet};
 pub use place::{PlaceCell, PlaceFile, ReplicaPlace};
 pub use replicated_writer::{ReplicatedAppendError, ReplicatedWriter};
 pub use shared_appender::{LeadershipEnd, WritePermit};
-pub use terms::{ListedTerm, SharedIdentity, SharedTerms, join};
+pub use terms::{ListedTerm, SharedTerms, join};
 
 /// Settings of the leader's writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +83,12 @@ pub struct WriterConfig {
     /// After this time without an outcome the leader reports that the log is unavailable, and continues to try. After
     /// this time a leader whose own journal refuses what the shared log has ends its leadership.
     pub append_patience: Duration,
+    /// How old records are that a leader appends to a shared log without messages.
+    pub retention: Duration,
 }
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { append_patience: Duration::from_secs(10) }
+        Self { append_patience: Duration::from_secs(10), retention: Duration::from_secs(24 * 3_600) }
     }
 }

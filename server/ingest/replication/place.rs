@@ -9,8 +9,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::SharedCheckpoint;
 use crate::model::{Epoch, Sequence, Term};
-use crate::quorum::{Acceptance, Chain, LogPlace};
+use crate::quorum::{Acceptance, Chain, LogPlace, Stored};
 use crate::state_file;
 
 /// Version of the file format.
@@ -31,6 +32,13 @@ impl ReplicaPlace {
     /// Returns the place before the first message.
     pub fn start(created: String, epoch: Epoch) -> Self {
         Self { created, last: 0, acceptance: Acceptance::new(epoch) }
+    }
+
+    /// Returns the place after this checkpoint.
+    pub(super) fn after(created: String, stored: &Stored, checkpoint: &SharedCheckpoint) -> Self {
+        let &SharedCheckpoint { epoch, term, next_record, next_side, .. } = checkpoint;
+        let acceptance = Acceptance { epoch, term: Some(term), next_record, next_side, chain: stored.message.chain };
+        Self { created, last: stored.place, acceptance }
     }
 
     fn is_within(&self, synced: Sequence, synced_side: Sequence) -> bool {

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::WriterConfig;
 use super::checkpoint::SharedCheckpoint;
+use super::counters::FollowCounters;
 use super::last_counted::LastCounted;
 use super::message::{head_of_block, head_of_checkpoint};
 use super::place::{ReplicaPlace, TermPlace};
@@ -52,11 +53,12 @@ impl ReplicatedWriter {
     /// Creates the writer of a leadership that begins after `place`.
     pub(super) fn new(
         (shared, clock, config): (Quorum, Clock, WriterConfig),
+        counters: FollowCounters,
         permit: WritePermit,
         term: Term,
         place: (ReplicaPlace, LastCounted),
     ) -> Self {
-        let appender = SharedAppender::new(shared, clock.clone(), permit, config.append_patience, place);
+        let appender = SharedAppender::new((shared, clock.clone(), counters), permit, config.append_patience, place);
         Self { appender, clock, config, term, pending: None }
     }
 

@@ -9,6 +9,8 @@
 //! | the log ends before that place, for a while | it has lost messages: end |
 //! | stored, but another message is before it | the log has lost messages, and another replica wrote: end |
 //! | none | repeat the same bytes for the same place while the lease is held |
+//! | another message was at the place, and is removed | end; a follower is filled again unless no replica has read it |
+//! | none for long, and there is no log | end |
 //! | the lease is over | end; a follower reads from the log what became of it |
 
 use std::sync::Arc;
@@ -18,9 +20,11 @@ use bytes::Bytes;
 use futures::future::OptionFuture;
 use thiserror::Error;
 
-use super::follower::{ROLLBACK_CONFIRMATION, TIPS};
+use super::counters::FollowCounters;
+use super::follower::TIPS;
 use super::last_counted::LastCounted;
 use super::place::ReplicaPlace;
+use super::place_check::ROLLBACK_CONFIRMATION;
 use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::lease::LeaseHandle;
@@ -81,6 +85,15 @@ pub enum LeadershipEnd {
         /// Place of the message in question.
         place: LogPlace,
     },
+    /// The message in question, or another one, was at the expected place, and is removed.
+    #[error("message {place} of the shared log was removed before this leader has read it")]
+    Trimmed {
+        /// The expected place.
+        place: LogPlace,
+    },
+    /// The nodes know no shared log.
+    #[error("the shared log does not exist")]
+    NoLog,
     /// The lease is over.
     #[error("lease ended")]
     LeaseEnded {
@@ -116,6 +129,7 @@ pub(super) enum SharedAppendFailure {
 pub(super) struct SharedAppender {
     shared: Quorum,
     clock: Clock,
+    counters: FollowCounters,
     permit: WritePermit,
     patience: Duration,
     place: ReplicaPlace,
@@ -136,14 +150,13 @@ enum Attempt {
 
 impl SharedAppender {
     pub(super) fn new(
-        shared: Quorum,
-        clock: Clock,
+        (shared, clock, counters): (Quorum, Clock, FollowCounters),
         permit: WritePermit,
         patience: Duration,
         (place, counted): (ReplicaPlace, LastCounted),
     ) -> Self {
         let (in_doubt, short_since, known_at) = (false, None, None);
-        Self { shared, clock, permit, patience, place, in_doubt, short_since, counted, known_at }
+        Self { shared, clock, counters, permit, patience, place, in_doubt, short_since, counted, known_at }
     }
 
     /// Returns the place after the last message that is in the own logs.
@@ -162,7 +175,9 @@ impl SharedAppender {
             };
             let reason = match self.attempt_compared(message, until).await {
                 Attempt::Stored => {
-                    self.known_at = Some(self.clock.moment());
+                    let now = self.clock.moment();
+                    self.counters.append_duration.observe(now.since(began));
+                    self.known_at = Some(now);
                     return Ok(());
                 }
                 Attempt::Ended(end) => return Err(SharedAppendFailure::Ended(end)),
@@ -170,9 +185,14 @@ impl SharedAppender {
             };
             self.known_at = None;
             if self.clock.moment().since(began) >= self.patience {
-                return Err(SharedAppendFailure::Pending(reason));
+                // A candidate finds out whether it is gone, and creates it again.
+                return Err(match self.shared.log.info().await {
+                    Ok(None) => SharedAppendFailure::Ended(LeadershipEnd::NoLog),
+                    _ => SharedAppendFailure::Pending(reason),
+                });
             }
             failures += 1;
+            self.counters.append_retries.inc();
             self.clock.sleep(RETRY.wait(failures)).await;
         }
     }
@@ -261,6 +281,9 @@ impl SharedAppender {
         let place = self.place.last;
         let limit = until.since(self.clock.moment());
         if let Ok(Ok(Some(info))) = self.clock.timeout(limit, self.shared.log.info()).await {
+            if info.first > place + 1 && info.last > place {
+                return Attempt::Ended(LeadershipEnd::Trimmed { place: place + 1 });
+            }
             if info.last >= place {
                 self.short_since = None;
                 return match self.comparison(until).await {

@@ -9,8 +9,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::place::ReplicaPlace;
 use crate::model::{Epoch, Sequence, Term, TermStart};
-use crate::quorum::{CompareAndSetError, LogPlace, Quorum, SharedKeys, Unavailable};
+use crate::quorum::{CompareAndSetError, KeyEntry, LogPlace, Quorum, SharedIdentity, SharedKeys, Unavailable};
 
 /// Key of the terms.
 const KEY: &str = "terms";
@@ -21,22 +22,6 @@ const ATTEMPTS_MAX: usize = 16;
 /// term by time.
 const TERMS_MAX: usize = 4_096;
 
-/// Identity of the two logs of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharedIdentity {
-    /// Epoch of the account's log.
-    pub epoch: Epoch,
-    /// Epoch of its side log.
-    pub side_epoch: Epoch,
-}
-
-impl SharedIdentity {
-    /// Returns the identity that belongs to a log. It is the same for all replicas, also after the key is lost.
-    pub const fn of_log(epoch: Epoch) -> Self {
-        Self { epoch, side_epoch: Epoch(!epoch.0) }
-    }
-}
-
 /// A term in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedTerm {
@@ -44,10 +29,26 @@ pub struct ListedTerm {
     pub term: Term,
     /// Its first record.
     pub first: Sequence,
-    /// Place after which its TERM record is to be stored. If another message is there, the term has no records.
+    /// Incarnation of the shared log for which it was listed; empty if a replica had it in its log when it joined.
+    pub created: String,
+    /// Place in it after which its TERM record is to be stored. If another message is there, the term has no records.
     pub after: LogPlace,
     /// The replica that listed it.
     pub replica: String,
+}
+
+impl ListedTerm {
+    /// Returns a term of the log of a replica that joins.
+    fn of_own(&TermStart { term, first }: &TermStart) -> Self {
+        Self { term, first, created: String::new(), after: 0, replica: String::new() }
+    }
+
+    /// Returns a term that begins at this place.
+    pub(super) fn at(place: &ReplicaPlace, term: Term, replica: &str) -> Self {
+        let ReplicaPlace { created, last, acceptance } = place;
+        let (created, replica) = (created.clone(), replica.to_owned());
+        Self { term, first: acceptance.next_record, created, after: *last, replica }
+    }
 }
 
 /// Value of the key.
@@ -57,6 +58,8 @@ pub struct SharedTerms {
     pub identity: SharedIdentity,
     /// All terms, oldest first.
     pub terms: Vec<ListedTerm>,
+    /// The record after the last one that some replica appends again now. Replicas with fewer records leave it the lease.
+    pub restored_to: Sequence,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,12 +67,16 @@ struct TermsContent {
     epoch: String,
     side_epoch: String,
     terms: Vec<TermContent>,
+    #[serde(default)]
+    restored_to: Sequence,
 }
 
 #[derive(Serialize, Deserialize)]
 struct TermContent {
     term: String,
     first: Sequence,
+    #[serde(default)]
+    created: String,
     after: LogPlace,
     replica: String,
 }
@@ -82,7 +89,8 @@ impl SharedTerms {
             return false;
         }
         // At the same place its TERM record can still arrive.
-        let is_empty = |own: &ListedTerm| own.replica == listed.replica && own.after < listed.after && !begun(own.term);
+        let is_before = |own: &ListedTerm| own.created == listed.created && own.after < listed.after;
+        let is_empty = |own: &ListedTerm| own.replica == listed.replica && is_before(own) && !begun(own.term);
         self.terms.retain(|own| !is_empty(own));
         self.terms.push(listed);
         let beyond = self.terms.len().saturating_sub(TERMS_MAX);
@@ -95,6 +103,7 @@ impl SharedTerms {
         let term = |own: &ListedTerm| TermContent {
             term: own.term.to_string(),
             first: own.first,
+            created: own.created.clone(),
             after: own.after,
             replica: own.replica.clone(),
         };
@@ -102,6 +111,7 @@ impl SharedTerms {
             epoch: self.identity.epoch.to_string(),
             side_epoch: self.identity.side_epoch.to_string(),
             terms: self.terms.iter().map(term).collect(),
+            restored_to: self.restored_to,
         };
         serde_json::to_vec(&content).expect("its fields are texts and numbers").into()
     }
@@ -112,63 +122,106 @@ impl SharedTerms {
         let epoch = |text: &str| u128::from_str_radix(text, 16).ok().map(Epoch);
         let term = |own: TermContent| {
             let term = Term(u64::from_str_radix(&own.term, 16).ok()?);
-            Some(ListedTerm { term, first: own.first, after: own.after, replica: own.replica })
+            let TermContent { first, created, after, replica, .. } = own;
+            Some(ListedTerm { term, first, created, after, replica })
         };
         Some(Self {
             identity: SharedIdentity { epoch: epoch(&content.epoch)?, side_epoch: epoch(&content.side_epoch)? },
             terms: content.terms.into_iter().map(term).collect::<Option<_>>()?,
+            restored_to: content.restored_to,
         })
     }
 }
 
 /// Returns the identity of the account's logs, and the incarnation of the shared log. The first replica creates the log
-/// with the `proposed` epoch.
-pub async fn join(shared: &Quorum, proposed: Epoch) -> Result<(SharedIdentity, String), Unavailable> {
-    let info = shared.log.create(proposed).await?;
+/// with the `proposed` identity, and lists the terms that its own log has, so that no replica without records leads. A log
+/// that was deleted has its identity in the key, and is created again with it.
+pub async fn join(
+    shared: &Quorum,
+    proposed: SharedIdentity,
+    own: &[TermStart],
+) -> Result<(SharedIdentity, String), Unavailable> {
+    let identity = shared.log.info().await?.map_or(proposed, |info| info.identity);
     let terms = update(&*shared.keys, |stored| match stored {
         Some(_) => None,
-        None => Some(SharedTerms { identity: SharedIdentity::of_log(info.epoch), terms: Vec::new() }),
+        None => {
+            let terms = own.iter().map(ListedTerm::of_own).collect();
+            Some(SharedTerms { identity, terms, restored_to: 0 })
+        }
     });
     let identity = terms.await?.identity;
-    if identity.epoch == info.epoch {
+    let info = shared.log.create(identity).await?;
+    if identity.epoch == info.identity.epoch {
         Ok((identity, info.created))
     } else {
-        Err(Unavailable(format!("shared log has epoch {}, its key has epoch {}", info.epoch, identity.epoch)))
+        let found = info.identity.epoch;
+        Err(Unavailable(format!("shared log has epoch {found}, its key has epoch {}", identity.epoch)))
     }
+}
+
+/// True if a leader wrote, or was to write, to an earlier incarnation of the shared log than `created`.
+pub(super) async fn has_earlier_log(keys: &dyn SharedKeys, created: &str) -> Result<bool, Unavailable> {
+    // A log that began here has its key.
+    Ok(found(keys).await?.is_none_or(|terms| terms.terms.iter().any(|own| own.created != created)))
+}
+
+/// True if a replica has led: the terms are not only those of the log that was moved in.
+pub(super) async fn has_led(keys: &dyn SharedKeys) -> Result<bool, Unavailable> {
+    Ok(found(keys).await?.is_none_or(|terms| terms.terms.iter().any(|own| !own.created.is_empty())))
 }
 
 /// Returns the list.
 pub(super) async fn listed(keys: &dyn SharedKeys) -> Result<SharedTerms, Unavailable> {
-    update(keys, |_| None).await
+    found(keys).await?.ok_or_else(|| Unavailable(format!("key {KEY} does not exist")))
 }
 
-/// Adds a term to the list. `begun` are the terms with records, oldest first. All after the newest one that is listed are
-/// added, too: a restore of the key has lost them.
+async fn found(keys: &dyn SharedKeys) -> Result<Option<SharedTerms>, Unavailable> {
+    keys.get(KEY).await?.map(|entry| decoded(&entry)).transpose()
+}
+
+fn decoded(entry: &KeyEntry) -> Result<SharedTerms, Unavailable> {
+    SharedTerms::decode(&entry.value).ok_or_else(|| Unavailable(format!("malformed value of key {KEY}")))
+}
+
+/// A term that is to be listed.
+pub(super) struct TermListing<'a> {
+    pub(super) listed: &'a ListedTerm,
+    /// The terms with records, oldest first. All after the newest one that is listed are added, too: a restore of the key has
+    /// lost them.
+    pub(super) begun: &'a [TermStart],
+    /// The record to which the caller appends again what the log has lost; 0 if it does not.
+    pub(super) restored_to: Sequence,
+    /// The caller does not lead before a replica that has more records and was to append them again.
+    pub(super) yields: bool,
+}
+
+/// Adds a term to the list. Returns false if the caller yields, which is decided by the value that the listing would
+/// replace: a read alone may be stale.
 pub(super) async fn list_term(
     keys: &dyn SharedKeys,
     identity: SharedIdentity,
-    listed: &ListedTerm,
-    begun: &[TermStart],
-) -> Result<(), Unavailable> {
+    TermListing { listed, begun, restored_to, yields }: TermListing<'_>,
+) -> Result<bool, Unavailable> {
     let has_begun = |term: Term| begun.iter().any(|start| start.term == term);
     let terms = update(keys, |stored| {
-        let mut terms = stored.cloned().unwrap_or(SharedTerms { identity, terms: Vec::new() });
-        if terms.identity != identity {
+        let mut terms = stored.cloned().unwrap_or(SharedTerms { identity, terms: Vec::new(), restored_to });
+        if terms.identity != identity || (yields && terms.restored_to > listed.first) {
             return None;
         }
         let is_listed = |start: &TermStart| terms.terms.iter().any(|own| own.term == start.term);
         let lost = &begun[begun.iter().rposition(is_listed).map_or(0, |newest| newest + 1)..];
         let known = |&TermStart { term, first }: &TermStart| ListedTerm { term, first, after: 0, ..listed.clone() };
         terms.terms.extend(lost.iter().map(known));
+        terms.restored_to = restored_to;
         let is_added = terms.list(listed.clone(), has_begun);
         (is_added || stored != Some(&terms)).then_some(terms)
     });
-    let found = terms.await?.identity;
-    if found == identity {
-        Ok(())
-    } else {
-        Err(Unavailable(format!("key {KEY} is of other logs: {found:?}, this replica has {identity:?}")))
+    let found = terms.await?;
+    if found.identity != identity {
+        let found = found.identity;
+        return Err(Unavailable(format!("key {KEY} is of other logs: {found:?}, this replica has {identity:?}")));
     }
+    Ok(!yields || found.terms.iter().any(|own| own.term == listed.term))
 }
 
 /// Replaces the value by what `change` returns for it; `None` if it is as wanted. Returns the value.
@@ -178,13 +231,7 @@ async fn update(
 ) -> Result<SharedTerms, Unavailable> {
     for _ in 0..ATTEMPTS_MAX {
         let entry = keys.get(KEY).await?;
-        let stored = match &entry {
-            Some(entry) => {
-                let found = SharedTerms::decode(&entry.value);
-                Some(found.ok_or_else(|| Unavailable(format!("malformed value of key {KEY}")))?)
-            }
-            None => None,
-        };
+        let stored = entry.as_ref().map(decoded).transpose()?;
         let Some(changed) = change(stored.as_ref()) else {
             return stored.ok_or_else(|| Unavailable(format!("key {KEY} does not exist")));
         };
@@ -204,13 +251,13 @@ mod tests {
     use super::*;
 
     fn listed(term: u64, first: Sequence, after: LogPlace, replica: &str) -> ListedTerm {
-        ListedTerm { term: Term(term), first, after, replica: replica.into() }
+        ListedTerm { term: Term(term), first, created: "1".into(), after, replica: replica.into() }
     }
 
     #[test]
     fn empty_terms_of_own_are_replaced() {
         let identity = SharedIdentity { epoch: Epoch(u128::MAX), side_epoch: Epoch(1) };
-        let mut terms = SharedTerms { identity, terms: Vec::new() };
+        let mut terms = SharedTerms { identity, terms: Vec::new(), restored_to: 0 };
         let begun = |term: Term| term == Term(1);
         for (next, expected) in [
             (listed(1, 1, 0, "a"), &[1][..]),
@@ -233,7 +280,7 @@ mod tests {
     #[test]
     fn list_of_terms_is_bounded() {
         let identity = SharedIdentity { epoch: Epoch(1), side_epoch: Epoch(2) };
-        let mut terms = SharedTerms { identity, terms: Vec::new() };
+        let mut terms = SharedTerms { identity, terms: Vec::new(), restored_to: 0 };
         let last = TERMS_MAX as u64 + 5;
         for term in 1..=last {
             assert!(terms.list(listed(term, term, term, "a"), |_| true));

@@ -59,6 +59,8 @@ impl Sequencer {
         match end {
             LeadershipEnd::LeaseEnded { in_doubt: true }
             | LeadershipEnd::RolledBack { .. }
+            | LeadershipEnd::Trimmed { .. }
+            | LeadershipEnd::NoLog
             | LeadershipEnd::Rewritten { .. }
             | LeadershipEnd::JournalUnavailable(_) => metrics.in_doubt.inc_by(lost),
             _ => metrics.refused_by_fence.inc_by(lost),

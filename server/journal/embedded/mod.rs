@@ -50,7 +50,7 @@ use self::opening::LoadedLog;
 use self::shared::SharedLog;
 use super::disk::{Disk, check_headroom};
 use super::{Config, Journal, LogStart, OpenError, WriterIdentity};
-use crate::model::{Term, UnixMillis};
+use crate::model::{Epoch, Term, TermStart, UnixMillis};
 
 pub(super) fn open(
     config: &Config,
@@ -64,6 +64,10 @@ pub(super) fn open(
 }
 
 /// Creates a log that continues another one, and opens it.
+pub(super) fn identity_of(dir: &Path) -> Result<Option<(Epoch, Vec<TermStart>)>, OpenError> {
+    Ok(LogIdentity::read(dir)?.map(|found| (found.epoch, found.terms)))
+}
+
 pub(super) fn open_at(
     config: &Config,
     dir: &Path,

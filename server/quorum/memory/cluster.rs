@@ -81,6 +81,11 @@ impl MemoryCluster {
         self.with(|state| state.store = snapshot.0.clone().restored_over(&state.store));
     }
 
+    /// Returns the place of the newest message; 0 without a log.
+    pub fn last_place(&self) -> LogPlace {
+        self.with(|state| state.store.info(0).map_or(0, |info| info.last))
+    }
+
     /// Removes the messages before this place; the numbering continues.
     pub fn purge(&self, first: LogPlace) {
         self.with(|state| state.store.purge(first));

@@ -10,12 +10,11 @@ use tokio::sync::oneshot;
 
 use super::super::error::{CompareAndSetError, SharedAppendError, Unavailable};
 use super::super::place::LogPlace;
-use super::super::traits::{KeyEntry, LogInfo, Message, QuorumLog, Revision, SharedKeys, Stored};
+use super::super::traits::{KeyEntry, LogInfo, Message, QuorumLog, Revision, SharedIdentity, SharedKeys, Stored};
 use super::faults::FaultPlan;
 use super::state::{MemoryConfig, State};
 use super::store::MemoryStore;
 use crate::clock::{Clock, Moment};
-use crate::model::Epoch;
 
 /// Reads can be this many messages behind.
 const STALE_MESSAGES_MAX: usize = 16;
@@ -134,8 +133,8 @@ impl QuorumLog for MemoryReplica {
         self.read(MemoryStore::past_messages, MemoryStore::info).boxed()
     }
 
-    fn create(&self, epoch: Epoch) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
-        let created = self.write(move |store| store.create(epoch));
+    fn create(&self, identity: SharedIdentity) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
+        let created = self.write(move |store| store.create(identity));
         async move { created.await.ok_or_else(|| Unavailable(NO_ANSWER.into())) }.boxed()
     }
 

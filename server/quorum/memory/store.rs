@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use super::super::error::{CompareAndSetError, SharedAppendError, Unavailable};
 use super::super::place::LogPlace;
-use super::super::traits::{KeyEntry, LogInfo, Message, Revision, Stored};
-use crate::model::Epoch;
+use super::super::traits::{KeyEntry, LogInfo, Message, Revision, SharedIdentity, Stored};
 
 /// States of a key that stale reads can return.
 const PAST_VALUES: usize = 4;
@@ -24,7 +23,7 @@ pub(super) struct MemoryStore {
 #[derive(Clone, Debug)]
 struct StoredLog {
     created: u64,
-    epoch: Epoch,
+    identity: SharedIdentity,
     /// Place of the oldest message.
     first: LogPlace,
     messages: VecDeque<Message>,
@@ -44,10 +43,10 @@ impl StoredLog {
 
 impl MemoryStore {
     /// Creates the log, if there is none.
-    pub(super) fn create(&mut self, epoch: Epoch) -> LogInfo {
+    pub(super) fn create(&mut self, identity: SharedIdentity) -> LogInfo {
         if self.log.is_none() {
             self.logs_created += 1;
-            let log = StoredLog { created: self.logs_created, epoch, first: 1, messages: VecDeque::new() };
+            let log = StoredLog { created: self.logs_created, identity, first: 1, messages: VecDeque::new() };
             self.log = Some(log);
         }
         self.info(0).expect("it was created")
@@ -62,7 +61,7 @@ impl MemoryStore {
     pub(super) fn info(&self, stale_by: usize) -> Option<LogInfo> {
         let log = self.log.as_ref()?;
         let last = log.last().saturating_sub(stale_by as LogPlace).max(log.first - 1);
-        Some(LogInfo { created: log.created.to_string(), epoch: log.epoch, first: log.first, last })
+        Some(LogInfo { created: log.created.to_string(), identity: log.identity, first: log.first, last })
     }
 
     /// Stores a message after `expected`.

@@ -7,13 +7,14 @@ use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 
 use super::super::{
-    Chain, CompareAndSetError, LogPlace, Message, Quorum, RequestError, Revision, SharedAppendError, Stored, Subject,
+    Chain, CompareAndSetError, LogPlace, Message, Quorum, RequestError, Revision, SharedAppendError, SharedIdentity,
+    Stored, Subject,
 };
 use super::{MemoryCluster, MemoryConfig, QuorumFaults};
 use crate::clock::Clock;
 use crate::model::{Epoch, UnixMillis};
 
-const EPOCH: Epoch = Epoch(7);
+const IDENTITY: SharedIdentity = SharedIdentity::of_log(Epoch(7));
 const T0: UnixMillis = UnixMillis(1_700_000_000_000);
 
 fn cluster(seed: u64, faults: QuorumFaults) -> MemoryCluster {
@@ -27,7 +28,7 @@ fn message(text: &str) -> Message {
 
 async fn created(cluster: &MemoryCluster, name: &str) -> Quorum {
     let replica = cluster.replica(name);
-    while replica.log.create(EPOCH).await.is_err() {}
+    while replica.log.create(IDENTITY).await.is_err() {}
     replica
 }
 
@@ -220,7 +221,7 @@ async fn purge_and_deletion_are_visible() {
     assert_eq!(replica.log.info().await, Ok(None));
     assert!(replica.log.read(1, 100).await.is_err());
     assert!(matches!(replica.log.append(6, message("7")).await, Err(SharedAppendError::Unknown(_))));
-    let again = replica.log.create(EPOCH).await.expect("no fault");
+    let again = replica.log.create(IDENTITY).await.expect("no fault");
     assert_eq!((again.first, again.last), (1, 0));
     assert_ne!(again.created, before.created);
 }

@@ -246,7 +246,8 @@ fn log(event: &Event) {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("disconnected from NATS, reconnecting"),
         Event::LameDuckMode => tracing::info!("server of NATS is shutting down, reconnecting to another"),
-        Event::SlowConsumer(_) => tracing::warn!("messages of the bus lost, subscription is full"),
+        // They only shorten waits.
+        Event::SlowConsumer(_) => tracing::debug!("messages of the bus lost, subscription is full"),
         Event::ServerError(error) => tracing::warn!(%error, "error reported by NATS server"),
         Event::ClientError(error) => tracing::warn!(%error, "error of NATS client"),
         Event::Draining | Event::Closed => tracing::debug!("client of NATS closed"),

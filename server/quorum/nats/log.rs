@@ -6,11 +6,11 @@ use futures::future::BoxFuture;
 
 use super::super::error::{SharedAppendError, Unavailable};
 use super::super::place::{LogPlace, Subject};
-use super::super::traits::{LogInfo, Message, QuorumLog, Stored};
+use super::super::traits::{LogInfo, Message, QuorumLog, SharedIdentity, Stored};
 use super::batch;
 use super::connection::{NatsCallError, NatsConnection, is_conflict, is_rejection};
 use super::stream::{self, StreamLimits};
-use crate::model::{AccountName, Epoch};
+use crate::model::AccountName;
 
 /// The log of an account.
 pub(super) struct NatsLog {
@@ -50,8 +50,8 @@ impl NatsLog {
         }
     }
 
-    async fn create_log(&self, epoch: Epoch) -> Result<LogInfo, Unavailable> {
-        stream::create(&self.connection, &stream::log_config(&self.account, epoch, self.limits)).await?;
+    async fn create_log(&self, identity: SharedIdentity) -> Result<LogInfo, Unavailable> {
+        stream::create(&self.connection, &stream::log_config(&self.account, identity, self.limits)).await?;
         let info = stream::info(&self.connection, &self.stream).await?;
         info.ok_or_else(|| Unavailable(format!("stream {} is not known yet", self.stream)))
     }
@@ -62,8 +62,8 @@ impl QuorumLog for NatsLog {
         stream::info(&self.connection, &self.stream).boxed()
     }
 
-    fn create(&self, epoch: Epoch) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
-        self.create_log(epoch).boxed()
+    fn create(&self, identity: SharedIdentity) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
+        self.create_log(identity).boxed()
     }
 
     fn append(&self, expected: LogPlace, message: Message) -> BoxFuture<'_, Result<LogPlace, SharedAppendError>> {

@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 
 use super::super::error::Unavailable;
 use super::super::place::Subject;
-use super::super::traits::LogInfo;
+use super::super::traits::{LogInfo, SharedIdentity};
 use super::connection::NatsConnection;
 use crate::model::{AccountName, Epoch};
 
@@ -16,6 +16,8 @@ use crate::model::{AccountName, Epoch};
 pub(super) const CHAIN: HeaderName = HeaderName::from_static("psgw-chain");
 /// Entry of the stream's metadata that contains the epoch.
 const EPOCH: &str = "psgw-epoch";
+/// The same for the epoch of the side log.
+const SIDE_EPOCH: &str = "psgw-side-epoch";
 /// Bytes of all keys of an account; JetStream reserves them on each node.
 const KEYS_BYTES_MAX: i64 = 16 << 20;
 /// Shortest window of message ids that JetStream accepts. No message has one.
@@ -54,7 +56,8 @@ pub(super) fn suffix(subject: Subject) -> &'static str {
 pub(super) const SUBJECTS: [Subject; 3] = [Subject::Log, Subject::Side, Subject::Checkpoint];
 
 /// Returns the definition of an account's stream.
-pub(super) fn log_config(account: &AccountName, epoch: Epoch, limits: StreamLimits) -> Config {
+pub(super) fn log_config(account: &AccountName, identity: SharedIdentity, limits: StreamLimits) -> Config {
+    let entry = |name: &str, epoch: Epoch| (name.to_owned(), epoch.to_string());
     Config {
         name: log_name(account),
         subjects: SUBJECTS.map(|subject| format!("psgw.{account}.{}", suffix(subject))).into(),
@@ -69,7 +72,7 @@ pub(super) fn log_config(account: &AccountName, epoch: Epoch, limits: StreamLimi
         allow_direct: true,
         deny_delete: true,
         deny_purge: true,
-        metadata: [(EPOCH.to_owned(), epoch.to_string())].into(),
+        metadata: [entry(EPOCH, identity.epoch), entry(SIDE_EPOCH, identity.side_epoch)].into(),
         ..Config::default()
     }
 }
@@ -115,13 +118,20 @@ pub(super) async fn info(connection: &NatsConnection, stream: &str) -> Result<Op
 
 fn log_info(info: &Info) -> Result<LogInfo, Unavailable> {
     let name = &info.config.name;
-    let epoch = info.config.metadata.get(EPOCH).and_then(|text| u128::from_str_radix(text, 16).ok());
-    let epoch = epoch.ok_or_else(|| {
+    let epoch = |entry| {
+        let text = info.config.metadata.get(entry);
+        text.and_then(|text| u128::from_str_radix(text, 16).ok()).map(Epoch)
+    };
+    let identity = epoch(EPOCH).map(|own| SharedIdentity {
+        side_epoch: epoch(SIDE_EPOCH).unwrap_or(SharedIdentity::of_log(own).side_epoch),
+        epoch: own,
+    });
+    let identity = identity.ok_or_else(|| {
         let text =
             format!("stream {name} is not the log of a gateway: its metadata has no {EPOCH}; delete or rename it");
         Unavailable(text)
     })?;
     let (first, last) = (info.state.first_sequence, info.state.last_sequence);
     let first = if info.state.messages == 0 { last + 1 } else { first };
-    Ok(LogInfo { created: info.created.to_string(), epoch: Epoch(epoch), first, last })
+    Ok(LogInfo { created: info.created.to_string(), identity, first, last })
 }

@@ -116,6 +116,12 @@ impl Gateway {
         self.lines().filter(|line| line["message"] == message).collect()
     }
 
+    /// The newest of these messages in its log.
+    pub fn newest_of(&self, messages: &[&str]) -> Option<String> {
+        let found = self.lines().filter_map(|line| line["message"].as_str().map(str::to_owned));
+        found.filter(|message| messages.contains(&message.as_str())).last()
+    }
+
     /// The number of log lines of this level.
     pub fn levels(&self, level: &str) -> usize {
         self.lines().filter(|line| line["level"] == level).count()

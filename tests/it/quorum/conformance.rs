@@ -10,13 +10,13 @@ use futures::{FutureExt, StreamExt};
 use powerstream_gateway::model::Epoch;
 use powerstream_gateway::quorum::{
     BusMessage, Chain, CompareAndSetError, LogInfo, LogPlace, Message, Quorum, RequestError, Revision,
-    SharedAppendError, Stored, Subject,
+    SharedAppendError, SharedIdentity, Stored, Subject,
 };
 
 use crate::harness::eventually::{eventually, in_time};
 
-const EPOCH: Epoch = Epoch(0xfeed << 100);
-const OTHER_EPOCH: Epoch = Epoch(1);
+const IDENTITY: SharedIdentity = SharedIdentity { epoch: Epoch(0xfeed << 100), side_epoch: Epoch(3) };
+const OTHER_IDENTITY: SharedIdentity = SharedIdentity::of_log(Epoch(1));
 
 /// Two replicas of one account, whose log does not exist yet.
 pub struct Replicas {
@@ -50,10 +50,10 @@ pub fn messages(count: u64, bytes: usize) -> Vec<Message> {
 }
 
 /// Creates the log, as often as that takes: nodes that elect a leader create none.
-pub async fn create(replica: &Quorum, epoch: Epoch) -> LogInfo {
+pub async fn create(replica: &Quorum, identity: SharedIdentity) -> LogInfo {
     let mut created = Err(String::new());
     eventually("the log is created", async || {
-        created = replica.log.create(epoch).await.map_err(|error| error.to_string());
+        created = replica.log.create(identity).await.map_err(|error| error.to_string());
         created.is_ok()
     })
     .await;
@@ -90,11 +90,11 @@ pub async fn read_to(replica: &Quorum, last: LogPlace, bytes_max: usize) -> Vec<
 async fn log_is_created_once(Replicas { one, two }: Replicas) {
     assert_eq!(info(&one).await, None);
     assert!(one.log.read(1, 1_000).await.is_err(), "a log that does not exist is not an empty one");
-    let created = create(&one, EPOCH).await;
-    assert_eq!((created.epoch, created.first, created.last), (EPOCH, 1, 0));
+    let created = create(&one, IDENTITY).await;
+    assert_eq!((created.identity, created.first, created.last), (IDENTITY, 1, 0));
     assert_eq!(one.log.read(1, 1_000).await, Ok(vec![]));
-    assert_eq!(two.log.create(OTHER_EPOCH).await, Ok(created.clone()), "the first one stays");
-    assert_eq!(one.log.create(EPOCH).await, Ok(created.clone()));
+    assert_eq!(two.log.create(OTHER_IDENTITY).await, Ok(created.clone()), "the first one stays");
+    assert_eq!(one.log.create(IDENTITY).await, Ok(created.clone()));
     assert_eq!(one.log.append(0, messages(1, 1)[0].clone()).await, Ok(1));
     eventually("the other replica sees the message", async || info(&two).await.is_some_and(|info| info.last == 1))
         .await;
@@ -102,7 +102,7 @@ async fn log_is_created_once(Replicas { one, two }: Replicas) {
 }
 
 async fn append_stores_at_expected_place(Replicas { one, two }: Replicas) {
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let messages = messages(4, 10);
     let conflict = |expected| Err(SharedAppendError::Conflict { expected });
     assert_eq!(one.log.append(1, messages[0].clone()).await, conflict(1), "the log does not reach this place");
@@ -119,7 +119,7 @@ async fn append_stores_at_expected_place(Replicas { one, two }: Replicas) {
 }
 
 async fn messages_are_read_as_written(Replicas { one, two }: Replicas) {
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let all_bytes: Vec<u8> = (0..=u8::MAX).cycle().take(900 << 10).collect();
     let payloads = [Bytes::new(), Bytes::from_static(b"\r\n\r\n"), Bytes::from(all_bytes)];
     let mut chain = Chain::START;
@@ -133,7 +133,7 @@ async fn messages_are_read_as_written(Replicas { one, two }: Replicas) {
 }
 
 async fn one_of_concurrent_appends_succeeds(Replicas { one, two }: Replicas) {
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let mut winners = Vec::new();
     for place in 0..50 {
         let (first, second) = (messages(1, 10)[0].clone(), messages(1, 20)[0].clone());
@@ -151,7 +151,7 @@ async fn one_of_concurrent_appends_succeeds(Replicas { one, two }: Replicas) {
 }
 
 async fn reads_are_bounded_and_in_order(Replicas { one, two }: Replicas) {
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let messages = messages(600, 100);
     for (place, message) in (0..).zip(&messages) {
         assert_eq!(one.log.append(place, message.clone()).await, Ok(place + 1));
@@ -171,7 +171,7 @@ async fn reads_are_bounded_and_in_order(Replicas { one, two }: Replicas) {
 }
 
 async fn keys_compare_revisions(Replicas { one, two }: Replicas) {
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let value = Bytes::from_static;
     assert_eq!(one.keys.get("lease").await, Ok(None));
     let absent = one.keys.compare_and_set("lease", Some(Revision(7)), value(b"x")).await;
@@ -200,7 +200,7 @@ async fn keys_compare_revisions(Replicas { one, two }: Replicas) {
 }
 
 async fn one_of_concurrent_sets_succeeds(Replicas { one, two }: Replicas) {
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let mut revision = Some(set_first(&one, "lease", b"first").await);
     for round in 0..50 {
         let set = |replica: &Quorum, value: &'static str| {

@@ -1,21 +1,21 @@
 //! The backend on NATS conforms to the contract, on three real servers.
 
 use powerstream_gateway::model::Epoch;
-use powerstream_gateway::quorum::{SharedAppendError, Unavailable};
+use powerstream_gateway::quorum::{SharedAppendError, SharedIdentity, Unavailable};
 use serde_json::json;
 
 use super::conformance::{self, Replicas, create, messages, read_to};
 use super::servers::Servers;
 use crate::harness::eventually::eventually;
 
-const EPOCH: Epoch = Epoch(7);
+const IDENTITY: SharedIdentity = SharedIdentity::of_log(Epoch(7));
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_backend_conforms() {
     let Some(servers) = Servers::start().await else { return };
     // JetStream answers once its nodes have elected a leader.
     let first = servers.replica("first", "first").await;
-    create(&first, EPOCH).await;
+    create(&first, IDENTITY).await;
     conformance::run(async |account| Replicas {
         one: servers.replica("one", account).await,
         two: servers.replica("two", account).await,
@@ -28,7 +28,7 @@ async fn nats_backend_conforms() {
 async fn purge_of_stream_keeps_places() {
     let Some(servers) = Servers::start_with(1, "").await else { return };
     let one = servers.replica("one", "main").await;
-    let created = create(&one, EPOCH).await;
+    let created = create(&one, IDENTITY).await;
     for (place, message) in (0..).zip(messages(10, 10)) {
         assert_eq!(one.log.append(place, message).await, Ok(place + 1));
     }
@@ -45,9 +45,9 @@ async fn purge_of_stream_keeps_places() {
 
     config["deny_purge"] = json!(false);
     servers.api("STREAM.CREATE.psgw_main", config).await;
-    let again = create(&one, EPOCH).await;
+    let again = create(&one, IDENTITY).await;
     assert_ne!(again.created, created.created);
-    assert_eq!((again.epoch, again.last), (EPOCH, 0));
+    assert_eq!((again.identity, again.last), (IDENTITY, 0));
     for (place, message) in (0..).zip(messages(10, 10)) {
         assert_eq!(one.log.append(place, message).await, Ok(place + 1));
     }
@@ -68,7 +68,7 @@ async fn foreign_stream_is_refused() {
     servers.api("STREAM.CREATE.psgw_main", json!({ "name": "psgw_main", "subjects": ["x"] })).await;
     let one = servers.replica("one", "main").await;
     eventually("the stream is found", async || {
-        let Err(Unavailable(reason)) = one.log.create(EPOCH).await else { panic!("it is not ours") };
+        let Err(Unavailable(reason)) = one.log.create(IDENTITY).await else { panic!("it is not ours") };
         reason.contains("psgw_main is not the log of a gateway")
     })
     .await;

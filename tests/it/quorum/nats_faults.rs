@@ -1,14 +1,14 @@
 //! Faults of real NATS servers and of the network: nothing is lost, nothing is stored twice, and it continues by itself.
 
 use powerstream_gateway::model::Epoch;
-use powerstream_gateway::quorum::{LogPlace, Message, Quorum, SharedAppendError};
+use powerstream_gateway::quorum::{LogPlace, Message, Quorum, SharedAppendError, SharedIdentity};
 
 use super::conformance::{create, messages, read_to};
 use super::link::{Held, Link};
 use super::servers::{Servers, config, replica};
 use crate::harness::eventually::eventually;
 
-const EPOCH: Epoch = Epoch(7);
+const IDENTITY: SharedIdentity = SharedIdentity::of_log(Epoch(7));
 
 /// Appends as a leader does: the same bytes for the same place, until the outcome is known. Returns how often the outcome
 /// was unknown.
@@ -38,7 +38,7 @@ async fn append(replica: &Quorum, expected: LogPlace, own: &Message) -> usize {
 /// Appends messages of one writer while `fault` is injected after a third of them.
 async fn write_during(servers: &mut Servers, count: u64, mut fault: impl AsyncFnMut(&mut Servers, u64)) -> usize {
     let (one, two) = (servers.replica("one", "main").await, servers.replica("two", "main").await);
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let (messages, mut unknown) = (messages(count, 200), 0);
     for (place, message) in (0..).zip(&messages) {
         fault(servers, place).await;
@@ -72,7 +72,7 @@ async fn killed_nodes_lose_no_message() {
 async fn outage_of_all_nodes_ends_by_itself() {
     let Some(mut servers) = Servers::start().await else { return };
     let one = servers.replica("one", "main").await;
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let all = messages(20, 200);
     for (place, message) in (0..10).zip(&all) {
         append(&one, place, message).await;
@@ -115,7 +115,7 @@ async fn lost_ack_is_found_in_log() {
     let Some(servers) = Servers::start_with(1, "").await else { return };
     let link = Link::start(servers.address(0)).await;
     let (one, two) = (replica(&config([link.address]), "one", "main", 1).await, servers.replica("two", "main").await);
-    create(&one, EPOCH).await;
+    create(&one, IDENTITY).await;
     let all = messages(3, 200);
     append(&one, 0, &all[0]).await;
     link.hold(Held::Answers);
@@ -136,7 +136,7 @@ async fn late_append_of_old_leader_is_refused() {
     let Some(servers) = Servers::start_with(1, "").await else { return };
     let link = Link::start(servers.address(0)).await;
     let (old, new) = (replica(&config([link.address]), "old", "main", 1).await, servers.replica("new", "main").await);
-    create(&old, EPOCH).await;
+    create(&old, IDENTITY).await;
     let (of_old, of_new) = (messages(2, 200), messages(2, 300));
     append(&old, 0, &of_old[0]).await;
     link.hold(Held::All);

@@ -61,6 +61,18 @@ impl Cluster {
 
     /// The same; `linked`: each replica reaches the nodes through links of its own.
     pub async fn start_with(rate: f64, linked: bool) -> Option<Self> {
+        let mut cluster = Self::prepare(rate, linked).await?;
+        for n in 0..REPLICAS {
+            cluster.spawn(n);
+        }
+        for n in 0..REPLICAS {
+            cluster.listening(n).await;
+        }
+        Some(cluster)
+    }
+
+    /// Starts NATS and the upstream only.
+    pub async fn prepare(rate: f64, linked: bool) -> Option<Self> {
         let servers = Servers::start().await?;
         let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = rate, tune);
         let key = env.dir().join("token.key");
@@ -87,14 +99,25 @@ impl Cluster {
             };
             replicas.push(Replica { dir, settings, gateway: None, is_frozen: false, starts: 0, links });
         }
-        let mut cluster = Self { env, addresses: Addresses::default(), servers, replicas };
-        for n in 0..REPLICAS {
-            cluster.spawn(n);
-        }
-        for n in 0..REPLICAS {
-            cluster.listening(n).await;
-        }
-        Some(cluster)
+        Some(Self { env, addresses: Addresses::default(), servers, replicas })
+    }
+
+    /// Starts a process without replicas in the directory of this one.
+    pub async fn start_alone(&self, n: usize) -> Gateway {
+        let Replica { dir, settings, .. } = &self.replicas[n];
+        Gateway::start(&alone(settings), dir).await
+    }
+
+    /// The same for one that does not start. Returns what it printed.
+    pub async fn try_alone(&self, n: usize) -> String {
+        let Replica { dir, settings, .. } = &self.replicas[n];
+        Gateway::try_start(&alone(settings), dir).await.map(drop).expect_err("it is refused")
+    }
+
+    /// SIGTERM, and the wait for its end.
+    pub async fn end(&self, mut gateway: Gateway) {
+        gateway.terminate();
+        assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
     }
 
     /// Starts a replica that does not run.
@@ -193,8 +216,9 @@ impl Cluster {
     fn leading(&self) -> Option<usize> {
         let leads = |replica: &Replica| {
             let gateway = replica.gateway.as_ref().filter(|_| !replica.is_frozen);
-            let count = |message: &str| gateway.map_or(0, |gateway| gateway.messages(message).len());
-            count("leadership began") > count("leadership ended")
+            // One that was fenced at its first append ends without a beginning.
+            let newest = gateway.and_then(|gateway| gateway.newest_of(&["leadership began", "leadership ended"]));
+            newest.as_deref() == Some("leadership began")
         };
         let leading: Vec<_> = (0..REPLICAS).filter(|n| leads(&self.replicas[*n])).collect();
         leading.first().copied().filter(|_| leading.len() == 1)
@@ -220,9 +244,8 @@ impl Cluster {
     /// SIGTERM, and the wait for its end.
     pub async fn stop(&mut self, n: usize) {
         self.addresses.lock()[n] = None;
-        let mut gateway = self.replicas[n].gateway.take().expect("it runs");
-        gateway.terminate();
-        assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
+        let gateway = self.replicas[n].gateway.take().expect("it runs");
+        self.end(gateway).await;
     }
 
     /// SIGSTOP.
@@ -258,6 +281,11 @@ impl Drop for Cluster {
 /// False for the lines of sessions that began and ended as usual.
 fn is_of_interest(line: &str) -> bool {
     !["session began", "session ended", "\"subscribe\""].iter().any(|usual| line.contains(usual))
+}
+
+/// The settings of a process without replicas.
+fn alone(settings: &Settings) -> Settings {
+    Settings { replication: Config::default(), ..settings.clone() }
 }
 
 fn tune(settings: &mut Settings) {

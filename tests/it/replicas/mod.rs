@@ -5,6 +5,7 @@ mod cluster;
 mod consumers;
 pub mod in_memory;
 mod leader_faults;
+mod log_deletions;
 mod node_faults;
 mod orders;
 mod rolling_restart;

@@ -15,7 +15,7 @@ const STREAM: &str = "psgw_main";
 const CONTINUED: u64 = 200;
 
 const FOUND: &str = "shared log has lost messages, comparing records";
-const RESTORED: &str = "shared log had lost records, appended them again";
+pub const RESTORED: &str = "shared log had lost records, appended them again";
 
 /// Returns the place of the newest message of the stream, as its leader reports it.
 async fn end_of_stream(cluster: &Cluster) -> u64 {
@@ -30,7 +30,7 @@ async fn end_of_stream(cluster: &Cluster) -> u64 {
 }
 
 /// Waits until every post that X has sent is in the log: a leader that is frozen has no record that the others do not have.
-async fn all_logged(cluster: &Cluster) {
+pub async fn all_logged(cluster: &Cluster) {
     let due = expected(&cluster.env.x.sent_posts(), &filters::all()).len();
     let mut client = cluster.gateway(0).client().await;
     let mut session = Subscriber::open(&mut client, earliest(&filters::all())).await.expect("it begins");

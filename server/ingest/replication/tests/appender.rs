@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,12 +13,13 @@ use crate::clock::Clock;
 use crate::hub::test_util::{EPOCH, TERM, post_record};
 use crate::ingest::replication::last_counted::LastCounted;
 use crate::ingest::replication::{
-    LeadershipEnd, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, WritePermit, WriterConfig,
+    FollowCounters, LeadershipEnd, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, WritePermit, WriterConfig,
 };
 use crate::journal::{self, AppendError, Backend, Journal, WriterIdentity};
-use crate::model::{Epoch, Record, RecordBody, UnixMillis};
+use crate::model::{Record, RecordBody, UnixMillis};
 use crate::quorum::{
-    LogInfo, LogPlace, MemoryCluster, MemoryConfig, Message, Quorum, QuorumLog, SharedAppendError, Stored, Unavailable,
+    LogInfo, LogPlace, MemoryCluster, MemoryConfig, Message, Quorum, QuorumLog, SharedAppendError, SharedIdentity,
+    Stored, Unavailable,
 };
 
 /// What the shared log does with an append.
@@ -41,14 +43,21 @@ struct Scripted {
     answers: Mutex<VecDeque<Answer>>,
     stored: Mutex<Vec<Message>>,
     attempts: Mutex<Vec<(LogPlace, Message)>>,
+    is_gone: AtomicBool,
+    /// What is stored is removed.
+    is_purged: AtomicBool,
 }
 
 impl QuorumLog for Scripted {
     fn info(&self) -> BoxFuture<'_, Result<Option<LogInfo>, Unavailable>> {
-        std::future::ready(Ok(None)).boxed()
+        let (created, identity) = ("1".into(), SharedIdentity::of_log(EPOCH));
+        let last = self.stored.lock().len() as LogPlace;
+        let first = if self.is_purged.load(Ordering::Relaxed) { last + 1 } else { 1 };
+        let info = LogInfo { created, identity, first, last };
+        std::future::ready(Ok(Some(info).filter(|_| !self.is_gone.load(Ordering::Relaxed)))).boxed()
     }
 
-    fn create(&self, _: Epoch) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
+    fn create(&self, _: SharedIdentity) -> BoxFuture<'_, Result<LogInfo, Unavailable>> {
         std::future::ready(Err(Unavailable("not scripted".into()))).boxed()
     }
 
@@ -79,7 +88,8 @@ impl QuorumLog for Scripted {
 
     fn read(&self, from: LogPlace, _: usize) -> BoxFuture<'_, Result<Vec<Stored>, Unavailable>> {
         let stored = self.stored.lock();
-        let found = stored.get(from as usize - 1).cloned();
+        let is_kept = !self.is_purged.load(Ordering::Relaxed);
+        let found = stored.get(from as usize - 1).filter(|_| is_kept).cloned();
         std::future::ready(Ok(found.map(|message| Stored { place: from, message }).into_iter().collect())).boxed()
     }
 }
@@ -107,10 +117,10 @@ impl TestEnv {
             let (until, clock) = (lease_until.clone(), clock.clone());
             WritePermit::new(move || until.lock().filter(|until| clock.moment() < *until))
         };
-        let parts = (shared, clock.clone(), WriterConfig { append_patience: PATIENCE });
+        let parts = (shared, clock.clone(), WriterConfig { append_patience: PATIENCE, ..WriterConfig::default() });
         let place = ReplicaPlace::start("1".into(), EPOCH);
         let place = (place.clone(), LastCounted::at(&place));
-        let writer = ReplicatedWriter::new(parts, permit, TERM, place);
+        let writer = ReplicatedWriter::new(parts, FollowCounters::default(), permit, TERM, place);
         Self { clock, log, journal, writer, lease_until }
     }
 
@@ -173,6 +183,26 @@ async fn unknown_outcome_is_reported_after_patience() {
     assert_eq!(env.appended(), 2);
     let made = env.log.attempts.lock();
     assert!(made.iter().all(|attempt| *attempt == made[0]), "the same bytes for the same place");
+}
+
+/// Whether the removed message was its own is not known.
+#[tokio::test(start_paused = true)]
+async fn append_ends_where_its_message_is_removed() {
+    let mut env = TestEnv::new(&[Answer::Unanswered]);
+    env.log.is_purged.store(true, Ordering::Relaxed);
+    assert_eq!(ended(env.append().await), Some(LeadershipEnd::Trimmed { place: 1 }));
+    assert_eq!(env.appended(), 0);
+}
+
+/// A candidate creates it again.
+#[tokio::test(start_paused = true)]
+async fn append_ends_without_log() {
+    let mut env = TestEnv::new(&[Answer::Lost; 40]);
+    env.log.is_gone.store(true, Ordering::Relaxed);
+    let began = env.clock.moment();
+    assert_eq!(ended(env.append().await), Some(LeadershipEnd::NoLog));
+    assert!(env.clock.moment().since(began) >= PATIENCE);
+    assert_eq!(env.appended(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::machine::IDENTITY;
 use crate::clock::Clock;
 use crate::hub::test_util::{EPOCH, SIDE_EPOCH, TERM};
-use crate::ingest::replication::{FillError, SharedCheckpoint, find_start, join};
+use crate::ingest::replication::terms::{TermListing, list_term};
+use crate::ingest::replication::{FillError, ListedTerm, SharedCheckpoint, find_start, join};
 use crate::model::{Sequence, Term, TermStart, UnixMillis};
 use crate::quorum::{Chain, MemoryCluster, MemoryConfig, Message, Quorum, Subject};
 
@@ -32,7 +33,7 @@ impl TestEnv {
         let clock = Clock::of_runtime(UnixMillis(1_700_000_000_000));
         let cluster = MemoryCluster::new(MemoryConfig::default(), clock);
         let shared = cluster.replica("a");
-        let (_, created) = join(&shared, EPOCH).await.expect("no faults");
+        let (_, created) = join(&shared, IDENTITY, &[]).await.expect("no faults");
         Self { cluster, shared, created, chain: Chain::START, last: 0, chains: VecDeque::new() }
     }
 
@@ -55,7 +56,7 @@ async fn untrimmed_log_is_read_from_first_message() {
         assert_eq!((start.place.last, start.place.acceptance.chain), (0, Chain::START), "{stored} messages");
         assert_eq!((start.log.epoch, start.log.next), (EPOCH, 1));
         assert_eq!((start.side.epoch, start.side.next), (SIDE_EPOCH, 1));
-        env.store(Subject::Checkpoint, checkpoint(3, None), true).await;
+        env.store(Subject::Log, "1".into(), true).await;
     }
 }
 
@@ -75,6 +76,12 @@ async fn trimmed_log_is_read_after_continued_checkpoint() {
     env.store(Subject::Checkpoint, checkpoint(9, None), true).await;
     env.store(Subject::Log, "4".into(), true).await;
 
+    // A node that is behind answered: without the term of the checkpoint no block of it can be appended.
+    let start = find_start(&env.shared, IDENTITY, &env.created).await;
+    assert!(matches!(start, Err(FillError::Unavailable(_))), "{start:?}");
+    let listed = ListedTerm { term: TERM, first: 1, created: "1".into(), after: 0, replica: "a".into() };
+    let listing = TermListing { listed: &listed, begun: &[], restored_to: 0, yields: false };
+    assert_eq!(list_term(&*env.shared.keys, IDENTITY, listing).await, Ok(true));
     let start = find_start(&env.shared, IDENTITY, &env.created).await.expect("a start");
     let at = start.place.acceptance;
     assert_eq!((start.place.last, at.chain, at.term), (4, env.chains[3], Some(TERM)));

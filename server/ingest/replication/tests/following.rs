@@ -1,16 +1,22 @@
 //! What a follower applies, compares and refuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::comparison::read_all;
+use bytes::Bytes;
+
 use super::machine::IDENTITY;
-use super::simulation::read_all;
 use crate::clock::Clock;
 use crate::hub;
-use crate::hub::test_util::{EPOCH, TERM, hub_over, post_record};
+use crate::hub::test_util::{EPOCH, TERM, hub_at, hub_over, post_record};
 use crate::ingest::replication::message::head_of_block;
-use crate::ingest::replication::{ApplyError, FollowError, Follower, LocalLogs, ReplicaPlace, SharedCheckpoint, join};
+use crate::ingest::replication::terms::{TermListing, list_term};
+use crate::ingest::replication::{
+    ApplyError, FillStart, FollowError, Follower, ListedTerm, LocalLogs, ReplicaPlace, SharedCheckpoint, join,
+};
 use crate::ingest::{LogTimes, WriteHalf, dedup, side_log_writer};
-use crate::journal::{self, Backend, Journal, StoredBlockEncoder, WriterIdentity};
+use crate::journal::{self, Backend, Journal, StoredBlockEncoder, Writer, WriterIdentity};
 use crate::model::{AccountName, Record, RecordBody, Sequence, UnixMillis};
 use crate::quorum::{MemoryCluster, MemoryConfig, Message, Quorum, Subject};
 
@@ -56,16 +62,27 @@ impl OtherReplica {
         self.follower.follow(&mut self.local, reached).await.expect("it follows");
     }
 
+    /// Follows until it cannot.
+    pub(super) async fn refused(&mut self) -> FollowError {
+        let clock = self.local.hub.clock().clone();
+        self.follower.follow(&mut self.local, clock.sleep(MINUTE)).await.expect_err("it does not follow")
+    }
+
     /// Returns all records.
     pub(super) fn records(&self) -> Vec<Record> {
         read_all(&**self.local.hub.reader())
     }
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 fn local_logs(clock: &Clock, bytes_max: u64) -> LocalLogs {
     let side = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
     let config = journal::Config { retention_bytes_max: bytes_max, ..side.clone() };
-    let (hub, writer, side) = hub_over(&config, &side, hub::Config::default(), clock.clone());
+    logs_over(hub_over(&config, &side, hub::Config::default(), clock.clone()), clock)
+}
+
+fn logs_over((hub, writer, side): (Arc<hub::Hub>, Box<dyn Writer>, Box<dyn Writer>), clock: &Clock) -> LocalLogs {
     let ids = dedup::Config::default();
     let ids = dedup::open(None, &ids, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
     let side = side_log_writer::in_memory(side, hub.side().reader().clone(), TERM);
@@ -92,7 +109,7 @@ impl TestEnv {
 
     /// Writes the key of terms.
     pub(super) async fn join(&self) {
-        let joined = join(&self.shared, EPOCH).await;
+        let joined = join(&self.shared, IDENTITY, &[]).await;
         assert_eq!(joined, Ok((IDENTITY, self.end.created.clone())));
     }
 
@@ -100,7 +117,7 @@ impl TestEnv {
         let clock = Clock::of_runtime(UnixMillis(1_700_000_000_000));
         let cluster = MemoryCluster::new(MemoryConfig::default(), clock.clone());
         let shared = cluster.replica("a");
-        let end = ReplicaPlace::start(shared.log.create(EPOCH).await.expect("no faults").created, EPOCH);
+        let end = ReplicaPlace::start(shared.log.create(IDENTITY).await.expect("no faults").created, EPOCH);
         let config = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
         let leader = journal::open_memory(&config, WriterIdentity { epoch: EPOCH, term: TERM });
         let local = local_logs(&clock, bytes_max);
@@ -113,6 +130,15 @@ impl TestEnv {
         let clock = self.local.hub.clock();
         let start = ReplicaPlace::start(self.end.created.clone(), EPOCH);
         OtherReplica { follower: follower(&self.cluster.replica("b"), clock, start), local: local_logs(clock, 0) }
+    }
+
+    /// A replica that begins with an empty directory.
+    pub(super) fn filled_replica(&self, start: &FillStart) -> OtherReplica {
+        let clock = self.local.hub.clock();
+        let config = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+        let opened = hub_at(&config, [&start.log, &start.side], hub::Config::default(), clock.clone());
+        let follower = follower(&self.cluster.replica("c"), clock, start.place.clone());
+        OtherReplica { follower, local: logs_over(opened, clock) }
     }
 
     /// Returns all records of the follower.
@@ -142,6 +168,12 @@ impl TestEnv {
         let chain = self.end.acceptance.chain.after(Subject::Log, &payload);
         let message = Message { subject: Subject::Log, chain, payload };
         self.end.acceptance.accept(&message, &head).expect("it continues the log");
+    }
+
+    async fn append_checkpoint(&mut self, checkpoint: &SharedCheckpoint) {
+        let (payload, chain) = (checkpoint.encode(), self.end.acceptance.chain);
+        self.store(Subject::Checkpoint, payload.clone()).await;
+        self.end.acceptance.chain = chain.after(Subject::Checkpoint, &payload);
     }
 
     pub(super) async fn catch_up(&mut self) -> Result<u64, FollowError> {
@@ -205,12 +237,7 @@ async fn checkpoints_are_written_to_files() {
             gaps: gaps.into(),
             jobs: jobs.into(),
         };
-        let payload = checkpoint.encode();
-        env.end.acceptance.chain = {
-            let chain = env.end.acceptance.chain;
-            env.store(Subject::Checkpoint, payload.clone()).await;
-            chain.after(Subject::Checkpoint, &payload)
-        };
+        env.append_checkpoint(&checkpoint).await;
         env.catch_up().await.expect("all of it");
         let file = |name| std::fs::read_to_string(dir.path().join(name)).expect("written");
         assert_eq!((file("gaps.json").as_str(), file("jobs.json").as_str()), (gaps, jobs));
@@ -233,18 +260,26 @@ async fn messages_of_others_are_passed_over() {
     assert!(matches!(error, FollowError::Content { place: 4, .. }) && !error.is_passing(), "{error}");
 }
 
+/// It keeps its records until it can be filled.
 #[tokio::test(start_paused = true)]
-async fn trimmed_or_recreated_log_is_refused() {
+async fn trimmed_log_is_refused() {
     let mut env = TestEnv::new().await;
     env.append(&batch(1, 2)).await;
     env.append(&batch(3, 1)).await;
     env.cluster.purge(2);
-    let error = env.catch_up().await.expect_err("a message is missing");
+    assert!(env.catch_up().await.is_err_and(|error| error.is_passing()), "a node that is behind may have answered");
+    let clock = env.local.hub.clock().clone();
+    env.follower.follow(&mut env.local, clock.sleep(MINUTE)).await.expect("no replica can begin with this log");
+    let listed = ListedTerm { term: TERM, first: 1, created: "1".into(), after: 0, replica: "a".into() };
+    let listing = TermListing { listed: &listed, begun: &[], restored_to: 0, yields: false };
+    assert_eq!(list_term(&*env.shared.keys, IDENTITY, listing).await, Ok(true));
+    let (next_record, gaps, jobs) = (4, Bytes::new(), Bytes::new());
+    let checkpoint =
+        SharedCheckpoint { epoch: EPOCH, term: TERM, next_record, next_side: 1, side_term: None, gaps, jobs };
+    env.append_checkpoint(&checkpoint).await;
+    env.append(&batch(4, 1)).await;
+    let error = env.follower.follow(&mut env.local, clock.sleep(MINUTE)).await.expect_err("a message is missing");
     assert!(matches!(error, FollowError::Trimmed { first: 2, needed: 1 }) && !error.is_passing(), "{error}");
-    env.cluster.delete_log();
-    env.shared.log.create(EPOCH).await.expect("no faults");
-    let error = env.catch_up().await.expect_err("another log");
-    assert!(matches!(error, FollowError::Recreated { .. }) && !error.is_passing(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,22 +6,22 @@ use super::following::{TestEnv, batch};
 use super::machine::IDENTITY;
 use crate::clock::Moment;
 use crate::hub::test_util::{TERM, post_record};
-use crate::ingest::replication::terms::list_term;
+use crate::ingest::replication::terms::{TermListing, list_term};
 use crate::ingest::replication::{
     ApplyError, CandidacyError, FollowError, HealingError, LeadershipEnd, ListedTerm, ReplicaPlace,
-    ReplicatedAppendError, ReplicatedWriter, SharedIdentity, SharedTerms, WritePermit, WriterConfig, begin_leadership,
+    ReplicatedAppendError, ReplicatedWriter, SharedTerms, WritePermit, WriterConfig, begin_leadership,
 };
 use crate::model::{Epoch, Record, RecordBody, Sequence, Term, TermStart};
-use crate::quorum::QuorumFaults;
+use crate::quorum::{QuorumFaults, SharedIdentity};
 
-const OTHER_TERM: Term = Term(77);
+pub(super) const OTHER_TERM: Term = Term(77);
 
 fn permit() -> WritePermit {
     WritePermit::new(|| Some(Moment::ZERO.plus(Duration::from_secs(3_600))))
 }
 
 /// Records of a term that begins with the first of them.
-fn term_batch(term: Term, first: Sequence, count: u64) -> Vec<Record> {
+pub(super) fn term_batch(term: Term, first: Sequence, count: u64) -> Vec<Record> {
     let record = |sequence| {
         let body = if sequence == first { RecordBody::Term } else { post_record(sequence, &["a"]).body };
         Record { term, body, ..post_record(sequence, &["a"]) }
@@ -30,8 +30,16 @@ fn term_batch(term: Term, first: Sequence, count: u64) -> Vec<Record> {
 }
 
 impl TestEnv {
-    async fn begin(&mut self, term: Term) -> Result<ReplicatedWriter, CandidacyError> {
-        let config = WriterConfig { append_patience: Duration::from_secs(1) };
+    pub(super) async fn begin(&mut self, term: Term) -> Result<ReplicatedWriter, CandidacyError> {
+        self.begin_with(term, WriterConfig::default().retention).await
+    }
+
+    pub(super) async fn begin_with(
+        &mut self,
+        term: Term,
+        retention: Duration,
+    ) -> Result<ReplicatedWriter, CandidacyError> {
+        let config = WriterConfig { append_patience: Duration::from_secs(1), retention };
         let listed = (term, "a");
         begin_leadership(&mut self.follower, &mut self.local, permit(), listed, config).await
     }
@@ -63,7 +71,7 @@ impl TestEnv {
         SharedTerms::decode(&entry.value).expect("its form")
     }
 
-    fn own_records(&self) -> Sequence {
+    pub(super) fn own_records(&self) -> Sequence {
         self.local.hub.reader().extent().next - 1
     }
 }
@@ -197,7 +205,8 @@ async fn lost_key_is_written_again() {
 #[tokio::test(start_paused = true)]
 async fn terms_that_key_lost_are_added() {
     let begun = [1, 2, 3].map(|term| TermStart { term: Term(term), first: term * 10 });
-    let listed = |term| ListedTerm { term: Term(term), first: term * 10, after: term, replica: "a".into() };
+    let listed =
+        |term| ListedTerm { term: Term(term), first: term * 10, created: "1".into(), after: term, replica: "a".into() };
     let cases: [(Option<&[u64]>, &[u64]); 6] = [
         (None, &[1, 2, 3, 4]),
         (Some(&[]), &[1, 2, 3, 4]),
@@ -210,10 +219,15 @@ async fn terms_that_key_lost_are_added() {
         let env = TestEnv::without_key().await;
         let keys = env.follower.shared().keys.clone();
         if let Some(stored) = stored {
-            let terms = SharedTerms { identity: IDENTITY, terms: stored.iter().map(|term| listed(*term)).collect() };
+            let terms = SharedTerms {
+                identity: IDENTITY,
+                terms: stored.iter().map(|term| listed(*term)).collect(),
+                restored_to: 0,
+            };
             keys.compare_and_set("terms", None, terms.encode()).await.expect("no faults");
         }
-        list_term(&*keys, IDENTITY, &listed(4), &begun).await.expect("no faults");
+        let listing = TermListing { listed: &listed(4), begun: &begun, restored_to: 0, yields: true };
+        assert_eq!(list_term(&*keys, IDENTITY, listing).await, Ok(true));
         let found = env.listed_terms().await.terms;
         let terms: Vec<_> = found.iter().map(|own| own.term.0).collect();
         assert_eq!(terms, expected, "{stored:?}");
@@ -226,7 +240,7 @@ async fn terms_that_key_lost_are_added() {
 async fn replica_of_other_logs_does_not_lead() {
     let mut env = TestEnv::without_key().await;
     let identity = SharedIdentity { side_epoch: Epoch(1), ..IDENTITY };
-    let terms = SharedTerms { identity, terms: Vec::new() };
+    let terms = SharedTerms { identity, terms: Vec::new(), restored_to: 0 };
     env.follower.shared().keys.compare_and_set("terms", None, terms.encode()).await.expect("no faults");
     let Err(CandidacyError::Unavailable(error)) = env.begin(OTHER_TERM).await else { panic!("it leads") };
     assert!(error.to_string().contains("other logs"), "{error}");

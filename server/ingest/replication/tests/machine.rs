@@ -14,18 +14,19 @@ use rand::{RngExt, SeedableRng};
 use super::simulation::World;
 use crate::clock::{Clock, Moment};
 use crate::hub;
-use crate::hub::test_util::{EPOCH, TERM, hub_over};
+use crate::hub::test_util::{EPOCH, TERM, hub_at};
 use crate::ingest::replication::{
-    CandidacyError, Follower, LocalLogs, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, SharedIdentity,
-    WritePermit, WriterConfig, begin_leadership, join,
+    CandidacyError, FillStart, Follower, LocalLogs, ReplicaPlace, ReplicatedAppendError, ReplicatedWriter, WritePermit,
+    WriterConfig, begin_leadership, find_start, join,
 };
 use crate::ingest::{LogTimes, WriteHalf, dedup, side_log_writer};
-use crate::journal::{self, AppendError, Backend, Block, Writer};
+use crate::journal::{self, AppendError, Backend, Block, LogStart, Writer};
 use crate::lease::{LeaseHandle, Replica, Version, lease};
 use crate::model::{
     AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, RecordBody, Sequence, Term,
     TimeInterval, UnixMillis,
 };
+use crate::quorum::SharedIdentity;
 use crate::task::Shutdown;
 
 pub(super) const IDENTITY: SharedIdentity = SharedIdentity::of_log(EPOCH);
@@ -65,10 +66,12 @@ impl Writer for FullAtTimes {
 
 /// What a machine keeps when its process crashes.
 pub(super) struct Machine {
-    name: String,
+    pub(super) name: String,
     pub(super) local: LocalLogs,
     /// As written lazily.
-    place: Option<ReplicaPlace>,
+    pub(super) place: Option<ReplicaPlace>,
+    /// It has no directory.
+    pub(super) is_empty: bool,
     rng: StdRng,
     run: u64,
 }
@@ -76,14 +79,15 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(name: &str, seed: u64, world: &Arc<World>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let local = Self::empty_logs(&mut rng, world);
-        Self { name: name.into(), local, place: None, rng, run: 0 }
+        let log = |epoch| LogStart { epoch, terms: Vec::new(), next: 1 };
+        let local = Self::logs_at(&mut rng, world, [&log(EPOCH), &log(IDENTITY.side_epoch)]);
+        Self { name: name.into(), local, place: None, is_empty: true, rng, run: 0 }
     }
 
-    fn empty_logs(rng: &mut StdRng, world: &Arc<World>) -> LocalLogs {
+    fn logs_at(rng: &mut StdRng, world: &Arc<World>, starts: [&LogStart; 2]) -> LocalLogs {
         let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
         let clock = world.clock.clone();
-        let (hub, writer, side) = hub_over(&settings, &settings, hub::Config::default(), clock.clone());
+        let (hub, writer, side) = hub_at(&settings, starts, hub::Config::default(), clock.clone());
         let config = dedup::Config::default();
         let ids = dedup::open(None, &config, EPOCH, clock.now(), dedup::Metrics::default()).expect("in memory");
         let mut full = |inner| -> Box<dyn Writer> {
@@ -101,8 +105,37 @@ impl Machine {
     /// The shared log has lost records of this machine: it begins with empty logs.
     fn set_aside(&mut self, world: &Arc<World>) {
         world.count(|counts| counts.set_aside += 1);
-        self.local = Self::empty_logs(&mut self.rng, world);
-        self.place = None;
+        (self.place, self.is_empty) = (None, true);
+    }
+
+    /// Writes the log of a process without replicas.
+    pub(super) fn run_alone(&mut self, world: &World) {
+        let mut first = 1;
+        for term in [TERM, Term(self.rng.random())] {
+            let LocalLogs { logs, hub, .. } = &mut self.local;
+            logs.begin(term);
+            let count = self.rng.random_range(1..50);
+            let body = |sequence| match sequence == first {
+                true => RecordBody::Term,
+                false => RecordBody::Post(world.post()),
+            };
+            let record = |sequence| Record { sequence, term, received: world.clock.now(), body: body(sequence) };
+            let records: Vec<Record> = (first..first + count).map(record).collect();
+            logs.writer.append(&records).expect("a disk that is not full");
+            for record in &records {
+                if let Some(post) = record.body.post() {
+                    logs.seen.stage(post.id, &post.rules, record.sequence, record.received);
+                }
+            }
+            logs.seen.commit();
+            world.note_shown(&records);
+            hub.publish(records);
+            let post = Post { origin: Origin::Recovery, ..world.post() };
+            logs.side.append_post(post, world.clock.now()).expect("ids are in memory");
+            logs.side.append(hub.side()).expect("a disk that is not full");
+            first += count;
+        }
+        self.is_empty = false;
     }
 
     /// Runs processes, each until it crashes.
@@ -130,8 +163,12 @@ impl Machine {
         let config = crate::lease::Config { ttl: TTL };
         let (handle, task) = lease(&config, account.clone(), own, shared.clone(), world.clock.clone(), rng);
         *world.leases[number].lock() = Some(handle.clone());
+        while world.conditions.moves_in && self.is_empty && !matches!(shared.keys.get("terms").await, Ok(Some(_))) {
+            // Otherwise it creates a log of another epoch, and the one that exists is refused.
+            world.clock.sleep(Duration::from_millis(100)).await;
+        }
         let created = loop {
-            match join(&shared, EPOCH).await {
+            match join(&shared, IDENTITY, &self.local.hub.reader().terms()).await {
                 Ok((identity, created)) => {
                     assert_eq!(identity, IDENTITY);
                     break created;
@@ -139,7 +176,18 @@ impl Machine {
                 Err(_) => world.clock.sleep(Duration::from_millis(100)).await,
             }
         };
-        let place = self.place.clone().unwrap_or_else(|| ReplicaPlace::start(created, EPOCH));
+        while self.is_empty {
+            match find_start(&shared, IDENTITY, &created).await {
+                Ok(FillStart { place, log, side }) => {
+                    self.local = Self::logs_at(&mut self.rng, world, [&log, &side]);
+                    (self.place, self.is_empty) = (Some(place), false);
+                }
+                Err(_) => world.clock.sleep(Duration::from_millis(100)).await,
+            }
+        }
+        // The file cannot be read at times.
+        let place = self.place.clone().filter(|_| !world.occurs(&mut self.rng, 0.05));
+        let place = place.unwrap_or_else(|| ReplicaPlace::start(String::new(), EPOCH));
         let follower = Follower::new(account, shared, world.clock.clone(), IDENTITY, place).expect("a decoder");
         let follower = follower.with_counters(world.found.clone());
         tokio::select! {
@@ -156,7 +204,7 @@ impl Machine {
             let acquired = world.clock.timeout(slice, lease.acquired());
             let tenure = match follower.follow(&mut self.local, acquired).await {
                 Ok(tenure) => tenure,
-                Err(error) if error.needs_refill() && world.conditions.restores => return self.set_aside(world),
+                Err(error) if error.needs_refill() && world.may_lose_records() => return self.set_aside(world),
                 Err(error) => panic!("{error}"),
             };
             self.place = Some(follower.place().clone());
@@ -166,19 +214,29 @@ impl Machine {
                 false => WritePermit::new(|| Some(Moment::ZERO.plus(Duration::MAX))),
             };
             let term = Term(self.rng.random());
-            let config = WriterConfig { append_patience: Duration::from_millis(800) };
+            let patience = Duration::from_millis(800);
+            // Some leaders have records that are older than what they append to a log without messages.
+            let retention = Duration::from_secs(if self.rng.random_bool(0.5) { 20 } else { 3_600 });
+            let config = WriterConfig { append_patience: patience, retention };
             let begun = begin_leadership(&mut follower, &mut self.local, permit, (term, &self.name), config).await;
             match begun {
                 Ok(mut writer) => {
+                    tracing::info!(machine = self.name, next = self.local.hub.next(), "leads");
                     let end = self.lead(world, term, &lease, &mut writer).await;
                     world.note_end(end.as_ref().err());
                     follower.set_place(writer.place().clone());
                     self.local.logs.seen.discard();
                     self.local.logs.side.discard();
                 }
-                Err(error) if error.needs_refill() && world.conditions.restores => return self.set_aside(world),
+                Err(error) if error.needs_refill() && world.may_lose_records() => return self.set_aside(world),
                 Err(CandidacyError::Follow(error)) if !error.is_passing() => panic!("{error}"),
-                Err(_) => {}
+                Err(error) => {
+                    tracing::info!(machine = self.name, %error, "leadership did not begin");
+                    if error.is_for_others() {
+                        world.count(|counts| counts.yielded += 1);
+                        lease.release(Some(TTL)).await;
+                    }
+                }
             }
             world.clock.sleep(Duration::from_millis(100)).await;
         }

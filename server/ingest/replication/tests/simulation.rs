@@ -1,4 +1,4 @@
-//! Three machines over one memory cluster, random faults, and the check of what they left.
+//! Three machines over one memory cluster, and random faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::machine::{IDENTITY, Machine};
+use super::comparison::check;
+use super::machine::Machine;
 use crate::clock::{Clock, Moment};
-use crate::hub::test_util::EPOCH;
-use crate::ingest::replication::{FollowCounters, LeadershipEnd, MessageDecoder, ReplicatedAppendError, SharedContent};
-use crate::journal::{AppendError, ReadItem, Reader};
+use crate::ingest::replication::{FollowCounters, LeadershipEnd, ReplicatedAppendError};
+use crate::journal::AppendError;
 use crate::lease::LeaseHandle;
-use crate::model::{KeyFilter, Origin, Post, PostId, Record, Rule, Sequence, UnixMillis};
-use crate::quorum::{Acceptance, MemoryCluster, MemoryConfig, QuorumFaults};
+use crate::model::{Origin, Post, PostId, Record, Rule, Sequence, UnixMillis};
+use crate::quorum::{MemoryCluster, MemoryConfig, QuorumFaults};
 
 pub(super) const MACHINES: usize = 3;
 /// Faults occur until then.
@@ -36,6 +36,17 @@ pub(super) struct Conditions {
     pub(super) lease: bool,
     /// The volumes of the shared log are restored from older copies.
     pub(super) restores: bool,
+    /// The shared log is deleted, or its messages are.
+    pub(super) deletions: bool,
+    /// One machine has the log of a process without replicas.
+    pub(super) moves_in: bool,
+}
+
+impl Conditions {
+    /// True if the shared log loses messages that it has acknowledged.
+    pub(super) fn loses_log(self) -> bool {
+        self.restores || self.deletions
+    }
 }
 
 /// What happened in a run.
@@ -52,6 +63,10 @@ pub(super) struct Counts {
     pub(super) partitions: u64,
     pub(super) passed_over: u64,
     pub(super) restores: u64,
+    pub(super) deletions: u64,
+    pub(super) purges: u64,
+    pub(super) heads: u64,
+    pub(super) yielded: u64,
     pub(super) rolled_back: u64,
     pub(super) rewound: u64,
     pub(super) restored: u64,
@@ -74,11 +89,11 @@ pub(super) struct World {
     pub(super) conditions: Conditions,
     pub(super) frozen: [Mutex<Moment>; MACHINES],
     pub(super) leases: [Mutex<Option<LeaseHandle>>; MACHINES],
-    counts: Mutex<Counts>,
+    pub(super) counts: Mutex<Counts>,
     /// What all machines found in the shared log.
     pub(super) found: FollowCounters,
     /// Records that a leader exposed, by sequence.
-    shown: Mutex<BTreeMap<Sequence, Record>>,
+    pub(super) shown: Mutex<BTreeMap<Sequence, Record>>,
     posts: AtomicU64,
     is_faulty: AtomicBool,
     is_producing: AtomicBool,
@@ -125,6 +140,12 @@ impl World {
         }
     }
 
+    /// True if records that were exposed can be lost. The log of a process without replicas is lost if its machine is down for
+    /// longer than the others leave the lease to it.
+    pub(super) fn may_lose_records(&self) -> bool {
+        self.conditions.loses_log() || (self.conditions.moves_in && self.counts.lock().yielded > 0)
+    }
+
     /// A leader exposes these records.
     pub(super) fn note_shown(&self, records: &[Record]) {
         let mut shown = self.shown.lock();
@@ -133,7 +154,8 @@ impl World {
             // A record that the shared log has lost is replaced by one of another term.
             let is_lost = before.as_ref().is_some_and(|before| before.term != record.term);
             assert!(before.is_none() || is_lost, "two records were exposed at one sequence");
-            assert!(before.is_none() || self.conditions.restores, "an exposed record was replaced");
+            let is_kept = before.is_none() || self.may_lose_records();
+            assert!(is_kept, "an exposed record was replaced: {before:?} by {record:?}");
             self.count(|counts| counts.lost += u64::from(is_lost));
         }
         let held = self.leases.iter().filter(|lease| lease.lock().as_ref().is_some_and(|it| it.held().is_some()));
@@ -163,8 +185,11 @@ impl World {
                 counts.in_doubt += u64::from(*in_doubt);
             }
             LeadershipEnd::JournalUnavailable(_) => counts.journal_refused += 1,
-            LeadershipEnd::RolledBack { .. } | LeadershipEnd::Rewritten { .. } => {
-                assert!(self.conditions.restores, "{end}");
+            LeadershipEnd::RolledBack { .. }
+            | LeadershipEnd::Rewritten { .. }
+            | LeadershipEnd::Trimmed { .. }
+            | LeadershipEnd::NoLog => {
+                assert!(self.may_lose_records(), "{end}");
                 counts.rolled_back += 1;
             }
             LeadershipEnd::Misplaced { .. } | LeadershipEnd::Rejected(_) => panic!("{end}"),
@@ -205,6 +230,25 @@ impl World {
             self.clock.sleep(Duration::from_millis(rng.random_range(1..10_000))).await;
             self.count(|counts| counts.restores += 1);
             self.cluster.restore(&copy);
+        }
+    }
+
+    /// Deletes the log or its messages, early enough for a log that no start of a process creates again.
+    async fn delete(&self, mut rng: StdRng) {
+        loop {
+            self.clock.sleep(Duration::from_millis(rng.random_range(1..15_000))).await;
+            let last = self.cluster.last_place();
+            if self.shown.lock().is_empty() {
+                // A first leader listed its term, and no replica knows whether it wrote records.
+                continue;
+            }
+            if rng.random_bool(0.5) {
+                self.count(|counts| counts.purges += 1);
+                self.cluster.purge(rng.random_range(0..=last) + rng.random_range(0..=1) * (last + 1));
+            } else if self.clock.moment().since(Moment::ZERO) < FAULTY / 4 {
+                self.count(|counts| counts.deletions += 1);
+                self.cluster.delete_log();
+            }
         }
     }
 
@@ -256,6 +300,9 @@ pub(super) fn play(seed: u64, conditions: Conditions) -> Counts {
         });
         let mut machines: Vec<_> =
             (0..MACHINES).map(|n| Machine::new(&name(n), seed << 8 | n as u64, &world)).collect();
+        if conditions.moves_in {
+            machines[0].run_alone(&world);
+        }
         {
             let [one, two, three] = &mut machines[..] else { panic!("three machines") };
             let all = futures::future::join3(one.run(&world, 0), two.run(&world, 1), three.run(&world, 2));
@@ -272,86 +319,17 @@ pub(super) fn play(seed: u64, conditions: Conditions) -> Counts {
 async fn script(world: &World, seed: u64) {
     let disturbing = world.disturb(StdRng::seed_from_u64(seed ^ 0x5eed));
     let restoring = world.restore(StdRng::seed_from_u64(seed ^ 0xc0b1));
+    let deleting = world.delete(StdRng::seed_from_u64(seed ^ 0xde1e));
     tokio::select! {
         biased;
         () = world.clock.sleep(FAULTY) => {}
         () = disturbing, if world.conditions.outages => {}
         () = restoring, if world.conditions.restores => {}
+        () = deleting, if world.conditions.deletions => {}
     }
     world.calm_down();
     // Late writes arrive, and a leader is found.
     world.clock.sleep(CALM * 3 / 4).await;
     world.is_producing.store(false, Ordering::Relaxed);
     world.clock.sleep(CALM / 4).await;
-}
-
-/// Reads the shared log independently of the machines, and compares it with what they have and showed.
-async fn check(world: &World, machines: &[Machine]) -> Counts {
-    let shared = world.cluster.replica("checker");
-    let mut decoder = MessageDecoder::new(IDENTITY.epoch, IDENTITY.side_epoch).expect("a decoder");
-    let (mut at, mut log, mut side) = (Acceptance::new(EPOCH), Vec::new(), Vec::new());
-    let mut counts = *world.counts.lock();
-    let mut checkpoint = None;
-    let stored = shared.log.read(1, usize::MAX).await.expect("no faults");
-    for stored in &stored {
-        let (head, content) = decoder.decode(stored.message.subject, &stored.message.payload).expect("readable");
-        let accepted = at.accept(&stored.message, &head);
-        if accepted.is_err() && world.conditions.restores {
-            continue;
-        }
-        assert_eq!(accepted, Ok(()), "a message of an older leader was stored");
-        match content {
-            SharedContent::Log(_, records) => log.extend(records),
-            SharedContent::Side(_, records) => side.extend(records),
-            SharedContent::Checkpoint(it) => {
-                counts.checkpoints += 1;
-                checkpoint = Some(it);
-            }
-        }
-    }
-    for machine in machines {
-        assert_equal(&read_all(&**machine.local.hub.reader()), &log, "log");
-        assert_equal(&read_all(&**machine.local.hub.side().reader()), &side, "side log");
-        assert_eq!(machine.local.hub.next(), log.len() as u64 + 1, "all of it is published");
-        for post in log.iter().filter_map(|record| record.body.post()) {
-            assert!(machine.local.logs.seen.known(post.id).expect("in memory").is_some(), "an id is unknown");
-        }
-    }
-    let newest = machines.iter().filter_map(|machine| machine.local.checkpoint.as_ref());
-    assert!(newest.into_iter().all(|own| own.epoch == EPOCH));
-    assert!(checkpoint.is_none() || machines.iter().any(|machine| machine.local.checkpoint == checkpoint));
-    let shown = world.shown.lock();
-    for (sequence, record) in shown.iter() {
-        let found = log.get(*sequence as usize - 1);
-        let is_lost = world.conditions.restores && found.is_none_or(|found| found.term != record.term);
-        assert!(found == Some(record) || is_lost, "an exposed record is missing: {record:?}, {found:?}");
-        counts.lost += u64::from(is_lost);
-    }
-    let found = &world.found;
-    (counts.passed_over, counts.rewound) = (found.passed_over.get(), found.rollbacks.get());
-    counts.restored = found.restored.get();
-    let faults = world.cluster.fault_counts();
-    (counts.lost_answers, counts.late_requests) = (faults.lost_answers, faults.late_requests);
-    counts.repeated_requests = faults.repeated_requests;
-    counts.shown = shown.len() as u64;
-    counts.messages = stored.len() as u64;
-    counts.side_records = side.len() as u64;
-    counts
-}
-
-pub(super) fn read_all(reader: &dyn Reader) -> Vec<Record> {
-    let chunk = reader.read(1, &KeyFilter::Always, usize::MAX).expect("readable");
-    let record = |item| match item {
-        ReadItem::Record(record) => record,
-        damaged @ ReadItem::Damaged { .. } => panic!("{damaged:?}"),
-    };
-    chunk.items.into_iter().map(record).collect()
-}
-
-/// Names the first record that differs; whole logs are too long to be read.
-fn assert_equal(own: &[Record], shared: &[Record], name: &str) {
-    let first = own.iter().zip(shared).position(|(own, shared)| own != shared);
-    let differs = first.map(|at| (&own[at], &shared[at]));
-    assert_eq!(differs, None, "a record of a replica's {name} differs from the shared log");
-    assert_eq!(own.len(), shared.len(), "length of a replica's {name}");
 }
