@@ -19,6 +19,8 @@
 //! - **A shared log that lost its tail is healed.** Its nodes were restored from an older copy, or lost what they had
 //!   acknowledged. A candidate that has the lost records appends them again before its term. If none has them, the log
 //!   continues without them, and a replica that has them is set aside and filled again ([`ApplyError::TailLost`]).
+//! - **A shared log without messages is begun by a replica with records** (`log_head`): it was deleted, or it is new and the
+//!   replica has the log of a process without replicas. Others find their places in it by its checkpoints.
 //! - **The place is written lazily.** After a crash some messages are read again. Records that the journal has are
 //!   compared and passed over. The place never names records that a power cut can remove from the journal.
 //!
@@ -30,7 +32,7 @@
 //!
 //! # Modules
 //! `message` (bytes of the shared log) · `checkpoint` · `local_logs` (applies messages) · `place` (where a replica is) ·
-//! `follower` and `follow_error` · `fill` (start of an empty replica) · `common_place` and `healing` (a shared log that lost its tail) · `counters` · `shared_appender` (one append, with every answer of the shared log) · `replicated_writer` (the leader's
+//! `follower` and `follow_error` · `fill` (start of an empty replica) · `place_check`, `common_place` and `healing` (a shared log that lost its tail) · `log_head` (one without messages) · `counters` · `shared_appender` (one append, with every answer of the shared log) · `replicated_writer` (the leader's
 //! logs) · `outlet` (of the leader's sequencer) · `log_end` (confirms the end of the log to other replicas) · `orders` (about recovery jobs, from other replicas) · `config` · `terms` (epochs and terms in the shared keys) · `candidacy` (start of a leadership).
 
 mod candidacy;
