@@ -34,6 +34,9 @@ use crate::quorum::{BlockHead, LogPlace, Message, Quorum, SharedAppendError};
 const RETRY: Backoff =
     Backoff { step: Duration::from_millis(5), max: Duration::from_millis(500), growth: Growth::Doubling };
 
+/// Looks that have to show that the log ends before the place of the leader: a node that is behind answers some of them.
+const SHORT_LOOKS_MIN: u32 = 4;
+
 /// How long the message before the next one is known to be that of this leader. The nodes of a log do not restart and
 /// elect a leader in a shorter time.
 const KNOWN_FOR: Duration = Duration::from_millis(250);
@@ -135,8 +138,8 @@ pub(super) struct SharedAppender {
     place: ReplicaPlace,
     /// The current message may be stored.
     in_doubt: bool,
-    /// Since when the log ends before the place.
-    short_since: Option<Moment>,
+    /// Since when the log ends before the place, and the number of looks that showed it.
+    short_since: Option<(Moment, u32)>,
     counted: LastCounted,
     /// When the last message of the place was known to be there.
     known_at: Option<Moment>,
@@ -292,8 +295,9 @@ impl SharedAppender {
                 };
             }
             let now = self.clock.moment();
-            let since = *self.short_since.get_or_insert(now);
-            if now.since(since) >= ROLLBACK_CONFIRMATION {
+            let (since, looks) = self.short_since.unwrap_or((now, 0));
+            self.short_since = Some((since, looks + 1));
+            if now.since(since) >= ROLLBACK_CONFIRMATION && looks >= SHORT_LOOKS_MIN {
                 return Attempt::Ended(LeadershipEnd::RolledBack { place, end: info.last });
             }
         }

@@ -37,7 +37,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("Gaps and recovery", &["gap", "recovery_"]),
     ("Log", &["account_open", "journal_", "maintenance_", "dedup_"]),
-    ("Replication", &["leader", "follow_", "shared_"]),
+    ("Replication", &["leader", "lease_", "follow_", "shared_"]),
     ("Sessions", &["session", "sent_", "delivery_", "events_", "records_", "notices_", "cold_", "page_", "replays"]),
     ("Access", &["authent", "author", "limit_", "principal_", "credential_", "jwks_", "audit_"]),
     ("Rules", &["rule"]),
@@ -53,7 +53,7 @@ fn unit(name: &str) -> &'static str {
     let name = name.trim_end_matches("_total").trim_end_matches("_max");
     match name {
         _ if name.ends_with("timestamp_seconds") || name.ends_with("start_time_seconds") => "s since 1970",
-        _ if name.ends_with("_seconds") => "s",
+        _ if name.ends_with("_seconds") || name.ends_with("_seconds_left") => "s",
         _ if name.ends_with("_bytes") => "bytes",
         _ => "",
     }
