@@ -73,10 +73,11 @@ pub async fn begin_leadership(
     let listed = ListedTerm::at(&at, term, replica);
     let (begun, identity) = (local.hub.reader().terms(), local.identity());
     let left = limit(&permit).ok_or(CandidacyError::LeaseEnded)?;
-    let listing = TermListing { listed: &listed, begun: &begun, restored_to: 0, yields: !follower.has_yielded };
+    let listing =
+        TermListing { listed: &listed, begun: &begun, restored_to: 0, yields: Some(follower.yielded.restored_to) };
     let listing = clock.timeout(left, terms::list_term(&*shared.keys, identity, listing)).await;
-    if !listing.map_err(|_| CandidacyError::LeaseEnded)?? {
-        follower.has_yielded = true;
+    if let Some(restored_to) = listing.map_err(|_| CandidacyError::LeaseEnded)?? {
+        follower.yielded.restored_to = restored_to;
         return Err(CandidacyError::Behind);
     }
     local.logs.begin_replicated(term);
@@ -103,7 +104,7 @@ async fn restore_tail(
     let (log, side) = (&**local.hub.reader(), &**local.hub.side().reader());
     let (shared, clock, end) = (follower.shared().clone(), follower.clock().clone(), follower.place().last);
     let is_unread = info.is_empty() && (1..info.last).contains(&follower.place().last);
-    if is_unread && !std::mem::replace(&mut follower.has_yielded, true) {
+    if is_unread && std::mem::replace(&mut follower.yielded.removed_to, info.last) != info.last {
         // A replica that has read the trimmed messages continues the log as it is.
         return Err(CandidacyError::Behind);
     }

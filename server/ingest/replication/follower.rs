@@ -19,7 +19,7 @@ use super::place::{PlaceCell, ReplicaPlace};
 use crate::backoff::{Backoff, Growth};
 use crate::clock::{Clock, Moment};
 use crate::journal::BlockError;
-use crate::model::AccountName;
+use crate::model::{AccountName, Sequence};
 use crate::quorum::{BusMessage, LogInfo, LogPlace, Quorum, SharedIdentity, Stored};
 
 /// Subject of the places that the leader announces.
@@ -35,6 +35,15 @@ const BEHIND: Backoff =
 const INCARNATION_INTERVAL: Duration = Duration::from_secs(10);
 /// Wait after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a candidate has left the lease to other replicas for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Yielded {
+    /// The record to which a replica was restoring the shared log.
+    pub(super) restored_to: Sequence,
+    /// The last of the messages that were removed.
+    pub(super) removed_to: LogPlace,
+}
 
 /// A replica that follows.
 pub struct Follower {
@@ -55,8 +64,8 @@ pub struct Follower {
     pub(super) counted: LastCounted,
     /// The shared log has been seen to have what was read so far.
     pub(super) is_confirmed: bool,
-    /// It has left the lease to a replica with more records, once.
-    pub(super) has_yielded: bool,
+    /// The restoration and the removed messages for which it has left the lease to other replicas, once each.
+    pub(super) yielded: Yielded,
     /// Up to this place messages that do not continue the chain were compared with what precedes them.
     pub(super) verified: LogPlace,
     tips: Option<BoxStream<'static, BusMessage>>,
@@ -93,7 +102,7 @@ impl Follower {
             counters: FollowCounters::default(),
             counted,
             is_confirmed: false,
-            has_yielded: false,
+            yielded: Yielded::default(),
             verified: 0,
             tips: None,
             announced: 0,

@@ -130,7 +130,7 @@ impl Healer<'_> {
     async fn list(&self, term: Term) -> Result<(), HealingError> {
         let listed = ListedTerm::at(self.appender.place(), term, self.replica);
         let (begun, restored_to) = (self.log.terms(), self.log.extent().next);
-        let listing = TermListing { listed: &listed, begun: &begun, restored_to, yields: false };
+        let listing = TermListing { listed: &listed, begun: &begun, restored_to, yields: None };
         terms::list_term(self.keys, self.identity, listing).await?;
         Ok(())
     }

@@ -191,21 +191,23 @@ pub(super) struct TermListing<'a> {
     pub(super) begun: &'a [TermStart],
     /// The record to which the caller appends again what the log has lost; 0 if it does not.
     pub(super) restored_to: Sequence,
-    /// The caller does not lead before a replica that has more records and was to append them again.
-    pub(super) yields: bool,
+    /// The caller does not lead before a replica that has more records and was to append them again; `None` if it is that
+    /// one. It has waited for a restoration to this record.
+    pub(super) yields: Option<Sequence>,
 }
 
-/// Adds a term to the list. Returns false if the caller yields, which is decided by the value that the listing would
-/// replace: a read alone may be stale.
+/// Adds a term to the list. If the caller yields, returns the record to which the log is being restored. That is decided by
+/// the value that the listing would replace: a read alone may be stale.
 pub(super) async fn list_term(
     keys: &dyn SharedKeys,
     identity: SharedIdentity,
     TermListing { listed, begun, restored_to, yields }: TermListing<'_>,
-) -> Result<bool, Unavailable> {
+) -> Result<Option<Sequence>, Unavailable> {
     let has_begun = |term: Term| begun.iter().any(|start| start.term == term);
     let terms = update(keys, |stored| {
         let mut terms = stored.cloned().unwrap_or(SharedTerms { identity, terms: Vec::new(), restored_to });
-        if terms.identity != identity || (yields && terms.restored_to > listed.first) {
+        let is_behind = terms.restored_to > listed.first && yields.is_some_and(|waited| waited != terms.restored_to);
+        if terms.identity != identity || is_behind {
             return None;
         }
         let is_listed = |start: &TermStart| terms.terms.iter().any(|own| own.term == start.term);
@@ -221,7 +223,8 @@ pub(super) async fn list_term(
         let found = found.identity;
         return Err(Unavailable(format!("key {KEY} is of other logs: {found:?}, this replica has {identity:?}")));
     }
-    Ok(!yields || found.terms.iter().any(|own| own.term == listed.term))
+    let is_listed = found.terms.iter().any(|own| own.term == listed.term);
+    Ok((!is_listed).then_some(found.restored_to))
 }
 
 /// Replaces the value by what `change` returns for it; `None` if it is as wanted. Returns the value.

@@ -80,8 +80,8 @@ async fn trimmed_log_is_read_after_continued_checkpoint() {
     let start = find_start(&env.shared, IDENTITY, &env.created).await;
     assert!(matches!(start, Err(FillError::Unavailable(_))), "{start:?}");
     let listed = ListedTerm { term: TERM, first: 1, created: "1".into(), after: 0, replica: "a".into() };
-    let listing = TermListing { listed: &listed, begun: &[], restored_to: 0, yields: false };
-    assert_eq!(list_term(&*env.shared.keys, IDENTITY, listing).await, Ok(true));
+    let listing = TermListing { listed: &listed, begun: &[], restored_to: 0, yields: None };
+    assert_eq!(list_term(&*env.shared.keys, IDENTITY, listing).await, Ok(None));
     let start = find_start(&env.shared, IDENTITY, &env.created).await.expect("a start");
     let at = start.place.acceptance;
     assert_eq!((start.place.last, at.chain, at.term), (4, env.chains[3], Some(TERM)));

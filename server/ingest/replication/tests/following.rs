@@ -271,8 +271,8 @@ async fn trimmed_log_is_refused() {
     let clock = env.local.hub.clock().clone();
     env.follower.follow(&mut env.local, clock.sleep(MINUTE)).await.expect("no replica can begin with this log");
     let listed = ListedTerm { term: TERM, first: 1, created: "1".into(), after: 0, replica: "a".into() };
-    let listing = TermListing { listed: &listed, begun: &[], restored_to: 0, yields: false };
-    assert_eq!(list_term(&*env.shared.keys, IDENTITY, listing).await, Ok(true));
+    let listing = TermListing { listed: &listed, begun: &[], restored_to: 0, yields: None };
+    assert_eq!(list_term(&*env.shared.keys, IDENTITY, listing).await, Ok(None));
     let (next_record, gaps, jobs) = (4, Bytes::new(), Bytes::new());
     let checkpoint =
         SharedCheckpoint { epoch: EPOCH, term: TERM, next_record, next_side: 1, side_term: None, gaps, jobs };

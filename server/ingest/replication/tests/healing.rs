@@ -226,8 +226,8 @@ async fn terms_that_key_lost_are_added() {
             };
             keys.compare_and_set("terms", None, terms.encode()).await.expect("no faults");
         }
-        let listing = TermListing { listed: &listed(4), begun: &begun, restored_to: 0, yields: true };
-        assert_eq!(list_term(&*keys, IDENTITY, listing).await, Ok(true));
+        let listing = TermListing { listed: &listed(4), begun: &begun, restored_to: 0, yields: Some(0) };
+        assert_eq!(list_term(&*keys, IDENTITY, listing).await, Ok(None));
         let found = env.listed_terms().await.terms;
         let terms: Vec<_> = found.iter().map(|own| own.term.0).collect();
         assert_eq!(terms, expected, "{stored:?}");

@@ -168,10 +168,14 @@ async fn replica_with_fewer_records_yields_once() {
     env.catch_up().await.expect("no faults");
     let keys = env.follower.shared().keys.clone();
     let listed = ListedTerm { term: Term(9), first: 1, created: String::new(), after: 0, replica: "other".into() };
-    let listing = |restored_to| TermListing { listed: &listed, begun: &[], restored_to, yields: false };
-    assert_eq!(list_term(&*keys, IDENTITY, listing(4)).await, Ok(true));
+    let listing = |restored_to| TermListing { listed: &listed, begun: &[], restored_to, yields: None };
+    assert_eq!(list_term(&*keys, IDENTITY, listing(4)).await, Ok(None));
     env.lead(OTHER_TERM, DAY).await;
-    assert_eq!(list_term(&*keys, IDENTITY, listing(100)).await, Ok(true));
+    assert_eq!(list_term(&*keys, IDENTITY, listing(100)).await, Ok(None));
     assert!(env.begin(Term(78)).await.is_err_and(|error| error.is_for_others()));
     env.lead(Term(78), DAY).await;
+    // Another restoration is waited for, too.
+    assert_eq!(list_term(&*keys, IDENTITY, listing(200)).await, Ok(None));
+    assert!(env.begin(Term(79)).await.is_err_and(|error| error.is_for_others()));
+    env.lead(Term(79), DAY).await;
 }
